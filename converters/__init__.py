@@ -1,0 +1,1 @@
+"""Keras models in, .tflite bytes out; knows no device."""
