@@ -1,0 +1,203 @@
+"""The file door: whole files or none, and the content-addressed cache of finished stages."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from edgepack.errors import InputError, OutputError
+
+log = logging.getLogger(__name__)
+
+_REMEDY = {
+    errno.ENOSPC: "no space left; free some or choose another folder with --out",
+    errno.EDQUOT: "the disk quota is used up; choose another folder with --out",
+    errno.EACCES: "permission denied; choose a folder you may write to with --out",
+    errno.EPERM: "not permitted; choose a folder you may write to with --out",
+    errno.EROFS: "the file system is read-only; choose another folder with --out",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another with --out",
+    errno.EISDIR: "a folder is in the way; choose another name with --out",
+    errno.ENAMETOOLONG: "the name is too long for this file system",
+}
+_SEAL = "digests.json"
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _why(error: OSError) -> str:
+    return _REMEDY.get(error.errno or 0, error.strerror or str(error))
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and prove that a file can be written in it, or say why not.
+
+    Asked before hours of training, so that a bad ``--out`` costs nothing.
+
+    Raises:
+        OutputError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write here: {_why(error)}") from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path``, whole or not at all; an older file stays until then.
+
+    Raises:
+        OutputError: no space, no permission, or no such folder.
+    """
+    partial: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)  # noqa: PTH101 - mkstemp made it private; a product is not
+        Path(partial).replace(path)
+        partial = None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {_why(error)}") from error
+    finally:
+        if partial is not None:
+            Path(partial).unlink(missing_ok=True)
+
+
+def read_whole(path: Path, ceiling_bytes: int, what: str) -> bytes:
+    """Return the bytes of a regular file no larger than ``ceiling_bytes``.
+
+    Raises:
+        InputError: missing, not a file, unreadable, empty or too large.
+    """
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: wanted {what}, got a folder")
+        size = path.stat().st_size
+        if not path.is_file():
+            raise InputError(f"{path}: wanted {what}, got a device or pipe")
+        if size == 0:
+            raise InputError(f"{path}: wanted {what}, got an empty file")
+        if size > ceiling_bytes:
+            raise InputError(
+                f"{path}: {size:,} B; {what} of more than {ceiling_bytes:,} B is refused"
+            )
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; wanted {what}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot read {what}: {error.strerror or error}") from error
+
+
+def digest_of(*parts: Any) -> str:
+    """Return one SHA-256 over ``parts``, which are JSON values; order matters."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return sha256(text.encode())
+
+
+def digest_of_files(paths: Iterable[Path]) -> str:
+    """Return one SHA-256 over the names and contents of files."""
+    return digest_of(*((path.name, sha256(path.read_bytes())) for path in sorted(paths)))
+
+
+def default_cache() -> Path:
+    """Return the folder of finished stages: ``$EDGEPACK_CACHE`` or the user's cache."""
+    chosen = os.environ.get("EDGEPACK_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(chosen) if chosen else Path(base) / "edgepack"
+
+
+class Cache:
+    """Folders of finished work, each named by the digest of all that it was made from.
+
+    An entry appears whole, by one rename; a damaged one is dropped and made again.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find(self, key: str) -> Path | None:
+        """Return the finished folder of ``key``, or None; damage counts as None."""
+        folder = self.root / key[:2] / key
+        try:
+            seal = json.loads((folder / _SEAL).read_bytes())
+            if seal == _digests(folder):
+                return folder
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            log.warning("cache entry %s is unreadable (%s); making it again", key, error)
+        else:
+            log.warning("cache entry %s is damaged; making it again", key)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def keep(self, key: str, fill: Callable[[Path], None]) -> Path:
+        """Return the folder of ``key`` after ``fill`` wrote its files into a private one.
+
+        Raises:
+            OutputError: the cache cannot be written; nothing of the entry remains.
+        """
+        folder = self.root / key[:2] / key
+        partial: Path | None = None
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(dir=self.root, prefix=".partial-"))
+            fill(partial)
+            (partial / _SEAL).write_text(json.dumps(_digests(partial), sort_keys=True))
+            try:
+                partial.replace(folder)
+            except OSError as error:
+                # Another build finished the same entry first; both hold the same content.
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+        except OSError as error:
+            raise OutputError(
+                f"{self.root}: cannot keep finished stages: {_why(error)}"
+                " (the folder is set by EDGEPACK_CACHE)"
+            ) from error
+        finally:
+            if partial is not None:
+                shutil.rmtree(partial, ignore_errors=True)
+        return folder
+
+    def bytes_of(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """Return the cached bytes of ``key``, calling ``make`` once where there are none."""
+        folder = self.find(key)
+        if folder is None:
+            data = make()
+            folder = self.keep(key, lambda new: _write(new / "data", data))
+        return (folder / "data").read_bytes()
+
+    def json_of(self, key: str, make: Callable[[], Any]) -> Any:
+        """Return the cached JSON value of ``key``, or what ``make`` returns, kept."""
+        return json.loads(
+            self.bytes_of(key, lambda: json.dumps(make(), sort_keys=True).encode())
+        )
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != _SEAL
+    }
