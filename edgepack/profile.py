@@ -6,168 +6,161 @@ compares with. What no source gives is absent, and the gate that needs it is inc
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field, ValidationInfo, model_validator
 
-from edgepack.units import parse_bytes
+from edgepack.hardware import (
+    ByteCount,
+    Core,
+    Cpu,
+    Npu,
+    Part,
+    Positive,
+    Ram,
+    Soc,
+    Source,
+    Sourced,
+    SourcedBytes,
+    SourcedFloat,
+    SourcedShare,
+    Storage,
+    System,
+    Text,
+    Word,
+)
 
-T = TypeVar("T")
+__all__ = [
+    "Accuracy",
+    "ByteCount",
+    "CalibrationPoint",
+    "CarriedRuntime",
+    "Core",
+    "Cpu",
+    "Delegate",
+    "Energy",
+    "Latency",
+    "Npu",
+    "Profile",
+    "Ram",
+    "Soc",
+    "Sourced",
+    "SourcedBytes",
+    "SourcedFloat",
+    "Storage",
+    "System",
+]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Sourced(_Part, Generic[T]):
-    """A value and where it comes from: a page, a datasheet, or ``policy: …`` for a choice."""
-
-    value: T
-    source: str = Field(min_length=3)
-
-
-def _bytes(raw: Any) -> Any:
-    return parse_bytes(raw) if isinstance(raw, str) else raw
-
-
-ByteCount = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
-SourcedBytes = Sourced[ByteCount]
-SourcedFloat = Sourced[Annotated[float, Field(gt=0)]]
-
-
-class Soc(_Part):
-    """The chip."""
-
-    vendor: str
-    name: str
-    source: str
-
-
-class Core(_Part):
-    """One cluster of equal cores."""
-
-    name: str
-    count: int = Field(gt=0)
-    clock_mhz: float | None = Field(default=None, gt=0)
-    source: str
-
-
-class Cpu(_Part):
-    """Instruction set and cores.
-
-    Attributes:
-        isa: what the operating system runs (a 64-bit core under a 32-bit Android is armv7).
-        qemu_cpu: the emulator's name for the core; absent where it has none.
-        features: ``neon``, ``dotprod``, ``dsp``, ``helium``, ``fpu`` …
-    """
-
-    isa: Literal[
-        "amd64",
-        "arm64",
-        "armv7",
-        "armv7e-m",
-        "armv6-m",
-        "armv8-m",
-        "armv8.1-m",
-        "xtensa",
-        "riscv32",
-        "riscv64",
-    ]
-    cores: tuple[Core, ...] = Field(min_length=1)
-    qemu_cpu: str | None = None
-    features: tuple[str, ...] = ()
+Operator = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=64)]
+Dtype = Literal[
+    "float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool", "int4", "int2"
+]
 
 
-class Ram(_Part):
-    """Main memory, and the share of it that one model may take."""
-
-    total: SourcedBytes | None = None
-    budget: SourcedBytes | None = None
-
-
-class Storage(_Part):
-    """Flash or storage, and the share of it that one model file may take."""
-
-    total: SourcedBytes | None = None
-    budget: SourcedBytes | None = None
-    download_budget: SourcedBytes | None = None
-
-
-class System(_Part):
-    """What runs on the chip."""
-
-    name: str
-    version: str | None = None
-    api_level: int | None = None
-    page_bytes: ByteCount | None = None
-    source: str
-
-
-class CarriedRuntime(_Part):
+class CarriedRuntime(Part):
     """A model runtime that the device carries; the first one listed is judged.
 
     Attributes:
         name: ``tflite`` (tflite-runtime, TensorFlow Lite), ``litert``, ``tflm``.
         version: its release, such as ``2.14.0``; TFLM is a snapshot date.
         ops: builtin operators it was built with; empty means every builtin of the release.
+        op_versions: highest version of an operator that this build takes, where that is
+            not the release's own.
         kernels: ``builtin``, ``cmsis-nn``, ``esp-nn`` …
     """
 
     name: Literal["tflite", "litert", "tflm"]
-    version: str
-    ops: tuple[str, ...] = ()
-    kernels: str = "builtin"
-    source: str
+    version: Word
+    ops: tuple[Operator, ...] = ()
+    op_versions: Mapping[Operator, Annotated[int, Field(ge=1, le=100)]] = {}
+    kernels: Literal["builtin", "reference", "cmsis-nn", "esp-nn", "xtensa-nn"] = "builtin"
+    source: Source
 
 
-class Delegate(_Part):
+class Delegate(Part):
     """An accelerator path and whether the model is expected to run on it whole.
 
     Attributes:
-        name: ``xnnpack``, ``gpu``, ``nnapi``, ``hexagon``, ``edgetpu``, ``coreml``,
-            ``ethos-u55-128`` …
+        name: the accelerator; for an NPU with its configuration (``ethos-u55-128``).
+        version: its release, where it is not the runtime's own.
         required: an operator it does not take is a failure, not a remark.
+        dtypes: what it computes in; empty where no source says.
+        ops: operators it takes, where ``source`` lists fewer than its support table.
+        supports: where the table of what it takes is kept: a page or a built-in table.
     """
 
-    name: str
-    version: str | None = None
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^(xnnpack|gpu|nnapi|hexagon|edgetpu|coreml|cmsis-nn|esp-nn"
+            r"|ethos-u(55|65|85)(-[0-9]+)?)$"
+        ),
+    ]
+    version: Word | None = None
     required: bool = False
-    source: str
+    dtypes: tuple[Dtype, ...] = ()
+    ops: tuple[Operator, ...] = ()
+    supports: Text | None = None
+    source: Source
 
 
-class Accuracy(_Part):
+class Accuracy(Part):
     """How much worse than the float model the device's model may be.
 
     Attributes:
         max_drop: largest loss of the task's score, as a share (0.01 = one point).
         min_class_recall: floor of each class's recall, as a share; None asks nothing.
         confidence: of the interval that decides, two-sided.
+        confidence_source: why that confidence.
     """
 
-    max_drop: Sourced[Annotated[float, Field(ge=0, le=1)]]
-    min_class_recall: Sourced[Annotated[float, Field(ge=0, le=1)]] | None = None
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    max_drop: SourcedShare
+    min_class_recall: SourcedShare | None = None
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, allow_inf_nan=False)
+    confidence_source: Source = "policy: 95 % two-sided, the usual choice"
+
+    @model_validator(mode="after")
+    def _said_why(self, info: ValidationInfo) -> Accuracy:
+        written = bool(info.context and info.context.get("written"))
+        said = self.model_fields_set
+        if written and "confidence" in said and "confidence_source" not in said:
+            raise ValueError("wanted confidence_source beside confidence. Received: none")
+        return self
 
 
-class Latency(_Part):
+class Latency(Part):
     """The time one inference may take, and the CPU share the emulation grants."""
 
     p90_ms: SourcedFloat | None = None
     cpu_share: SourcedFloat | None = None
 
 
-class CalibrationPoint(_Part):
-    """A published or measured latency on this device, for turning counts into estimates."""
+class Energy(Part):
+    """The energy one inference may take, in microjoule."""
 
-    model: str
-    runtime: str
+    per_inference_uj: SourcedFloat | None = None
+
+
+class CalibrationPoint(Part):
+    """A published or measured latency on this device, for turning counts into estimates.
+
+    Attributes:
+        model: name of the model, as the source calls it.
+        runtime: what ran it, with its version where the source gives one.
+        energy_uj: energy of one inference in microjoule, where the source gives it.
+    """
+
+    model: Text
+    runtime: Text
     precision: Literal["int8", "uint8", "float32", "float16"]
-    threads: int = Field(gt=0)
-    ms: float = Field(gt=0)
-    source: str
+    threads: int = Field(gt=0, le=1024)
+    ms: Positive
+    energy_uj: Positive | None = None
+    source: Source
 
 
-class Profile(_Part):
+class Profile(Part):
     """One device.
 
     Attributes:
@@ -176,11 +169,12 @@ class Profile(_Part):
     """
 
     schema_version: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    title: str
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=64)
+    title: Text
     kind: Literal["tablet", "phone", "sbc", "mcu", "npu", "host"]
     soc: Soc | None = None
     cpu: Cpu
+    npu: Npu | None = None
     ram: Ram = Ram()
     storage: Storage = Storage()
     system: System | None = None
@@ -188,10 +182,16 @@ class Profile(_Part):
     delegates: tuple[Delegate, ...] = ()
     accuracy: Accuracy
     latency: Latency = Latency()
+    energy: Energy = Energy()
     calibration: tuple[CalibrationPoint, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
 
     @property
     def runtime(self) -> CarriedRuntime:
         """The runtime the device is judged with."""
         return self.runtimes[0]
+
+    @property
+    def page_bytes(self) -> int | None:
+        """The size of a memory page; None where no source gives it."""
+        return self.ram.page.value if self.ram.page else None

@@ -7,6 +7,7 @@ profile that says ``256`` may mean either and the difference decides whether a m
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 _BYTES = {
     "B": 1,
@@ -17,6 +18,8 @@ _BYTES = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
+#: The units that are understood, smallest first of each kind.
+UNITS = tuple(_BYTES)
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*")
 
 
@@ -32,10 +35,21 @@ def parse_bytes(text: str) -> int:
         raise ValueError(
             f"wanted a size with its unit ({known}), such as '256 KiB'. Received: {text!r}"
         )
-    size = float(match[1]) * _BYTES[match[2]]
-    if size != int(size):
-        raise ValueError(f"wanted a whole number of bytes. Received: {text!r} = {size} B")
-    return int(size)
+    size = Fraction(match[1]) * _BYTES[match[2]]
+    if size.denominator != 1:
+        raise ValueError(f"wanted a whole number of bytes. Received: {text!r}")
+    return size.numerator
+
+
+def exact_bytes(size: int) -> str:
+    """Return ``size`` in the largest unit that holds it as a whole number.
+
+    ``parse_bytes`` gives the same number back. A binary unit wins where both fit.
+    """
+    for unit in ("GiB", "GB", "MiB", "MB", "KiB", "kB"):
+        if size and size % _BYTES[unit] == 0:
+            return f"{size // _BYTES[unit]} {unit}"
+    return f"{size} B"
 
 
 def format_bytes(size: float) -> str:
