@@ -33,6 +33,8 @@ class Job:
         warmup: untimed inferences before the timed ones.
         threads: interpreter threads; 1 for anything reproducible.
         timeout_s: the run is ended after this wall time.
+        more_inputs: arrays of the 2nd, 3rd … input tensor, row by row with ``inputs``.
+        min_seconds: timed inferences go on until both this and ``repeats`` are reached.
     """
 
     model: bytes
@@ -42,6 +44,8 @@ class Job:
     warmup: int = 0
     threads: int = 1
     timeout_s: float = 120.0
+    more_inputs: tuple[NDArray[Any], ...] = ()
+    min_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +55,12 @@ class Trace:
     Attributes:
         ending: how it ended; the fields below are empty unless OK.
         says: one line about the ending.
-        outputs: ``(N, *output_shape)`` in the model's own output dtype.
+        outputs: ``(N, *output_shape)`` of the first output tensor, in its own dtype; those
+            of further tensors are in ``extra["more_outputs"]``.
         wall_ms: wall time of each timed inference; container wall time is not device latency.
         cpu_ms: thread CPU time of each timed inference.
-        peak_rss_bytes: VmHWM of the process; baseline_rss_bytes the same before the model
-            was loaded (interpreter and runtime imported).
+        peak_rss_bytes: VmHWM of the process; baseline_rss_bytes what it held before the
+            model was loaded (interpreter and runtime imported; the peak is reset there).
         runtime: name and version that ran, such as ``ai-edge-litert 2.3.0``.
         extra: figures of one runtime only (instruction counts by class, arena bytes …).
     """

@@ -1,0 +1,298 @@
+"""One measured run of one .tflite, written to stdout as a frame; the same file everywhere.
+
+The host runs it as a subprocess, a container has it mounted read-only: they cannot
+disagree. It needs the standard library, numpy and either tflite-runtime or ai-edge-litert,
+runs on Python 3.9 to 3.13, and imports nothing of edgepack (the image has none of it).
+
+    python worker.py JOB_FOLDER [--pretend hog|hang|crash|fail]
+
+JOB_FOLDER holds ``model.tflite``, ``inputs-<k>.npy`` (one file an input tensor, one
+inference a row) and ``job.json`` (kernels, threads, warmup, repeats, min_seconds, marks).
+The frame is ``EDGEPACK-FRAME 1\\n``, the length of a JSON header as 8 decimal digits and a
+newline, the header, then the raw bytes of each output array that the header describes.
+``--pretend`` makes the endings that a sandbox must be able to tell apart (the canary).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MAGIC = b"EDGEPACK-FRAME 1\n"
+MARK = 0x7ED00000  # getpgid(MARK | i): no such process, and the counting plugin sees it
+KEPT = 16384  # timed inferences kept; beyond that every 2nd, 4th … one
+RSS_SAMPLES = 128
+BLANKS = 3  # pairs of marks around nothing, whose count is taken off each inference
+
+
+def status_bytes(*names: str) -> tuple[int, ...]:
+    """Return fields of /proc/self/status in bytes, 0 where the kernel names none."""
+    found = dict.fromkeys(names, 0)
+    with Path("/proc/self/status").open("rb") as lines:
+        for line in lines:
+            name = line.split(b":", 1)[0].decode()
+            if name in found:
+                found[name] = int(line.split()[1]) * 1024
+    return tuple(found[name] for name in names)
+
+
+def forget_peak() -> bool:
+    """Return whether the kernel set VmHWM back to the present VmRSS (proc(5), clear_refs)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def load_runtime() -> tuple[Any, str]:
+    """Return (interpreter module, "name version") of the one runtime that is installed."""
+    try:
+        from tflite_runtime import interpreter
+
+        name = "tflite-runtime"
+    except ImportError:
+        from ai_edge_litert import interpreter
+
+        name = "ai-edge-litert"
+    site = Path(interpreter.__file__).parent.parent
+    start = name.replace("-", "_") + "-"
+    found = [entry.name[len(start) : -10] for entry in site.glob(start + "*.dist-info")]
+    return interpreter, f"{name} {found[0] if len(found) == 1 else 'unknown'}"
+
+
+class Thinned:
+    """At most KEPT of many samples, evenly spread, in memory that never grows."""
+
+    def __init__(self, np: Any, width: int) -> None:
+        self.rows = np.zeros((KEPT, width))
+        self.kept, self.seen, self.stride = 0, 0, 1
+
+    def add(self, *row: float) -> None:
+        if self.seen % self.stride == 0:
+            if self.kept == KEPT:
+                self.rows[: KEPT // 2] = self.rows[::2].copy()
+                self.kept //= 2
+                self.stride *= 2
+            if self.seen % self.stride == 0:
+                self.rows[self.kept] = row
+                self.kept += 1
+        self.seen += 1
+
+    def column(self, index: int) -> list[float]:
+        listed: list[float] = self.rows[: self.kept, index].tolist()
+        return listed
+
+
+def fit_input(interpreter: Any, detail: dict[str, Any], row: Any) -> Any:
+    """Return ``row`` in the shape of the input tensor, which is resized where it is dynamic."""
+    if row.dtype != detail["dtype"]:
+        raise ValueError(
+            f"input {detail['name']!r} wants {detail['dtype'].__name__}. Received: {row.dtype}"
+        )
+    shape = tuple(int(size) for size in detail["shape"])
+    signature = tuple(int(size) for size in detail.get("shape_signature", shape))
+    wanted = (1, *row.shape)
+    if shape in (wanted, row.shape):
+        return row.reshape(shape)
+    if len(wanted) == len(signature) and all(
+        size in (-1, want)
+        for size, want in zip(signature, wanted)  # noqa: B905 - Python 3.9
+    ):
+        interpreter.resize_tensor_input(detail["index"], wanted)
+        return row.reshape(wanted)
+    raise ValueError(
+        f"input {detail['name']!r} wants rows of {list(signature[1:])} (batch 1). "
+        f"Received rows of {list(row.shape)}"
+    )
+
+
+class Bench:
+    """A model in its interpreter, with its inputs one row at a time."""
+
+    def __init__(self, np: Any, module: Any, folder: Path, job: dict[str, Any]) -> None:
+        kinds = module.OpResolverType
+        resolver = {
+            "reference": kinds.BUILTIN_REF,
+            "builtin": kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            "default": kinds.AUTO,
+        }[job["kernels"]]
+        self.interpreter = module.Interpreter(
+            model_path=str(folder / "model.tflite"),
+            experimental_op_resolver_type=resolver,
+            num_threads=job["threads"],
+        )
+        details = self.interpreter.get_input_details()
+        self.inputs = [
+            np.load(str(folder / f"inputs-{place}.npy"), mmap_mode="r", allow_pickle=False)
+            for place in range(job["inputs"])
+        ]
+        if len(details) != len(self.inputs):
+            raise ValueError(
+                f"the model wants {len(details)} input arrays, for "
+                f"{', '.join(d['name'] for d in details)}. Received: {len(self.inputs)}"
+            )
+        self.rows = len(self.inputs[0])
+        self.places = []
+        for detail, array in zip(details, self.inputs):  # noqa: B905 - Python 3.9
+            shape = fit_input(self.interpreter, detail, np.asarray(array[0])).shape
+            self.places.append((detail["index"], shape))
+        self.interpreter.allocate_tensors()
+        self.results = [detail["index"] for detail in self.interpreter.get_output_details()]
+
+    def feed(self, row: int) -> None:
+        for (index, shape), array in zip(self.places, self.inputs):  # noqa: B905
+            self.interpreter.set_tensor(index, array[row % self.rows].reshape(shape))
+
+    def outputs(self, np: Any) -> list[Any]:
+        """Return one array an output tensor, ``(N, *shape)``; state never crosses a row."""
+        collected: list[Any] = []
+        for row in range(self.rows):
+            self.interpreter.reset_all_variables()
+            self.feed(row)
+            self.interpreter.invoke()
+            found = [self.interpreter.get_tensor(index) for index in self.results]
+            found = [
+                array[0] if array.ndim and array.shape[0] == 1 else array for array in found
+            ]
+            if not collected:
+                collected = [np.empty((self.rows, *a.shape), a.dtype) for a in found]
+            for all_rows, array in zip(collected, found):  # noqa: B905 - Python 3.9
+                if array.shape != all_rows.shape[1:]:
+                    raise ValueError(
+                        "the output's shape depends on the input: "
+                        f"{list(all_rows.shape[1:])}, then {list(array.shape)}"
+                    )
+                all_rows[row] = array
+        return collected
+
+    def delegated(self) -> int | None:
+        """Return how many delegate nodes took over operators, None where unknown."""
+        listing = getattr(self.interpreter, "_get_ops_details", None)
+        return sum(op["op_name"] == "DELEGATE" for op in listing()) if listing else None
+
+    def count(self, repeats: int) -> None:
+        """Invoke between pairs of marks, after BLANKS pairs around nothing."""
+        self.feed(0)
+        for index in range(BLANKS + repeats):
+            work = self.interpreter.invoke if index >= BLANKS else nothing
+            mark(2 * index)
+            work()
+            mark(2 * index + 1)
+
+    def time(self, np: Any, job: dict[str, Any]) -> tuple[Thinned, list[list[float]]]:
+        """Return wall and CPU times in ms and (seconds, RssAnon) on the way."""
+        cpu_clock = time.thread_time if job["threads"] == 1 else time.process_time
+        wall_clock, invoke = time.perf_counter, self.interpreter.invoke
+        times, rss = Thinned(np, 2), np.zeros((RSS_SAMPLES, 2))
+        step = job["min_seconds"] / (RSS_SAMPLES - 1)
+        sampled, start = 0, wall_clock()
+        while times.seen < job["repeats"] or wall_clock() - start < job["min_seconds"]:
+            if step and sampled < RSS_SAMPLES and wall_clock() - start >= sampled * step:
+                rss[sampled] = (wall_clock() - start, status_bytes("RssAnon")[0])
+                sampled += 1
+            self.feed(times.seen)
+            wall, cpu = wall_clock(), cpu_clock()
+            invoke()
+            cpu_end, wall_end = cpu_clock(), wall_clock()
+            times.add((wall_end - wall) * 1e3, (cpu_end - cpu) * 1e3)
+        return times, rss[:sampled].tolist()
+
+
+def nothing() -> None:
+    return None
+
+
+def mark(index: int) -> None:
+    with suppress(OSError):  # always raised: no such process; the call is the message
+        os.getpgid(MARK | index)
+
+
+def measure(folder: Path, job: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Return (header, output arrays) of the whole job."""
+    import numpy as np
+
+    module, name = load_runtime()
+    reset = forget_peak()
+    baseline_rss, baseline_anon = status_bytes("VmRSS", "RssAnon")
+    bench = Bench(np, module, folder, job)
+    arrays = bench.outputs(np)
+    figures: dict[str, Any] = {"delegates": bench.delegated(), "peak_was_reset": reset}
+    for index in range(job["warmup"]):
+        bench.feed(index)
+        bench.interpreter.invoke()
+    wall_ms: list[float] = []
+    cpu_ms: list[float] = []
+    if job["marks"]:
+        bench.count(job["repeats"])
+        figures["blanks"] = BLANKS
+    elif job["repeats"] or job["min_seconds"]:
+        times, figures["rss_anon_samples"] = bench.time(np, job)
+        wall_ms, cpu_ms = times.column(0), times.column(1)
+        figures["inferences"] = times.seen
+    peak, anon, file = status_bytes("VmHWM", "RssAnon", "RssFile")
+    figures.update(rss_anon_bytes=anon, rss_file_bytes=file, baseline_anon_bytes=baseline_anon)
+    header = {
+        "ending": "ok",
+        "says": f"ran {bench.rows} rows",
+        "runtime": name,
+        "machine": os.uname().machine,
+        "peak_rss_bytes": peak,
+        "baseline_rss_bytes": baseline_rss,
+        "wall_ms": wall_ms,
+        "cpu_ms": cpu_ms,
+        "figures": figures,
+    }
+    return header, [np.ascontiguousarray(array) for array in arrays]
+
+
+def pretend(what: str) -> None:
+    """End the way a bad model would: the sandbox proves on these that it can tell."""
+    if what == "hog":
+        hoard: list[bytes] = []
+        while True:
+            hoard.append(os.urandom(4096) * 256)  # 1 MiB, every page touched
+    if what == "hang":
+        while True:
+            time.sleep(1)
+    if what == "crash":
+        os.abort()
+    raise RuntimeError("pretended failure")
+
+
+def write_frame(out: BinaryIO, header: dict[str, Any], arrays: list[Any]) -> None:
+    header["arrays"] = [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in arrays]
+    text = json.dumps(header).encode()
+    out.write(MAGIC + b"%08d\n" % len(text) + text)
+    for array in arrays:
+        out.write(array.tobytes())
+    out.flush()
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit code; exactly one frame is written unless the process dies."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a runtime prints must not enter the frame
+    try:
+        if len(arguments) == 3 and arguments[1] == "--pretend":
+            pretend(arguments[2])
+        folder = Path(arguments[0])
+        header, arrays = measure(folder, json.loads((folder / "job.json").read_bytes()))
+    except MemoryError:
+        write_frame(out, {"ending": "oom", "says": "an allocation was refused"}, [])
+        return 1
+    except Exception as error:  # noqa: BLE001 - whatever the runtime raises is the answer
+        says = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+        write_frame(out, {"ending": "error", "says": says}, [])
+        return 1
+    write_frame(out, header, arrays)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
