@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,22 @@ def digest_of(*parts: Any) -> str:
     return sha256(text.encode())
 
 
-def digest_of_files(paths: Iterable[Path]) -> str:
-    """Return one SHA-256 over the names and contents of files."""
-    return digest_of(*((path.name, sha256(path.read_bytes())) for path in sorted(paths)))
+def digest_of_tree(path: Path) -> str:
+    """Return one SHA-256 of a file, or of the names and contents below a folder.
+
+    Raises:
+        InputError: nothing there, or unreadable.
+    """
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        if not path.is_dir():
+            raise InputError(f"{path}: no such file")
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return digest_of(*((str(p.relative_to(path)), digest_of_tree(p)) for p in files))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read: {error.strerror or error}") from error
 
 
 def default_cache() -> Path:

@@ -1,0 +1,302 @@
+"""``edgepack build`` and ``edgepack demo``: one model in, one bundle or verdict a device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgepack.cli import output
+from edgepack.cli.check import Json, Profiles, Strict
+from edgepack.units import format_bytes, parse_bytes
+from edgepack.verdict import Outcome
+
+if TYPE_CHECKING:
+    from edgepack.pipeline import Product
+    from edgepack.profile import Profile
+
+DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What ``build`` was asked for, before anything is opened."""
+
+    model: Path
+    data: str
+    profiles: Sequence[str]
+    recipe: str
+    out: Path
+    task: str | None = None
+    pixels: str = "raw"
+    seed: int = 0
+    strict: bool = False
+    allow_code: bool = False
+    evidence: str = "8 MiB"
+    sign_key: Path | None = None
+    micro: str = "tflm"
+    name: str | None = None
+    sandbox: bool = True
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the bundles.")]
+Recipe = Annotated[
+    str,
+    typer.Option("--recipe", "-r", help="Built-in recipe or .toml file (see docs/recipes.md)."),
+]
+
+
+def build(
+    model: Annotated[
+        Path, typer.Argument(help=".keras, .h5 or SavedModel folder.", show_default=False)
+    ],
+    data: Annotated[
+        str,
+        typer.Option("--data", "-d", help="x.npz, image folder, tfds:NAME, file.py:function."),
+    ],
+    profile: Profiles,
+    recipe: Recipe = "prune-cluster-qat",
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="classification, regression or reconstruction."),
+    ] = None,
+    micro: Annotated[
+        str, typer.Option("--micro", help="Sources for microcontrollers: tflm or c.")
+    ] = "tflm",
+    out: Out = Path("out"),
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1)] = 0,
+    pixels: Annotated[
+        str, typer.Option("--pixels", help="Image folders: raw 0-255, unit 0-1, signed -1-1.")
+    ] = "raw",
+    evidence: Annotated[
+        str, typer.Option("--evidence", help="Test rows that travel along; '0 B' keeps them.")
+    ] = "8 MiB",
+    sign_key: Annotated[
+        Path | None, typer.Option("--sign-key", help="Ed25519 private key (PEM).")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="In the bundles' names; default: the file's.")
+    ] = None,
+    allow_code: Annotated[
+        bool,
+        typer.Option("--allow-code", help="Run Lambda layers and pickled code of the model."),
+    ] = False,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox/--no-sandbox", help="Run the dynamic gates where they can."),
+    ] = True,
+    strict: Strict = False,
+    json_: Json = False,
+) -> int:
+    """Compress a Keras model, judge it for each device, and write one bundle a device."""
+    request = Request(
+        model=model,
+        data=data,
+        profiles=profile,
+        recipe=recipe,
+        out=out,
+        task=task,
+        pixels=pixels,
+        seed=seed,
+        strict=strict,
+        allow_code=allow_code,
+        evidence=evidence,
+        sign_key=sign_key,
+        micro=micro,
+        name=name,
+        sandbox=sandbox,
+    )
+    return carry_out(request, json_)
+
+
+def demo(
+    out: Out = Path("out/demo"),
+    profile: Annotated[
+        list[str] | None, typer.Option("--profile", "-p", help="Other devices than the three.")
+    ] = None,
+    recipe: Recipe = "prune-cluster-qat",
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox/--no-sandbox", help="Run the dynamic gates where they can."),
+    ] = True,
+    json_: Json = False,
+) -> int:
+    """Train a small CNN on scikit-learn's digits and bundle it for three devices."""
+    from edgepack.demo import prepare
+
+    with output.progress() as bars:
+        bars.say("training the demo model (8x8 handwritten digits)")
+        model, data = prepare(out, bars.step)
+    request = Request(
+        model=model,
+        data=str(data),
+        profiles=profile or DEMO_PROFILES,
+        recipe=recipe,
+        out=out,
+        sandbox=sandbox,
+        name="digits",
+    )
+    return carry_out(request, json_)
+
+
+def carry_out(request: Request, json_: bool) -> int:
+    """Run a request to its end: bundles, tables, exit code."""
+    started = time.monotonic()
+    with output.progress() as bars:
+        products = _products(request, bars)
+    paths = _write(request, products)
+    seconds = time.monotonic() - started
+    outcomes = [product.verdict.outcome for product in products]
+    if json_:
+        output.emit(_as_json(products, paths, outcomes, seconds))
+    else:
+        _show(products, paths, seconds)
+    return output.exit_code(outcomes, request.strict)
+
+
+def _products(request: Request, bars: output.Progress) -> tuple[Product, ...]:
+    from converters.draft import Training
+    from edgepack import catalogue, data, pipeline, recipe, store
+    from edgepack.assembly import Order
+    from edgepack.cli.means import means_of
+    from edgepack.errors import UsageError
+    from edgepack.fidelity import TASKS
+    from edgepack.line import Line, Source
+
+    # Everything that can be wrong cheaply is asked before anything that takes minutes.
+    profiles: list[Profile] = [catalogue.load(name) for name in dict.fromkeys(request.profiles)]
+    steps = recipe.load(request.recipe)
+    if request.task is not None and request.task not in TASKS:
+        raise UsageError(f"--task: wanted {', '.join(TASKS)}. Received: {request.task!r}")
+    sign = _signer(request.sign_key)
+    evidence_bytes = _evidence(request.evidence)
+    store.make_folder(request.out)
+    source = Source(request.model, store.Cache(store.default_cache()), request.allow_code)
+    bars.say(f"reading {request.model}")
+    task = request.task or source.card.task
+    if task is None:
+        raise UsageError(
+            f"{request.model}: carries no compiled loss, so its task is unknown;"
+            f" give --task {'|'.join(TASKS)}"
+        )
+    samples = data.load(
+        request.data,
+        input_shape=source.card.input_shape,
+        output_shape=source.card.output_shape,
+        task=task,
+        pixels=request.pixels,
+        seed=request.seed,
+    )
+    line = Line(
+        source, steps, samples, Training(task=task, seed=request.seed, progress=bars.step)
+    )
+    order = Order(
+        name=request.name or request.model.stem,
+        task=task,
+        preprocessing=request.pixels,
+        evidence_bytes=evidence_bytes,
+        sign=sign,
+    )
+    means = means_of(micro=request.micro, sandbox=request.sandbox, say=bars.say)
+    return pipeline.build(line, profiles, order, means)
+
+
+def _evidence(text: str) -> int:
+    from edgepack.errors import UsageError
+
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise UsageError(f"--evidence: {error}") from error
+
+
+def _signer(key: Path | None) -> Callable[[bytes], bytes] | None:
+    """Return a function that signs with ``key``; a bad key shows before the build."""
+    if key is None:
+        return None
+    from edgepack import signing, store
+
+    pem = store.read_whole(key, 64 * 1024, "a private key")
+    signing.sign(b"a trial", pem, str(key))
+    return lambda text: signing.sign(text, pem, str(key))
+
+
+def _write(request: Request, products: Sequence[Product]) -> dict[str, Path]:
+    """Write what may be written: never a failed bundle, with --strict no open one."""
+    from edgepack import bundle, store
+
+    paths: dict[str, Path] = {}
+    for product in products:
+        open_ = product.verdict.outcome is Outcome.INCONCLUSIVE
+        if product.data is None or (open_ and request.strict):
+            continue
+        name = f"{product.made.order.name}-{product.profile.name}{bundle.SUFFIX}"
+        store.write_whole(request.out / name, product.data)
+        paths[product.profile.name] = request.out / name
+    return paths
+
+
+def _as_json(
+    products: Sequence[Product],
+    paths: dict[str, Path],
+    outcomes: Sequence[Outcome],
+    seconds: float,
+) -> dict[str, Any]:
+    from edgepack.pipeline import digest
+
+    made = [
+        output.as_json(
+            "edgepack.product/1",
+            product.verdict,
+            profile=product.profile.name,
+            bundle=str(paths[product.profile.name]) if product.profile.name in paths else None,
+            bundle_sha256=digest(product),
+            fidelity=product.made.fidelity.as_json(),
+            steps=[step.model_dump() for step in product.made.steps],
+            notes=list(product.made.notes),
+        )
+        for product in products
+    ]
+    return {
+        "schema": "edgepack.build/1",
+        "verdict": output.worst(outcomes).value,
+        "findings": [f | {"profile": m["profile"]} for m in made for f in m["findings"]],
+        "seconds": round(seconds, 1),
+        "products": made,
+    }
+
+
+def _show(products: Sequence[Product], paths: dict[str, Path], seconds: float) -> None:
+    first = products[0]
+    output.table(
+        f"What each step gained and lost ({first.made.fidelity.samples:,} test samples)",
+        ("step", first.made.fidelity.score, "flatbuffer", "download", "zeros", "values/kernel"),
+        [
+            (
+                step.stage,
+                f"{step.score:.4f}",
+                format_bytes(step.flatbuffer_bytes),
+                format_bytes(step.download_bytes),
+                f"{step.zeros_share:.1%}",
+                str(step.codes),
+            )
+            for step in first.made.steps
+        ],
+    )
+    for note in first.made.notes:
+        typer.echo(f"note: {note}")
+    for product in products:
+        typer.echo(f"\n{product.profile.title}")
+        typer.echo("\n".join(output.lines(product.verdict.findings)))
+        typer.echo(output.closing(product.profile.name, product.verdict))
+        path = paths.get(product.profile.name)
+        if path is not None:
+            mark = "" if product.verdict.outcome is Outcome.PASS else " (marked unproven)"
+            typer.echo(f"  bundle: {path}{mark}")
+        else:
+            typer.echo("  no bundle was written")
+    typer.echo(f"\n{seconds:.0f} s in all")

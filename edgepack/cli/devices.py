@@ -1,0 +1,67 @@
+"""``edgepack profiles``: what devices are known, and what is wrong with a profile file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from edgepack.cli import output
+from edgepack.cli.check import Json
+
+app = typer.Typer(no_args_is_help=True, help="The device catalogue.", rich_markup_mode=None)
+
+
+@app.command("list")
+def list_(json_: Json = False) -> int:
+    """List every device, the user's own and the built-in."""
+    from edgepack import catalogue
+    from edgepack.units import format_bytes
+
+    profiles = [catalogue.load(name) for name in catalogue.names()]
+    if json_:
+        plain = [{"name": p.name, "title": p.title, "kind": p.kind} for p in profiles]
+        output.emit({"schema": "edgepack.profiles/1", "profiles": plain})
+        return 0
+    output.table(
+        f"{len(profiles)} devices",
+        ("name", "device", "kind", "isa", "runtime", "RAM for a model"),
+        [
+            (
+                p.name,
+                p.title,
+                p.kind,
+                p.cpu.isa,
+                f"{p.runtime.name} {p.runtime.version}",
+                format_bytes(p.ram.budget.value) if p.ram.budget else "not stated",
+            )
+            for p in profiles
+        ],
+    )
+    return 0
+
+
+@app.command("show")
+def show(name: str) -> int:
+    """Print one profile whole, inherited parts and sources included, as JSON."""
+    from edgepack import catalogue
+
+    typer.echo(catalogue.load(name).model_dump_json(by_alias=True, indent=2, exclude_none=True))
+    return 0
+
+
+@app.command("check")
+def check(file: Path, json_: Json = False) -> int:
+    """Explain every mistake of a profile file."""
+    from edgepack import catalogue
+
+    found = catalogue.problems(file)
+    if json_:
+        plain = [problem.as_json() for problem in found]
+        verdict = "fail" if found else "pass"
+        output.emit(
+            {"schema": "edgepack.profile-check/1", "verdict": verdict, "problems": plain}
+        )
+    else:
+        typer.echo("\n".join(p.says for p in found) or f"{file}: a sound profile")
+    return 3 if found else 0

@@ -1,0 +1,132 @@
+"""A bundle judged again, from nothing but itself: what was tested is what is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from pydantic import ValidationError
+
+from edgepack import bundle as packing
+from edgepack import fidelity, scoring, signing
+from edgepack.bundle import Bundle
+from edgepack.check import check
+from edgepack.errors import InputError
+from edgepack.facts import Facts
+from edgepack.profile import Profile
+from edgepack.runtimes.protocol import Runtime
+from edgepack.verdict import Finding, How, Outcome, Verdict
+
+Trial = Callable[[Bundle, Profile], tuple[Finding, ...]]
+
+
+def profile_of(bundle: Bundle) -> Profile:
+    """Return the profile that the bundle was judged against.
+
+    Raises:
+        InputError: the bundle's own profile is of another form.
+    """
+    try:
+        return Profile.model_validate_json(bundle.files[packing.PROFILE])
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{bundle.manifest.name}: {packing.PROFILE}: {place}: {first['msg']}"
+        ) from error
+
+
+def validate(
+    bundle: Bundle,
+    profile: Profile,
+    runtime: Runtime,
+    trial: Trial,
+    *,
+    trusted_pem: bytes | None = None,
+    trusted_name: str = "",
+) -> tuple[Facts, Verdict]:
+    """Return every gate's answer about an unpacked bundle, whose digests already held.
+
+    Args:
+        profile: the bundle's own, or another device's.
+        trusted_pem: the public key whose signature the bundle must carry; None asks none.
+    """
+    facts, verdict = check(bundle.model, profile)
+    verdict = verdict.plus(
+        Finding(
+            gate="integrity",
+            verdict=Outcome.PASS,
+            says=f"{len(bundle.files)} files equal their digests",
+        )
+    )
+    if trusted_pem is not None:
+        verdict = verdict.plus(_signature(bundle, trusted_pem, trusted_name))
+    verdict = verdict.plus(_goldens(bundle, runtime))
+    verdict = verdict.plus(*_accuracy(bundle, profile, facts, runtime))
+    kept = {gate.gate: gate for gate in bundle.manifest.findings}
+    if "calibration" in kept and profile == profile_of(bundle):
+        # Only the build had the calibration data; its finding is under the digest.
+        verdict = verdict.plus(packing.finding(kept["calibration"]))
+    return facts, verdict.plus(*trial(bundle, profile))
+
+
+def _signature(bundle: Bundle, trusted_pem: bytes, name: str) -> Finding:
+    mark = bundle.files.get(packing.SIGNATURE)
+    text = packing.manifest_bytes(bundle.manifest)
+    good = mark is not None and signing.verify(text, mark, trusted_pem, name)
+    says = "signed by the trusted key" if good else "signed by another key, or altered since"
+    return Finding(
+        gate="signature_of_maker",
+        verdict=Outcome.PASS if good else Outcome.FAIL,
+        says=says if mark is not None else "not signed; the trusted key was asked for",
+    )
+
+
+def _goldens(bundle: Bundle, runtime: Runtime) -> Finding:
+    """Return whether the goldens come out bit for bit under reference kernels."""
+    wanted = bundle.array("golden/outputs.npy")
+    got = scoring.answers(
+        runtime, bundle.model, bundle.array("golden/inputs.npy"), kernels="reference"
+    )
+    same = got.shape == wanted.shape and bool((got == wanted).all())
+    wrong = int((got != wanted).sum()) if got.shape == wanted.shape else wanted.size
+    return Finding(
+        gate="goldens",
+        verdict=Outcome.PASS if same else Outcome.FAIL,
+        how=How.EMULATED,
+        value=wrong,
+        limit=0,
+        unit="values",
+        says=f"{len(wanted)} golden rows bit for bit on {runtime.name} (reference kernels)"
+        if same
+        else f"{wrong} of {wanted.size} golden values differ on {runtime.name}",
+    )
+
+
+def _accuracy(
+    bundle: Bundle, profile: Profile, facts: Facts, runtime: Runtime
+) -> tuple[Finding, ...]:
+    manifest = bundle.manifest
+    if not manifest.evidence_rows:
+        return (
+            Finding(
+                gate="accuracy_drop",
+                verdict=Outcome.INCONCLUSIVE,
+                says="the bundle carries no test rows (built with --evidence 0 B)",
+            ),
+        )
+    rows = bundle.array("evidence/inputs.npy")
+    before = bundle.array("evidence/float_scores.npy")
+    truth = bundle.array("evidence/targets.npy")
+    if not len(rows) == len(before) == len(truth):
+        raise InputError(f"{manifest.name}: evidence of unequal length")
+    codes = scoring.answers(runtime, bundle.model, rows)
+    after = scoring.dequantized(codes, facts.outputs[0])
+    found = fidelity.compare(
+        manifest.task,
+        np.asarray(truth),
+        before,
+        after,
+        confidence=profile.accuracy.confidence,
+    )
+    return fidelity.judge(found, profile.accuracy, manifest.labels)
