@@ -68,12 +68,15 @@ class Training:
         seed: seeds weights, shuffling and dropout.
         batch_size: samples a step.
         progress: called with (stage, done, total) steps; None is silent.
+        teacher: the uncompressed tf_keras model, which stages distil from and whose
+            compiled loss they use; None takes the draft's own model.
     """
 
     task: str | None = None
     seed: int = 0
     batch_size: int = 64
     progress: Any = None
+    teacher: Any = None
 
 
 def calibration_rows(total: int, wanted: int, seed: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The one door to TensorFlow, tf_keras and TFMOT: their flags, private paths and copies.
 
-Importing this module imports TensorFlow (4 to 9 s), so stages import it when they run and
+Importing this module imports TensorFlow (2 to 9 s), so stages import it when they run and
 never at module level. It must come before any other import of TensorFlow in a process:
 TFMOT works on tf_keras only, and TensorFlow reads that choice once.
 """
@@ -10,7 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,20 +25,60 @@ if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
         "set: TFMOT needs tf_keras. Received: TensorFlow already imported with Keras 3"
     )
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its C++ side prints to stderr
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # results must not hang on a GPU
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the same bytes with and without a GPU
 
-with warnings.catch_warnings():
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what native code prints to stderr; print it after all if this block raises.
+
+    TensorFlow's C++ side writes to file descriptor 2 before its own log level is read.
+    """
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, AttributeError):  # no stderr to hold back
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+with quiet(), warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import tensorflow as tf
     import tensorflow_model_optimization as tfmot
     import tf_keras as keras
 
+    tf.zeros(())  # starts the devices, whose complaints belong in here too
+
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 logging.getLogger("absl").setLevel(logging.ERROR)
 tf.config.experimental.enable_op_determinism()
 
-__all__ = ["copy", "keras", "predict", "seed", "tf", "tfmot"]
+__all__ = [
+    "compile_like",
+    "copy",
+    "is_quantized",
+    "keras",
+    "kernels",
+    "predict",
+    "quiet",
+    "seed",
+    "tf",
+    "tfmot",
+    "unwrapped",
+]
 
 
 def seed(number: int) -> None:
@@ -44,20 +87,30 @@ def seed(number: int) -> None:
 
 
 def copy(model: Any) -> Any:
-    """Return a twin of ``model``: same layers, names and weights, nothing shared.
+    """Return a twin of ``model``: same layers, names, weights and loss, nothing shared.
 
-    TFMOT wraps and trains the layers it is given. The twin is not compiled.
+    TFMOT wraps and trains the layers it is given; the twin is there to be trained, so all
+    its layers are trainable.
     """
     with tfmot.quantization.keras.quantize_scope():
         twin = keras.models.clone_model(model)
     twin.set_weights(model.get_weights())
-    return twin
+    twin.trainable = True
+    return compile_like(twin, model)
+
+
+def compile_like(model: Any, other: Any) -> Any:
+    """Return ``model`` carrying the compiled loss of ``other``, if that has one."""
+    loss = getattr(other, "loss", None)
+    if loss:
+        model.compile(optimizer="sgd", loss=loss)  # fine-tuning brings its own optimizer
+    return model
 
 
 def predict(model: Any, x: NDArray[Any], batch: int = 256) -> NDArray[np.float32]:
     """Return the outputs of ``model`` in inference mode, ``(N, *output_shape) float32``.
 
-    Does not use ``Model.predict``: that builds a new graph a call and leaks it.
+    Does not use ``Model.predict``, which prints and keeps a compiled graph per model.
     """
     run = tf.function(lambda rows: model(rows, training=False), reduce_retracing=True)
     parts = [
@@ -65,3 +118,39 @@ def predict(model: Any, x: NDArray[Any], batch: int = 256) -> NDArray[np.float32
         for at in range(0, len(x), batch)
     ]
     return np.concatenate(parts)
+
+
+def is_quantized(model: Any) -> bool:
+    """Tell whether any layer of ``model`` carries TFMOT's fake quantization."""
+    return any(type(layer).__name__.startswith("Quantize") for layer in model.layers)
+
+
+def unwrapped(layer: Any) -> Any:
+    """Return the layer inside a TFMOT wrapper, or ``layer`` itself."""
+    wrappers = ("QuantizeWrapper", "QuantizeWrapperV2", "PruneLowMagnitude", "ClusterWeights")
+    return layer.layer if type(layer).__name__ in wrappers else layer
+
+
+_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel", "recurrent_kernel", "embeddings")
+
+
+def kernels(model: Any) -> dict[str, Any]:
+    """Return each weight matrix of ``model`` as ``{"layer/kernel": variable}``, nested too.
+
+    Named by layer rather than by variable, because a loaded file's variables may repeat;
+    two of one layer (the halves of a bidirectional one) are told apart by ``#2``.
+    """
+    found: dict[str, Any] = {}
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            inner = kernels(layer)
+            found |= {f"{layer.name}/{name}": variable for name, variable in inner.items()}
+            continue
+        owner = unwrapped(layer)
+        for variable in layer.weights:
+            kind = variable.name.split(":")[0].split("/")[-1]
+            if kind in _KERNELS:
+                name = f"{owner.name}/{kind}"
+                twins = sum(known.split("#")[0] == name for known in found)
+                found[f"{name}#{twins + 1}" if twins else name] = variable
+    return found

@@ -1,0 +1,135 @@
+"""TFMOT's pruning and clustering wrappers: put on, driven step by step, taken off.
+
+Part of the TensorFlow door; only ``Prune`` and ``Cluster`` call it. TFMOT drives its
+wrappers by callbacks of ``Model.fit``; the one training loop here calls these instead.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection
+from typing import Any
+
+from tensorflow_model_optimization.python.core.sparsity.keras import prune_registry
+
+from converters import keras2
+from converters.errors import ModelRefused
+
+_CLUSTERS = ("Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "Dense")
+
+
+def refuse_quantized(model: Any, stage: str) -> None:
+    """Raise ModelRefused if ``model`` carries fake quantization already."""
+    if keras2.is_quantized(model):
+        raise ModelRefused(
+            f"{stage}: wanted a float model. Received: {model.name}, which is quantized "
+            "already; put this stage before qat"
+        )
+
+
+def prunable(layer: Any) -> bool:
+    """Tell whether TFMOT prunes a kernel of ``layer``; it takes depthwise and prunes none."""
+    if not prune_registry.PruneRegistry.supports(layer):
+        return False
+    wrapped = prune_registry.PruneRegistry.make_prunable(layer)
+    return bool(wrapped.get_prunable_weights())
+
+
+def clusterable(layer: Any) -> bool:
+    """Tell whether the kernel of ``layer`` is clustered; never a depthwise one."""
+    return type(layer).__name__ in _CLUSTERS
+
+
+def sort_layers(model: Any, able: Callable[[Any], bool]) -> tuple[list[str], list[str]]:
+    """Return the names of layers that are ``able``, and those with a kernel that are not."""
+    yes, no = [], []
+    for layer in model.layers:
+        if able(layer):
+            yes.append(layer.name)
+        elif any(name.split("/")[0] == layer.name for name in keras2.kernels(model)):
+            no.append(layer.name)
+    return yes, no
+
+
+def notes(done: str, skipped: Collection[str]) -> tuple[str, ...]:
+    """Return the report's line on layers left as they were, if there are any."""
+    if not skipped:
+        return ()
+    return (f"not {done}, because TFMOT does not: {', '.join(skipped)}",)
+
+
+def with_pruning(
+    twin: Any, names: Collection[str], sparsity: float, ramp: int
+) -> tuple[Any, list[Any]]:
+    """Return ``twin`` wrapped for pruning, and its wrappers.
+
+    Sparsity climbs from 0 over ``ramp`` steps; masks are renewed 20 times on the way. The
+    wrapped model shares its variables with ``twin``.
+    """
+    prune = keras2.tfmot.sparsity.keras
+    every = max(1, ramp // 20)
+    schedule = prune.PolynomialDecay(
+        initial_sparsity=0.0,
+        final_sparsity=sparsity,
+        begin_step=0,
+        end_step=max(1, ramp // every * every),
+        frequency=every,
+    )
+
+    def wrap(layer: Any) -> Any:
+        if layer.name not in names:
+            return layer
+        return prune.prune_low_magnitude(layer, pruning_schedule=schedule)
+
+    wrapped = keras2.keras.models.clone_model(twin, clone_function=wrap)
+    wrappers = [layer for layer in wrapped.layers if hasattr(layer, "pruning_vars")]
+    return wrapped, wrappers
+
+
+def set_pruning_step(wrappers: list[Any], step: int) -> None:
+    """Tell each wrapper which step begins; it adds one before it looks at its schedule."""
+    for wrapper in wrappers:
+        wrapper.pruning_step.assign(step)
+
+
+def apply_masks(wrappers: list[Any]) -> None:
+    """Zero what the masks zero: the last gradient step has moved those weights again."""
+    for wrapper in wrappers:
+        for weight, mask, _ in wrapper.pruning_vars:
+            weight.assign(weight * mask)
+
+
+def without_pruning(wrapped: Any) -> Any:
+    """Return the model inside the pruning wrappers; it shares their variables."""
+    return keras2.tfmot.sparsity.keras.strip_pruning(wrapped)
+
+
+def pruned_names(model: Any, wrappers: list[Any]) -> list[str]:
+    """Return the names, as ``keras2.kernels`` gives them, of the weights that were pruned."""
+    ours = {id(weight) for wrapper in wrappers for weight, _, _ in wrapper.pruning_vars}
+    return [name for name, weight in keras2.kernels(model).items() if id(weight) in ours]
+
+
+def with_clustering(twin: Any, names: Collection[str], clusters: int, sparse: bool) -> Any:
+    """Return ``twin`` wrapped for clustering, zeros counting as one cluster if ``sparse``."""
+    from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
+        cluster,
+    )
+
+    start = keras2.tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS
+
+    def wrap(layer: Any) -> Any:
+        if layer.name not in names:
+            return layer
+        return cluster.cluster_weights(
+            layer, clusters, cluster_centroids_init=start, preserve_sparsity=sparse
+        )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return keras2.keras.models.clone_model(twin, clone_function=wrap)
+
+
+def without_clustering(wrapped: Any) -> Any:
+    """Return the model with its kernels at their centroids, sharing no wrapper."""
+    return keras2.tfmot.clustering.keras.strip_clustering(wrapped)
