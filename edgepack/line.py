@@ -9,7 +9,7 @@ something is really missing.
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib import metadata, resources
 from pathlib import Path
@@ -152,7 +152,9 @@ class Line:
         folder = cache.find(key)
         if folder is None:
             before = self.draft(number - 1)
-            after = self.recipe.stages[number - 1](before, self.samples, self.training)
+            # Every stage learns from the model as it came, not from the one before it.
+            training = replace(self.training, teacher=self.draft(0).model)
+            after = self.recipe.stages[number - 1](before, self.samples, training)
             from converters import keras2
 
             folder = cache.keep(key, lambda new: keras2.save_draft(after, new))
@@ -187,8 +189,6 @@ class Line:
 
     def int8_tflite(self, number: int, **options: Any) -> tuple[bytes, tuple[str, ...]]:
         """Return the n-th draft as full-int8 .tflite bytes, and the notes of all its makers."""
-        from dataclasses import replace
-
         int8 = replace(self.recipe.int8, **options)
 
         def convert() -> dict[str, Any]:

@@ -36,6 +36,7 @@ app.command("demo")(build.demo)
 app.command("build")(build.build)
 app.command("check")(check.check)
 app.command("validate")(trial.validate)
+app.command("report")(trial.report)
 app.add_typer(devices.app, name="profiles")
 
 

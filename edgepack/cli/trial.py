@@ -70,3 +70,33 @@ def validate(
         typer.echo("\n".join(output.lines(verdict.findings)))
         typer.echo(output.closing(device.name, verdict))
     return output.exit_code([verdict.outcome], strict)
+
+
+def report(
+    bundles: Annotated[
+        list[Path], typer.Argument(help="Bundles, or folders of them.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path(
+        "report.html"
+    ),
+    json_: Json = False,
+) -> int:
+    """Write one self-contained HTML page about bundles."""
+    from edgepack import bundle as packing
+    from edgepack import store
+    from edgepack.errors import InputError
+    from edgepack.report import page
+
+    files: list[Path] = []
+    for place in bundles:
+        inside = sorted(place.glob(f"*{packing.SUFFIX}")) if place.is_dir() else [place]
+        if not inside:
+            raise InputError(f"{place}: holds no {packing.SUFFIX} file")
+        files += inside
+    shown = [(opened(path), store.digest_of_tree(path)) for path in files]
+    store.write_whole(out, page(shown).encode())
+    if json_:
+        output.emit({"schema": "edgepack.report/1", "page": str(out), "bundles": len(shown)})
+    else:
+        typer.echo(f"{out}: {len(shown)} bundle{'s' if len(shown) > 1 else ''}")
+    return 0

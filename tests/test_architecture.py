@@ -1,0 +1,110 @@
+"""The house as the imports themselves tell it: arrows point down, doors open late."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("edgepack", "converters", "device_profiles")
+
+
+def imports(path: Path) -> set[str]:
+    """Return every module that a file imports, at any depth."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
+    return found
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def test_converters_know_no_device() -> None:
+    for path in sources("converters"):
+        strange = {
+            m for m in imports(path) if m.split(".")[0] in {"edgepack", "device_profiles"}
+        }
+        assert not strange, f"{path}: {strange}"
+
+
+def test_profiles_are_data() -> None:
+    for path in sources("device_profiles"):
+        assert not {m for m in imports(path) if m.split(".")[0] in {"edgepack", "converters"}}
+
+
+def test_nothing_but_the_command_line_imports_it() -> None:
+    for path in sources("edgepack"):
+        if "cli" not in path.relative_to(ROOT).parts:
+            assert not {m for m in imports(path) if m.startswith("edgepack.cli")}, path
+
+
+def test_one_door_each_for_tensorflow_and_the_engine() -> None:
+    doors = {"tensorflow", "tf_keras", "tensorflow_model_optimization"}
+    for path in sources("edgepack"):
+        tops = {m.split(".")[0] for m in imports(path)}
+        assert not tops & doors, f"{path} opens TensorFlow; converters/ does that"
+        if "docker" in tops:
+            assert "runtimes" in path.parts, f"{path} opens the container engine"
+
+
+def test_no_file_imports_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    names = {}
+    for package in PACKAGES:
+        for path in sources(package):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            names[module.removesuffix(".__init__")] = path
+    for module, path in names.items():
+        graph[module] = {m for m in imports(path) if m in names and m != module}
+
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail, module))
+        if module not in done:
+            for target in graph[module]:
+                visit(target, (*trail, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["check", "--help"], ["profiles", "list"]])
+def test_quick_commands_open_no_slow_door(words: list[str]) -> None:
+    code = (
+        "import sys, edgepack.cli\n"
+        "try:\n    edgepack.cli.main(sys.argv[1:])\nexcept SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        "slow = {'tensorflow', 'tf_keras', 'keras', 'docker', 'scipy', 'sklearn', 'jinja2'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_lock_names_no_host_and_hashes_everything() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    pins = [line for line in text.splitlines() if line and line[0].isalnum()]
+    assert pins
+    assert all("==" in pin for pin in pins)
+    assert text.count("--hash=sha256:") >= len(pins)
+
+
+def test_the_wheel_holds_three_packages() -> None:
+    made = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert made["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == list(PACKAGES)
+    assert not (ROOT / "docker" / "__init__.py").exists(), "it would shadow the docker SDK"
