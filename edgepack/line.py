@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.draft import Draft, Samples, Training
+from converters.task import task_of
 from edgepack.recipe import Recipe, described
 from edgepack.store import Cache, digest_of, digest_of_tree, sha256
 
@@ -93,15 +94,13 @@ class Source:
         """What must be known of the model before its data can be read."""
 
         def describe() -> dict[str, Any]:
-            from converters import finetune
-
             model = self.loaded.model
             return {
                 "digest": self.loaded.digest,
                 "kind": self.loaded.kind,
                 "input_shape": model.input_shape[1:],
                 "output_shape": model.output_shape[1:],
-                "task": finetune.task_of(model),
+                "task": task_of(model),
                 "parameters": int(model.count_params()),
                 "bridge_max_abs_diff": self.loaded.bridge_max_abs_diff,
                 "notes": self.loaded.notes,
