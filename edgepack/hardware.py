@@ -24,12 +24,41 @@ from edgepack.units import exact_bytes, parse_bytes
 
 T = TypeVar("T")
 
+_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+$"
+_WORD = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+_NAME = r"^[a-z0-9][a-z0-9.-]*$"
+_OPERATOR = r"^[A-Z][A-Z0-9_]*$"
+
+#: What a pattern asks for, in words.
+PATTERNS = {
+    _LINE: "one line of text without control characters",
+    _WORD: "one word of letters, digits and ._+-",
+    _NAME: "lower-case letters, digits, dots and dashes",
+    _OPERATOR: "an operator in capitals, such as CONV_2D",
+}
+
 #: One line of text: no control characters, which a report or terminal would obey.
-Text = Annotated[str, Field(min_length=1, max_length=600, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Source = Annotated[str, Field(min_length=3, max_length=600, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1, max_length=600, pattern=_LINE)]
+Source = Annotated[str, Field(min_length=3, max_length=600, pattern=_LINE)]
+Word = Annotated[str, Field(pattern=_WORD, max_length=64)]
+Name = Annotated[str, Field(pattern=_NAME, max_length=64)]
+Operator = Annotated[str, Field(pattern=_OPERATOR, max_length=64)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Count = Annotated[int, Field(strict=True, gt=0, le=1024)]
+EthosU = Literal[
+    "ethos-u55-32",
+    "ethos-u55-64",
+    "ethos-u55-128",
+    "ethos-u55-256",
+    "ethos-u65-256",
+    "ethos-u65-512",
+    "ethos-u85-128",
+    "ethos-u85-256",
+    "ethos-u85-512",
+    "ethos-u85-1024",
+    "ethos-u85-2048",
+]
 
 #: Validation context of text from a file: there a bare number of bytes is refused.
 WRITTEN = {"written": True}
@@ -38,7 +67,7 @@ WRITTEN = {"written": True}
 class Part(BaseModel):
     """A frozen table that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _bytes(raw: Any, info: ValidationInfo) -> Any:
@@ -93,7 +122,7 @@ class Core(Part):
     """
 
     name: Text
-    count: int = Field(gt=0, le=1024)
+    count: Count
     clock_mhz: Positive | None = None
     source: Source
 
@@ -189,7 +218,7 @@ class System(Part):
 
     name: Word
     version: Text | None = None
-    api_level: int | None = Field(default=None, ge=1, le=100)
+    api_level: int | None = Field(default=None, strict=True, ge=1, le=100)
     source: Source
 
 
@@ -197,13 +226,13 @@ class Npu(Part):
     """A neural unit beside the core, as its compiler (Vela) is told about it.
 
     Attributes:
-        accelerator: Vela's ``--accelerator-config``, such as ``ethos-u55-128``.
+        accelerator: Vela's ``--accelerator-config``.
         system_config: Vela's ``--system-config``; absent where no source gives one.
         memory_mode: Vela's ``--memory-mode``.
         clock_mhz: the unit's clock.
     """
 
-    accelerator: Word
+    accelerator: EthosU
     system_config: Word | None = None
     memory_mode: Word | None = None
     clock_mhz: Positive | None = None

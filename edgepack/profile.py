@@ -14,8 +14,12 @@ from pydantic import Field, ValidationInfo, model_validator
 from edgepack.hardware import (
     ByteCount,
     Core,
+    Count,
     Cpu,
+    EthosU,
+    Name,
     Npu,
+    Operator,
     Part,
     Positive,
     Ram,
@@ -52,7 +56,6 @@ __all__ = [
     "System",
 ]
 
-Operator = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=64)]
 Dtype = Literal[
     "float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool", "int4", "int2"
 ]
@@ -73,7 +76,7 @@ class CarriedRuntime(Part):
     name: Literal["tflite", "litert", "tflm"]
     version: Word
     ops: tuple[Operator, ...] = ()
-    op_versions: Mapping[Operator, Annotated[int, Field(ge=1, le=100)]] = {}
+    op_versions: Mapping[Operator, Annotated[int, Field(strict=True, ge=1, le=100)]] = {}
     kernels: Literal["builtin", "reference", "cmsis-nn", "esp-nn", "xtensa-nn"] = "builtin"
     source: Source
 
@@ -90,15 +93,12 @@ class Delegate(Part):
         supports: where the table of what it takes is kept: a page or a built-in table.
     """
 
-    name: Annotated[
-        str,
-        Field(
-            pattern=r"^(xnnpack|gpu|nnapi|hexagon|edgetpu|coreml|cmsis-nn|esp-nn"
-            r"|ethos-u(55|65|85)(-[0-9]+)?)$"
-        ),
-    ]
+    name: (
+        Literal["xnnpack", "gpu", "nnapi", "hexagon", "edgetpu", "coreml", "cmsis-nn", "esp-nn"]
+        | EthosU
+    )
     version: Word | None = None
-    required: bool = False
+    required: bool = Field(default=False, strict=True)
     dtypes: tuple[Dtype, ...] = ()
     ops: tuple[Operator, ...] = ()
     supports: Text | None = None
@@ -154,7 +154,7 @@ class CalibrationPoint(Part):
     model: Text
     runtime: Text
     precision: Literal["int8", "uint8", "float32", "float16"]
-    threads: int = Field(gt=0, le=1024)
+    threads: Count
     ms: Positive
     energy_uj: Positive | None = None
     source: Source
@@ -169,7 +169,7 @@ class Profile(Part):
     """
 
     schema_version: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=64)
+    name: Name
     title: Text
     kind: Literal["tablet", "phone", "sbc", "mcu", "npu", "host"]
     soc: Soc | None = None

@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from typing import Any, get_args
+from copy import deepcopy
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from edgepack.hardware import WRITTEN
+from edgepack.hardware import PATTERNS, WRITTEN
 from edgepack.problem import Problem, Wrong
 from edgepack.profile import Profile
 from edgepack.profile_files import Layer, merged
+from edgepack.profile_words import closest, fields_at, quantity_meant, shown
 from edgepack.toml_lines import Loc
-from edgepack.units import UNITS
 
 _QUOTED = re.compile(r"'([^']*)'")
 _RECEIVED = re.compile(r"(?:wanted )?(.*?)\. Received: (.*)", re.DOTALL)
 
 
+class Incomplete(Exception):  # noqa: N818 - a state, not a fault
+    """The tables hold no mistake but do not make a whole profile."""
+
+
 def validated(layers: tuple[Layer, ...], *, whole: bool = True) -> Profile:
     """Return the profile that the layers make, the first one lying on top.
 
-    With ``whole=False`` the tables may be incomplete (a family); then every mistake is
-    raised as usual and a family without one raises ``Incomplete``.
+    With ``whole=False`` the tables may lack what a child will add (a family).
 
     Raises:
-        Wrong: holds every mistake, in the order of the lines.
+        Wrong: holds every mistake, the file's own first, in the order of the lines.
+        Incomplete: ``whole`` is False, there is no mistake, and something is lacking.
     """
     data = merged(layers)
     own = layers[0]
-    stem = own.path.stem
     found: list[Problem] = []
     if whole:
+        stem = own.path.stem
         data["name"] = own.data.get("name", stem)
         if data["name"] != stem:
             found.append(_misnamed(own, stem))
     try:
         profile = Profile.model_validate(data, context=WRITTEN)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
+    except ValidationError:
+        details, renamed = _mistakes(data)
         if not whole:
             details = [one for one in details if not _may_be_absent(one)]
-        found += [_problem(one, layers, data) for one in details]
+        found += [_problem(one, _as_written(one["loc"], renamed), layers) for one in details]
         if not found:
-            raise Incomplete from error
+            raise Incomplete from None
     if found:
         found.sort(key=lambda p: (p.file != str(own.path), p.file, p.line or 0))
         raise Wrong(*found)
     return profile
-
-
-class Incomplete(Exception):  # noqa: N818 - a state, not a fault
-    """The tables hold no mistake but do not make a whole profile."""
 
 
 def _misnamed(layer: Layer, stem: str) -> Problem:
@@ -62,8 +62,57 @@ def _misnamed(layer: Layer, stem: str) -> Problem:
         line=layer.line_of(("name",)),
         key="name",
         wanted=f"the file's own name, '{stem}'",
-        got=_show(layer.data["name"]),
+        got=shown(layer.data["name"]),
         nearest=f"'{stem}'",
+    )
+
+
+def _mistakes(data: dict[str, Any]) -> tuple[list[ErrorDetails], dict[Loc, Loc]]:
+    """Return every mistake of ``data``, and which key was read as which.
+
+    A misspelt key is one mistake, not two: it is reported, then read as the key it was
+    meant for, so that what stands under it is checked too.
+    """
+    data = deepcopy(data)
+    unknown: list[ErrorDetails] = []
+    renamed: dict[Loc, Loc] = {}
+    while True:
+        try:
+            Profile.model_validate(data, context=WRITTEN)
+            return unknown, renamed
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        extra = [one for one in details if one["type"] == "extra_forbidden"]
+        if not extra:
+            return unknown + [one for one in details if not _follows(one, details)], renamed
+        unknown += extra
+        for one in extra:
+            _respell(data, one["loc"], renamed)
+
+
+def _respell(data: dict[str, Any], loc: Loc, renamed: dict[Loc, Loc]) -> None:
+    table: Any = data
+    for step in loc[:-1]:
+        table = table[step]
+    value = table.pop(loc[-1])
+    meant = closest(str(loc[-1]), sorted(fields_at(loc[:-1]) or ()))
+    if meant is not None and meant not in table:
+        table[meant] = value
+        renamed[(*loc[:-1], meant)] = loc
+
+
+def _as_written(loc: Loc, renamed: dict[Loc, Loc]) -> Loc:
+    for length in range(len(loc), 0, -1):
+        if loc[:length] in renamed:
+            return _as_written(renamed[loc[:length]], renamed) + loc[length:]
+    return loc
+
+
+def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Say whether this only repeats a mistake inside the list it is about."""
+    loc = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(one["loc"]) > len(loc) and one["loc"][: len(loc)] == loc for one in details
     )
 
 
@@ -71,60 +120,61 @@ def _may_be_absent(detail: ErrorDetails) -> bool:
     """Say whether a family may lack this: anything but a part of one sourced statement."""
     if detail["type"] != "missing":
         return False
-    fields = _fields_at(detail["loc"][:-1])
+    fields = fields_at(detail["loc"][:-1])
     return fields is None or "source" not in fields
 
 
-def _problem(detail: ErrorDetails, layers: tuple[Layer, ...], data: dict[str, Any]) -> Problem:
-    loc = detail["loc"]
+def _problem(detail: ErrorDetails, loc: Loc, layers: tuple[Layer, ...]) -> Problem:
     layer, line = _place(loc, layers)
-    kind = detail["type"]
-    got: Any = detail["input"]
-    wanted, shown, nearest = detail["msg"], _show(got), None
-    if kind == "extra_forbidden":
-        known = sorted(_fields_at(loc[:-1]) or ())
-        nearest = _closest(str(loc[-1]), known)
-        wanted, shown = f"one of {', '.join(known)}", f"the unknown key {loc[-1]!r}"
-    elif kind == "missing":
-        wanted = f"the key {loc[-1]!r}" + (
-            ": where the number comes from" if loc[-1] == "source" else ""
-        )
-        shown = "none"
-        misspelt = _closest(
-            str(loc[-1]), [str(k) for k in got] if isinstance(got, dict) else []
-        )
-        nearest = f"{misspelt} -> {loc[-1]}" if misspelt else None
-    elif kind == "literal_error":
-        choices = _QUOTED.findall(str(detail.get("ctx", {}).get("expected", "")))
-        if choices:
-            wanted = f"one of {', '.join(choices)}"
-        nearest = _closest(str(got), choices)
-    elif kind == "value_error":
-        says = str(detail.get("ctx", {}).get("error", detail["msg"]))
-        if match := _RECEIVED.fullmatch(says):
-            wanted, shown = match[1], match[2]
-        nearest = _unit_meant(got)
-    elif kind == "model_type" or kind.endswith("_type"):
-        wanted, nearest = _type_wanted(detail, loc)
+    wanted, got, nearest = _explained(detail)
     return Problem(
         file=str(layer.path),
         line=line,
         key=".".join(str(step) for step in loc),
-        wanted=wanted[:1].lower() + wanted[1:],
-        got=shown,
+        wanted=wanted,
+        got=got,
         nearest=nearest,
     )
 
 
-def _type_wanted(detail: ErrorDetails, loc: Loc) -> tuple[str, str | None]:
-    fields = _fields_at(loc)
-    if fields and {"value", "source"} <= fields:
-        value = detail["input"]
-        text = f'"{value}"' if isinstance(value, str) else value
-        return "a table with value and source", f'{{ value = {text}, source = "…" }}'
-    if fields:
-        return f"a table with {', '.join(sorted(fields))}", None
-    return detail["msg"].removeprefix("Input should be "), None
+def _explained(detail: ErrorDetails) -> tuple[str, str, str | None]:
+    """Return what was wanted, what was got and what was probably meant."""
+    loc, kind, got = detail["loc"], detail["type"], detail["input"]
+    fields = fields_at(loc)
+    if kind == "extra_forbidden":
+        known = sorted(fields_at(loc[:-1]) or ())
+        meant = closest(str(loc[-1]), known)
+        return f"one of {', '.join(known)}", f"the unknown key {shown(loc[-1])}", meant
+    if kind == "missing":
+        why = ", where the number comes from" if loc[-1] == "source" else ""
+        return f"the key {loc[-1]!r}{why}", "none", None
+    if kind.endswith("_type") and fields:
+        if {"value", "source"} <= fields:
+            value = f'"{got}"' if isinstance(got, str) else got
+            meant = f'{{ value = {value}, source = "…" }}'
+            return "a table with value and source", shown(got), meant
+        return f"a table with {', '.join(sorted(fields))}", shown(got), None
+    return _value_explained(detail)
+
+
+def _value_explained(detail: ErrorDetails) -> tuple[str, str, str | None]:
+    """Return the same where one value is wrong, not its key and not its table."""
+    kind, got = detail["type"], detail["input"]
+    context: dict[str, Any] = detail.get("ctx", {})
+    if kind == "literal_error":
+        choices = _QUOTED.findall(str(context.get("expected", "")))
+        wanted = f"one of {', '.join(choices)}" if choices else str(context.get("expected"))
+        return wanted, shown(got), closest(str(got), choices)
+    if kind == "string_pattern_mismatch":
+        return PATTERNS.get(str(context.get("pattern")), detail["msg"]), shown(got), None
+    if kind == "value_error":
+        match = _RECEIVED.fullmatch(str(context.get("error", "")))
+        if match:
+            return match[1], match[2], quantity_meant(got)
+    if kind == "string_type" and isinstance(got, int | float):
+        return "text", shown(got), f'"{got}"'
+    wanted = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return wanted[:1].lower() + wanted[1:], shown(got), None
 
 
 def _place(loc: Loc, layers: tuple[Layer, ...]) -> tuple[Layer, int | None]:
@@ -135,58 +185,3 @@ def _place(loc: Loc, layers: tuple[Layer, ...]) -> tuple[Layer, int | None]:
             if line is not None:
                 return layer, line
     return layers[0], None
-
-
-def _fields_at(loc: Loc) -> set[str] | None:
-    """Return the keys that a profile knows in the table at ``loc``; None where it is none."""
-    model: type[BaseModel] | None = Profile
-    for step in loc:
-        if model is None:
-            return None
-        if isinstance(step, int):
-            continue
-        named = {field.alias or name: field for name, field in model.model_fields.items()}
-        model = _model_in(named[step].annotation) if step in named else None
-    if model is None:
-        return None
-    return {field.alias or name for name, field in model.model_fields.items()}
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inside in get_args(annotation):
-        if (model := _model_in(inside)) is not None:
-            return model
-    return None
-
-
-def _unit_meant(got: Any) -> str | None:
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(got))
-    if match is None:
-        return None
-    number, unit = match[1], match[2]
-    if not unit:
-        return f"'{number} KiB' (1024) or '{number} kB' (1000)"
-    folded = [known for known in UNITS if known.lower() == unit.lower()]
-    if unit in UNITS:
-        return None
-    if folded:
-        binary = f"{folded[0][0].upper()}iB"
-        also = f" (1000s) or '{number} {binary}' (1024s)" if binary in UNITS else ""
-        return (
-            f"'{number} {folded[0]}'{also}" if folded[0] != binary else f"'{number} {binary}'"
-        )
-    close = difflib.get_close_matches(unit, UNITS, n=1, cutoff=0.4)
-    return f"'{number} {close[0]}'" if close else None
-
-
-def _closest(word: str, known: list[str]) -> str | None:
-    folded = {one.lower(): one for one in known}
-    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
-    return folded[close[0]] if close else None
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
