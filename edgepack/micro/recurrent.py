@@ -1,0 +1,136 @@
+"""UNIDIRECTIONAL_SEQUENCE_LSTM as a kernel call."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.micro import fixed
+from edgepack.micro.graph import DType, Op
+from edgepack.micro.step import Array, Step, factor, quantized, short, step_name
+from edgepack.micro.weighted import even, pairs, read_bias
+
+# Inputs of the operator (tensorflow/lite/kernels/lstm_shared.h). The gates' order is the
+# operator's own: input, forget, cell, output.
+_GATES = ("input", "forget", "cell", "output")
+_INPUT_WEIGHTS, _STATE_WEIGHTS, _BIAS = 1, 5, 12
+_STATE, _CELL = 18, 19
+_LEFT_OUT = {9: "peephole", 10: "peephole", 11: "peephole", 16: "projection", 17: "projection",
+             20: "layer norm", 21: "layer norm", 22: "layer norm", 23: "layer norm"}  # fmt: skip
+_TANH = 4  # the only fused activation TFLM's converter gives an LSTM
+_GATE_SCALE, _ONE_SCALE = 2.0**-12, 2.0**-15
+
+
+def sigmoid_table() -> NDArray[np.uint16]:
+    """Return the logistic function of 0 … 32/3 in 256 steps, with 16 bits after the point."""
+    x = np.arange(256) * (32 / 3 / 256)
+    return np.minimum(np.floor(65536 / (1 + np.exp(-x)) + 0.5), 65535).astype(np.uint16)
+
+
+def lstm(op: Op) -> Step:
+    """An LSTM without peepholes, projection or layer norm, batch 1, over any number of steps."""
+    for position, what in _LEFT_OUT.items():
+        if (tensor := op.optional(position)) is not None:
+            op.refuse(f"{what} has no C kernel", tensor)
+    code = int(op.options.get("fusedActivationFunction", _TANH))
+    if code != _TANH:
+        op.refuse(f"fused activation {code}; wanted tanh ({_TANH})")
+    _, input_zero = quantized(op, op.input(0))
+    state_scale, state_zero = quantized(op, op.input(_STATE))
+    cell_scale, cell_zero = quantized(op, op.input(_CELL), DType.INT16)
+    if quantized(op, op.output) != (state_scale, state_zero) or cell_zero:
+        op.refuse("wanted the state's scale and zero point, and 0 for the cell", op.output)
+    steps, inputs, units = _sizes(op)
+    power = math.log2(cell_scale)
+    if abs(power - round(power)) > 1e-3:
+        op.refuse(f"scale {cell_scale}; wanted a power of two", op.input(_CELL))
+    name = step_name(op)
+    table = Array(f"{name}_sigmoid", "uint16_t", sigmoid_table())
+    arrays = [table]
+    fields = []
+    for number, gate in enumerate(_GATES):
+        text, made = _gate(op, number, gate, (inputs, units), (input_zero, state_zero))
+        fields.append((gate, text))
+        arrays += made
+    products = [
+        factor(op, _ONE_SCALE * cell_scale / cell_scale, op.input(_CELL)),
+        factor(op, _ONE_SCALE * _ONE_SCALE / cell_scale, op.input(_CELL)),
+        factor(op, _ONE_SCALE * _ONE_SCALE / state_scale, op.output),
+    ]
+    clip = float(np.float32(op.options.get("cellClip", 0.0)))
+    left = 12 + round(power)
+    fields += [
+        ("sigmoid", table.name),
+        ("multiplier", "{" + ", ".join(f"{m}u" for m, _ in products) + "}"),
+        ("shift", "{" + ", ".join(str(s) for _, s in products) + "}"),
+        ("tanh_multiplier", short(op, "tanh multiplier", 3 << max(left, 0), op.input(_CELL))),
+        ("tanh_shift", str(max(-left, 0))),
+        ("clip", str(int(min(clip / cell_scale, 32767.0)))),
+        ("zero", str(state_zero)),
+        ("steps", short(op, "time steps", steps, op.input(0))),
+        ("inputs", short(op, "inputs", inputs, op.input(0))),
+        ("units", short(op, "units", units, op.output)),
+    ]
+    call = (
+        f"ep_lstm_run(&{name}, {{in0}}, {{in{_STATE}}}, {{in{_CELL}}}, {{out0}}, "
+        "(ep_half *){scratch});"
+    )
+    return Step(
+        op, "lstm", call, "ep_lstm", tuple(fields), tuple(arrays), scratch_bytes=8 * units
+    )
+
+
+def _sizes(op: Op) -> tuple[int, int, int]:
+    shape = op.input(0).shape
+    if len(shape) != 3:
+        op.refuse("wanted (batch, steps, features)", op.input(0))
+    batch, steps, inputs = shape
+    if op.options.get("timeMajor"):
+        batch, steps = steps, batch
+    if batch != 1:
+        op.refuse(f"batch {batch}; the limit is 1", op.input(0))
+    units = op.input(_STATE).size
+    for position in (_STATE, _CELL):
+        if not op.input(position).variable or op.input(position).size != units:
+            op.refuse(f"wanted a variable of {units} values", op.input(position))
+    if op.output.size != steps * units:
+        op.refuse(f"wanted {steps} by {units} values", op.output)
+    return steps, inputs, units
+
+
+def _gate(
+    op: Op, number: int, gate: str, sizes: tuple[int, int], zeros: tuple[int, int]
+) -> tuple[str, list[Array]]:
+    """Return the ``ep_gate`` of one gate and its arrays; products of input, then of state."""
+    units = sizes[1]
+    name = f"{step_name(op)}_{gate}"
+    sources = (op.input(0), op.input(_STATE))
+    arrays, factors = [], []
+    for part, first in enumerate((_INPUT_WEIGHTS, _STATE_WEIGHTS)):
+        tensor = op.input(first + number)
+        weights = op.constant(first + number)
+        if weights.dtype != np.int8 or weights.shape != (units, sizes[part]):
+            op.refuse(f"wanted int8 weights of {[units, sizes[part]]}", tensor)
+        scale, zero = quantized(op, tensor)
+        if zero:
+            op.refuse("weights with a zero point; wanted symmetric int8", tensor)
+        bias = read_bias(op, _BIAS + number, units) if part == 0 else np.zeros(units, np.int64)
+        total = weights.astype(np.int64)
+        bias = bias - zeros[part] * total.sum(axis=1)
+        reach = int((np.abs(bias) + 128 * np.abs(total).sum(axis=1)).max())
+        if reach > fixed.INT32_MAX:
+            op.refuse(f"sums may reach {reach}; the limit is {fixed.INT32_MAX}", tensor)
+        label = ("input", "state")[part]
+        arrays += [
+            Array(f"{name}_{label}_weights", "ep_word", pairs(weights)),
+            Array(f"{name}_{label}_bias", "int32_t", even(bias).astype(np.int32)),
+        ]
+        product = float(np.float32(sources[part].scales[0]) * np.float32(scale))
+        factors.append(factor(op, product / _GATE_SCALE, tensor))
+    text = (
+        f"{{{{{arrays[0].name}, {arrays[2].name}}}, {{{arrays[1].name}, {arrays[3].name}}}, "
+        f"{{{factors[0][0]}u, {factors[1][0]}u}}, {{{factors[0][1]}, {factors[1][1]}}}}}"
+    )
+    return text, arrays
