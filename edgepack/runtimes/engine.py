@@ -1,0 +1,220 @@
+"""The door to the container engine: is one there, and run one command in one sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepack.errors import EnvironmentMissing
+from edgepack.runtimes.sandbox import Sandbox
+
+LABEL = "edgepack.deadline"
+_MAX_STDERR_BYTES = 1 << 20
+_REMEDY = "start one with docker/engine.sh (as root), or set DOCKER_HOST"
+
+
+@dataclass(frozen=True, slots=True)
+class NoEngine:
+    """Why no container engine can be used, with the remedy, on one line."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a container ended; ``oom_killed`` is the kernel's word, not read from the code."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+    oom_killed: bool
+    timed_out: bool
+    flooded: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A container engine that answered.
+
+    Attributes:
+        api: the SDK's low-level client.
+        version: of the engine.
+        arch: the instruction set it runs without an emulator: amd64, arm64 …
+        cgroup: 1 or 2, which decides how memory is limited and counted.
+    """
+
+    api: Any
+    version: str
+    arch: str
+    cgroup: int
+
+    def run(
+        self,
+        image: str,
+        command: Sequence[str],
+        sandbox: Sandbox,
+        *,
+        mounts: Mapping[Path, str],
+        env: Mapping[str, str],
+        timeout_s: float,
+        max_bytes: int,
+    ) -> Ended:
+        """Run one command in a fresh sandbox and return how it ended; nothing stays behind.
+
+        Args:
+            mounts: host path -> path inside, each read-only.
+            timeout_s: wall time after which the container is killed.
+            max_bytes: of stdout; one that writes more is killed.
+
+        Raises:
+            EnvironmentMissing: the engine refuses to create or start the container.
+        """
+        from docker.errors import DockerException
+
+        deadline = time.time() + timeout_s + 30
+        try:
+            made = self.api.create_container(
+                image,
+                list(command),
+                environment=dict(env),
+                network_disabled=True,
+                labels={LABEL: f"{deadline:.0f}"},
+                host_config=self.api.create_host_config(
+                    binds=[f"{source}:{inside}:ro" for source, inside in mounts.items()],
+                    **sandbox.host_config(timeout_s),
+                ),
+            )
+            with self._removed_after(made["Id"]):
+                return self._follow(made["Id"], timeout_s, max_bytes)
+        except DockerException as error:
+            raise EnvironmentMissing(
+                f"the container engine (version {self.version}) could not run {image}: {error}"
+            ) from error
+
+    @contextlib.contextmanager
+    def _removed_after(self, container: str) -> Iterator[None]:
+        from docker.errors import NotFound
+
+        try:
+            yield
+        finally:
+            with contextlib.suppress(NotFound):  # swept by another process: gone is gone
+                self.api.remove_container(container, force=True, v=True)
+
+    def _follow(self, container: str, timeout_s: float, max_bytes: int) -> Ended:
+        from docker.errors import APIError
+
+        pieces = self.api.attach(
+            container, stdout=True, stderr=True, stream=True, logs=False, demux=True
+        )
+        late = threading.Event()
+
+        def kill() -> None:
+            with contextlib.suppress(APIError):  # it ended by itself in this very moment
+                self.api.kill(container)
+
+        def expire() -> None:
+            late.set()
+            kill()
+
+        out, err, flooded = bytearray(), bytearray(), False
+        start = time.monotonic()
+        self.api.start(container)
+        timer = threading.Timer(timeout_s, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            for piece, complaint in pieces:
+                out += piece or b""
+                if len(err) < _MAX_STDERR_BYTES:
+                    err += complaint or b""
+                if len(out) > max_bytes and not flooded:
+                    flooded = True
+                    kill()
+                if flooded:
+                    out = out[:max_bytes]
+            status = self.api.wait(container, timeout=30)
+        finally:
+            timer.cancel()
+        seconds = time.monotonic() - start
+        state = self.api.inspect_container(container)["State"]
+        return Ended(
+            code=int(status["StatusCode"]),
+            stdout=bytes(out),
+            stderr=bytes(err),
+            oom_killed=bool(state.get("OOMKilled")),
+            timed_out=late.is_set(),
+            flooded=flooded,
+            seconds=seconds,
+        )
+
+    def sweep(self) -> int:
+        """Remove containers of ours whose deadline has passed; return how many.
+
+        One stays only where this process was killed while it ran.
+        """
+        old = 0
+        for found in self.api.containers(all=True, filters={"label": LABEL}):
+            if float(found["Labels"][LABEL]) < time.time():
+                with contextlib.suppress(Exception):  # another process may sweep as well
+                    self.api.remove_container(found["Id"], force=True, v=True)
+                    old += 1
+        return old
+
+
+def available() -> Engine | NoEngine:
+    """Return the engine that answers, or why none does; asks the environment as docker does."""
+    try:
+        import requests
+        from docker.errors import DockerException
+
+        import docker
+    except ImportError as error:
+        return NoEngine(f"the docker package is not installed ({error}); pip install docker")
+    try:
+        api = docker.APIClient(version="auto", timeout=60, **_address())
+        told, info = api.version(), api.info()
+    except (DockerException, requests.exceptions.RequestException, OSError) as error:
+        return NoEngine(f"no container engine answers ({_short(error)}); {_REMEDY}")
+    if info.get("OSType", "linux") != "linux":
+        return NoEngine(f"the engine runs {info['OSType']} containers; Linux ones are needed")
+    engine = Engine(
+        api=api,
+        version=str(told["Version"]),
+        arch=str(told["Arch"]),
+        cgroup=2 if str(info.get("CgroupVersion", "1")) == "2" else 1,
+    )
+    engine.sweep()
+    return engine
+
+
+def require() -> Engine:
+    """Return the engine that answers.
+
+    Raises:
+        EnvironmentMissing: none does; names the remedy.
+    """
+    found = available()
+    if isinstance(found, NoEngine):
+        raise EnvironmentMissing(found.reason)
+    return found
+
+
+def _address() -> dict[str, Any]:
+    from docker.utils import kwargs_from_env
+
+    return dict(kwargs_from_env())
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    for known in ("Connection refused", "No such file or directory", "Permission denied"):
+        if known in text:
+            return known.lower()
+    return text[:120]

@@ -1,0 +1,82 @@
+"""Which images an engine holds, and whether they are what today's inputs would make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgepack.errors import EnvironmentMissing
+from edgepack.runtimes.engine import Engine
+from edgepack.runtimes.images.spec import ImageSpec, docker_folder, inputs_digest, known
+
+INPUTS = "edgepack.inputs"
+DEBS = "edgepack.debs"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One image as ``images list`` shows it.
+
+    Attributes:
+        state: ``present``, ``stale`` (made from other inputs) or ``absent``.
+        identity: image id, empty where absent.
+        size_bytes: unpacked, 0 where absent.
+        debs: SHA-256 of the list of Debian packages inside, empty where absent.
+    """
+
+    spec: ImageSpec
+    state: str
+    identity: str = ""
+    size_bytes: int = 0
+    debs: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the stable keys of ``images list --json``."""
+        return {
+            "tag": self.spec.tag,
+            "runtime": self.spec.package,
+            "version": self.spec.version,
+            "arch": self.spec.arch,
+            "state": self.state,
+            "id": self.identity,
+            "size_bytes": self.size_bytes,
+            "debs": self.debs,
+        }
+
+
+def listing(engine: Engine) -> tuple[Listed, ...]:
+    """Return every image that can be made, with its state on this engine."""
+    return tuple(listing_of(engine, spec) for spec in known())
+
+
+def find(engine: Engine, spec: ImageSpec) -> Listed:
+    """Return the present or stale image of ``spec``.
+
+    Raises:
+        EnvironmentMissing: it is absent; says how to build it.
+    """
+    found = listing_of(engine, spec)
+    if found.state == "absent":
+        raise EnvironmentMissing(
+            f"the image {spec.tag} is not there; build it with "
+            f"'edgepack images build --arch {spec.arch}'"
+        )
+    return found
+
+
+def listing_of(engine: Engine, spec: ImageSpec) -> Listed:
+    from docker.errors import ImageNotFound
+
+    try:
+        told = engine.api.inspect_image(spec.tag)
+    except ImageNotFound:
+        return Listed(spec, "absent")
+    labels = told["Config"].get("Labels") or {}
+    fresh = labels.get(INPUTS) == inputs_digest(spec, docker_folder())
+    return Listed(
+        spec,
+        "present" if fresh else "stale",
+        str(told["Id"]),
+        int(told["Size"]),
+        str(labels.get(DEBS, "")),
+    )
