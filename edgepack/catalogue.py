@@ -68,7 +68,23 @@ def problems(path: Path, user_folder: Path | None = None) -> tuple[Problem, ...]
     A file in a folder called ``families`` may be incomplete: what is there is checked.
     """
     try:
-        validated(_chain(path, user_folder), whole=path.absolute().parent.name != _FAMILIES)
+        chain = _chain(path, user_folder)
+    except Wrong as wrong:
+        return wrong.problems + _own_problems(path)
+    return _problems_of(chain, whole=path.absolute().parent.name != _FAMILIES)
+
+
+def _own_problems(path: Path) -> tuple[Problem, ...]:
+    """Return the mistakes of a file whose parents cannot be read, as far as it goes alone."""
+    try:
+        return _problems_of((read_layer(path),), whole=False)
+    except Wrong:
+        return ()  # the file itself cannot be read, which is said already
+
+
+def _problems_of(chain: tuple[Layer, ...], *, whole: bool) -> tuple[Problem, ...]:
+    try:
+        validated(chain, whole=whole)
     except Wrong as wrong:
         return wrong.problems
     except Incomplete:
@@ -112,7 +128,7 @@ def _nearest(name: str, known: tuple[str, ...]) -> str:
 def _chain(path: Path, user_folder: Path | None) -> tuple[Layer, ...]:
     """Return the file and all it extends, itself first."""
     layers = [read_layer(path)]
-    while (parent := layers[-1].extends) is not None:
+    while (parent := layers[-1].parent) is not None:
         seen = [layer.path.absolute() for layer in layers]
         choices = [
             place / f"{parent}{_SUFFIX}"

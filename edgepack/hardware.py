@@ -101,9 +101,16 @@ class Sourced(Part, Generic[T]):
     source: Source
 
 
-SourcedBytes = Sourced[ByteCount]
-SourcedFloat = Sourced[Positive]
-SourcedShare = Sourced[Share]
+class SourcedBytes(Sourced[ByteCount]):
+    """A number of bytes and where it comes from."""
+
+
+class SourcedFloat(Sourced[Positive]):
+    """A positive number and where it comes from."""
+
+
+class SourcedShare(Sourced[Share]):
+    """A share from 0 to 1 and where it comes from."""
 
 
 class Soc(Part):

@@ -29,13 +29,34 @@ class Layer:
     """A file's own tables.
 
     Attributes:
-        extends: name of the profile or family this one inherits, if any.
+        extends: what the file says it inherits; only ``parent`` is to be believed.
     """
 
     path: Path
     text: str
     data: dict[str, Any]
-    extends: str | None
+    extends: Any
+
+    @property
+    def parent(self) -> str | None:
+        """The name of the profile or family this one inherits; never a path.
+
+        Raises:
+            Wrong: ``extends`` is no bare name.
+        """
+        if self.extends is None or (
+            isinstance(self.extends, str) and _NAME.fullmatch(self.extends)
+        ):
+            return self.extends
+        raise Wrong(
+            Problem(
+                file=str(self.path),
+                line=self.line_of(("extends",)),
+                key="extends",
+                wanted="the bare name of a profile or family",
+                got=repr(self.extends)[:80],
+            )
+        )
 
     @cached_property
     def _lines(self) -> dict[Loc, int]:
@@ -63,13 +84,7 @@ def read_layer(path: Path) -> Layer:
         raise _wrong(path, "TOML", says, int(at[1]) if at else None) from error
     if _depth(data) > _DEEPEST:
         raise _wrong(path, f"tables nested at most {_DEEPEST} deep", "deeper nesting")
-    extends = data.pop("extends", None)
-    if extends is not None and not (isinstance(extends, str) and _NAME.fullmatch(extends)):
-        line = lines(text).get(("extends",))
-        raise _wrong(
-            path, "the bare name of a profile or family", repr(extends)[:80], line, "extends"
-        )
-    return Layer(path, text, data, extends)
+    return Layer(path, text, data, data.pop("extends", None))
 
 
 def merged(layers: tuple[Layer, ...]) -> dict[str, Any]:
@@ -131,5 +146,5 @@ def _depth(data: Any) -> int:
     return deepest
 
 
-def _wrong(path: Path, wanted: str, got: str, line: int | None = None, key: str = "") -> Wrong:
-    return Wrong(Problem(file=str(path), line=line, key=key, wanted=wanted, got=got))
+def _wrong(path: Path, wanted: str, got: str, line: int | None = None) -> Wrong:
+    return Wrong(Problem(file=str(path), line=line, wanted=wanted, got=got))

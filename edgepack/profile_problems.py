@@ -18,6 +18,20 @@ from edgepack.toml_lines import Loc
 
 _QUOTED = re.compile(r"'([^']*)'")
 _RECEIVED = re.compile(r"(?:wanted )?(.*?)\. Received: (.*)", re.DOTALL)
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: So many mistakes are explained; a file with more is not a profile with slips.
+MOST_EXPLAINED = 100
+_WANTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+}
 
 
 class Incomplete(Exception):  # noqa: N818 - a state, not a fault
@@ -47,7 +61,10 @@ def validated(layers: tuple[Layer, ...], *, whole: bool = True) -> Profile:
         details, renamed = _mistakes(data)
         if not whole:
             details = [one for one in details if not _may_be_absent(one)]
-        found += [_problem(one, _as_written(one["loc"], renamed), layers) for one in details]
+        for one in details[:MOST_EXPLAINED]:
+            found.append(_problem(one, _as_written(one["loc"], renamed), layers))
+        if len(details) > MOST_EXPLAINED:
+            found.append(_too_many(own, len(details)))
         if not found:
             raise Incomplete from None
     if found:
@@ -64,6 +81,14 @@ def _misnamed(layer: Layer, stem: str) -> Problem:
         wanted=f"the file's own name, '{stem}'",
         got=shown(layer.data["name"]),
         nearest=f"'{stem}'",
+    )
+
+
+def _too_many(layer: Layer, count: int) -> Problem:
+    return Problem(
+        file=str(layer.path),
+        wanted="a profile",
+        got=f"{count} mistakes, of which the first {MOST_EXPLAINED} are explained",
     )
 
 
@@ -85,17 +110,17 @@ def _mistakes(data: dict[str, Any]) -> tuple[list[ErrorDetails], dict[Loc, Loc]]
         extra = [one for one in details if one["type"] == "extra_forbidden"]
         if not extra:
             return unknown + [one for one in details if not _follows(one, details)], renamed
-        unknown += extra
         for one in extra:
-            _respell(data, one["loc"], renamed)
+            _respell(data, one["loc"], renamed, guess=len(unknown) < MOST_EXPLAINED)
+            unknown.append(one)
 
 
-def _respell(data: dict[str, Any], loc: Loc, renamed: dict[Loc, Loc]) -> None:
+def _respell(data: dict[str, Any], loc: Loc, renamed: dict[Loc, Loc], *, guess: bool) -> None:
     table: Any = data
     for step in loc[:-1]:
         table = table[step]
     value = table.pop(loc[-1])
-    meant = closest(str(loc[-1]), sorted(fields_at(loc[:-1]) or ()))
+    meant = closest(str(loc[-1]), sorted(fields_at(loc[:-1]) or ())) if guess else None
     if meant is not None and meant not in table:
         table[meant] = value
         renamed[(*loc[:-1], meant)] = loc
@@ -130,11 +155,16 @@ def _problem(detail: ErrorDetails, loc: Loc, layers: tuple[Layer, ...]) -> Probl
     return Problem(
         file=str(layer.path),
         line=line,
-        key=".".join(str(step) for step in loc),
+        key=".".join(_key(step) for step in loc),
         wanted=wanted,
         got=got,
         nearest=nearest,
     )
+
+
+def _key(step: str | int) -> str:
+    text = str(step)
+    return text if _PLAIN_KEY.fullmatch(text) else shown(text)
 
 
 def _explained(detail: ErrorDetails) -> tuple[str, str, str | None]:
@@ -173,7 +203,7 @@ def _value_explained(detail: ErrorDetails) -> tuple[str, str, str | None]:
             return match[1], match[2], quantity_meant(got)
     if kind == "string_type" and isinstance(got, int | float):
         return "text", shown(got), f'"{got}"'
-    wanted = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    wanted = _WANTED.get(kind) or detail["msg"].removeprefix("Input should be ")
     return wanted[:1].lower() + wanted[1:], shown(got), None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tomllib
 
 Loc = tuple[str | int, ...]
 
@@ -132,9 +133,10 @@ class _Scanner:
 
     def _name(self) -> str:
         if self.text[self.at] in "\"'":
-            start = self.at + 1
+            start = self.at
             self._string()
-            return self.text[start : self.at - 1]  # escapes in key names stay as written
+            name: str = tomllib.loads(f"name = {self.text[start : self.at]}")["name"]
+            return name
         match = _BARE.match(self.text, self.at)
         if match is None:
             raise ValueError("no key")
