@@ -93,10 +93,17 @@ class Delegate(Part):
         supports: where the table of what it takes is kept: a page or a built-in table.
     """
 
-    name: (
-        Literal["xnnpack", "gpu", "nnapi", "hexagon", "edgetpu", "coreml", "cmsis-nn", "esp-nn"]
-        | EthosU
-    )
+    name: Literal[
+        "xnnpack",
+        "gpu",
+        "nnapi",
+        "hexagon",
+        "edgetpu",
+        "coreml",
+        "cmsis-nn",
+        "esp-nn",
+        EthosU,
+    ]
     version: Word | None = None
     required: bool = Field(default=False, strict=True)
     dtypes: tuple[Dtype, ...] = ()

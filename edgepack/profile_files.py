@@ -121,9 +121,10 @@ def _text_of(path: Path) -> str:
         if path.is_symlink():
             got = "a symbolic link; copy the file instead"
         raise _wrong(path, wanted, got) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise _wrong(path, wanted, "no regular file")
     with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise _wrong(path, wanted, "no regular file")
         raw = stream.read(LARGEST_FILE_BYTES + 1)
     if len(raw) > LARGEST_FILE_BYTES:
         raise _wrong(path, f"at most {LARGEST_FILE_BYTES} B", "a larger file")

@@ -150,7 +150,8 @@ def _may_be_absent(detail: ErrorDetails) -> bool:
 
 
 def _problem(detail: ErrorDetails, loc: Loc, layers: tuple[Layer, ...]) -> Problem:
-    layer, line = _place(loc, layers)
+    missing = detail["type"] == "missing" and len(loc) > 1
+    layer, line = _place(loc[:-1] if missing else loc, layers)
     wanted, got, nearest = _explained(detail)
     return Problem(
         file=str(layer.path),

@@ -13,7 +13,11 @@ from edgepack.profile import Profile
 from edgepack.toml_lines import Loc
 from edgepack.units import UNITS
 
-_AMOUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_AMOUNT = re.compile(
+    r"\s*(?P<number>[0-9]+(?:\.[0-9]+)?)\s*"
+    r"(?P<unit>(?P<prefix>[kmg])(?P<binary>i?)(?:b|bytes?)?|b|bytes?|)\s*",
+    re.IGNORECASE,
+)
 _LONGEST = 80
 
 
@@ -40,26 +44,23 @@ def closest(word: str, known: Sequence[str]) -> str | None:
 
 
 def quantity_meant(written: Any) -> str | None:
-    """Return the size with a unit that ``written`` may stand for, such as ``'64 KiB'``.
+    """Return the size with a unit that ``written`` may stand for, such as ``'64 MiB'``.
 
     Both readings are offered where two are possible: nothing is guessed.
     """
     match = _AMOUNT.fullmatch(str(written)[:_LONGEST])
-    if match is None:
+    if match is None or match["unit"] in UNITS:
         return None
-    number, unit = match[1], match[2]
-    if not unit:
+    number, prefix, binary = match["number"], match["prefix"], match["binary"]
+    if not match["unit"]:
         return f"'{number} KiB' (1024) or '{number} kB' (1000)"
-    if unit in UNITS:
-        return None
-    same = [known for known in UNITS if known.lower() == unit.lower()]
-    if not same:
-        close = difflib.get_close_matches(unit, UNITS, n=1, cutoff=0.4)
-        return f"'{number} {close[0]}'" if close else None
-    binary = f"{unit[0].upper()}iB"
-    if same[0] == binary or binary not in UNITS:
-        return f"'{number} {same[0]}'"
-    return f"'{number} {same[0]}' (powers of 1000) or '{number} {binary}' (of 1024)"
+    if not prefix:
+        return f"'{number} B'"
+    of_1024 = f"'{number} {prefix.upper()}iB'"
+    if binary:
+        return of_1024
+    thousand = f"{prefix.lower() if prefix in 'kK' else prefix.upper()}B"
+    return f"'{number} {thousand}' (powers of 1000) or {of_1024} (of 1024)"
 
 
 def shown(value: Any) -> str:
