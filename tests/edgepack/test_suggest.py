@@ -21,9 +21,7 @@ def judge(size: int, profile: Profile) -> Verdict:
     return Verdict(
         (
             at_most("ram", size, ram and ram.value, "B", how=How.PLANNED, what="peak"),
-            at_most(
-                "storage", size, storage and storage.value, "B", how=How.PLANNED, what="file"
-            ),
+            at_most("storage", size, file and file.value, "B", how=How.PLANNED, what="file"),
             Finding(gate="operators", verdict=Outcome.PASS, says="all present"),
         )
     )
