@@ -43,6 +43,8 @@ OPERATORS: Mapping[str, Lowering] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": recurrent.lstm,
 }
 
+SLACK_BYTES = 4  # kernels load whole words and may read up to three bytes behind a value
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
@@ -121,8 +123,8 @@ def _arrange(graph: Graph, steps: Sequence[Step]) -> Program:
         {index: at[key] for index, key in group.items()},
         dict(zip(scratched, found.offsets[len(keys) :], strict=True)),
         tuple(states.values()),
-        found.total_bytes,
-        found.floor_bytes,
+        found.total_bytes + SLACK_BYTES,
+        found.floor_bytes + SLACK_BYTES,
     )
 
 

@@ -56,11 +56,13 @@ def add(op: Op) -> Step:
         factor(op, scale_b / widest, tensors[1]),
         factor(op, widest / ((1 << _ADD_BITS) * scale_out), op.output),
     ]
+    if any(shift > 0 for _, shift in factors):
+        op.refuse(f"scale {scale_out}; the limit is 2**-19 of the inputs'", op.output)
     low, high = activation_range(op, op.output)
     name = step_name(op)
     fields = (
         ("multiplier", _words(tuple(m for m, _ in factors))),
-        ("shift", _numbers(tuple(s for _, s in factors))),
+        ("right", _numbers(tuple(-s for _, s in factors))),
         ("zero", _numbers((zero_a, zero_b, zero_out))),
         ("low", str(low)),
         ("high", str(high)),

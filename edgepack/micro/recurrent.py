@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgepack.micro import fixed
 from edgepack.micro.graph import DType, Op
 from edgepack.micro.step import Array, Step, factor, quantized, short, step_name
-from edgepack.micro.weighted import even, pairs, read_bias
+from edgepack.micro.weighted import filled_up, grouped, read_bias
 
 # Inputs of the operator (tensorflow/lite/kernels/lstm_shared.h). The gates' order is the
 # operator's own: input, forget, cell, output.
@@ -124,8 +124,8 @@ def _gate(
             op.refuse(f"sums may reach {reach}; the limit is {fixed.INT32_MAX}", tensor)
         label = ("input", "state")[part]
         arrays += [
-            Array(f"{name}_{label}_weights", "ep_word", pairs(weights)),
-            Array(f"{name}_{label}_bias", "int32_t", even(bias).astype(np.int32)),
+            Array(f"{name}_{label}_weights", "ep_word", grouped(weights, 2)),
+            Array(f"{name}_{label}_bias", "int32_t", filled_up(bias, 2).astype(np.int32)),
         ]
         product = float(np.float32(sources[part].scales[0]) * np.float32(scale))
         factors.append(factor(op, product / _GATE_SCALE, tensor))

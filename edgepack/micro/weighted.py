@@ -47,18 +47,31 @@ class Layer:
         return "fast" if self.fast else "exact"
 
 
-def pairs(weights: NDArray[np.int8]) -> NDArray[np.uint32]:
-    """Return ``(channels, taps)`` as the words that ep_dot.h reads: two channels in turn."""
+def grouped(weights: NDArray[np.int8], group: int) -> NDArray[np.uint32]:
+    """Return ``(channels, taps)`` as the words of ep_dot.h, ``group`` channels in turn.
+
+    Channels left over form a last group of four where there are three, else of two.
+    """
+    channels = len(weights)
+    whole = channels - channels % group
+    rest = channels - whole
+    parts = [_in_turn(weights[:whole], group)] if whole else []
+    parts += [_in_turn(weights[whole:], 4 if rest > 2 else 2)] if rest else []
+    return np.concatenate(parts)
+
+
+def _in_turn(weights: NDArray[np.int8], group: int) -> NDArray[np.uint32]:
     channels, taps = weights.shape
-    padded = np.zeros((channels + channels % 2, -(-taps // WORD_BYTES) * WORD_BYTES), np.int8)
+    rows, words = -(-channels // group) * group, -(-taps // WORD_BYTES)
+    padded = np.zeros((rows, words * WORD_BYTES), np.int8)
     padded[:channels, :taps] = weights
-    blocks = padded.reshape(-1, 2, padded.shape[1] // WORD_BYTES, WORD_BYTES)
-    return np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)).view("<u4").reshape(-1)
+    blocks = padded.reshape(-1, group, words, WORD_BYTES).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(blocks).view("<u4").reshape(-1)
 
 
-def even(values: NDArray[Any]) -> NDArray[Any]:
-    """Return ``values`` with a zero behind them if their number is odd."""
-    return np.concatenate([values, np.zeros(len(values) % 2, values.dtype)])
+def filled_up(values: NDArray[Any], group: int) -> NDArray[Any]:
+    """Return ``values`` with zeros behind them up to a multiple of ``group``."""
+    return np.concatenate([values, np.zeros(-len(values) % group, values.dtype)])
 
 
 def read_bias(op: Op, position: int, channels: int) -> NDArray[np.int64]:
@@ -126,12 +139,14 @@ def _multipliers(
     )
 
 
-def output_fields(name: str, layer: Layer) -> tuple[tuple[str, str], tuple[Array, ...]]:
+def output_fields(
+    name: str, layer: Layer, group: int = 1
+) -> tuple[tuple[str, str], tuple[Array, ...]]:
     """Return the ``ep_output`` of a layer and its two arrays."""
     shifts = -layer.shifts - 1 if layer.fast else layer.shifts
     arrays = (
-        Array(f"{name}_multiplier", "uint32_t", layer.mantissas),
-        Array(f"{name}_shift", "int8_t", shifts.astype(np.int8)),
+        Array(f"{name}_multiplier", "uint32_t", filled_up(layer.mantissas, group)),
+        Array(f"{name}_shift", "int8_t", filled_up(shifts.astype(np.int8), group)),
     )
     text = (
         f"{{{arrays[0].name}, {arrays[1].name}, "
@@ -198,9 +213,9 @@ def conv(op: Op) -> Step:
 
 def _conv(op: Op, whole: Layer, fields: list[tuple[str, str]], in_c: int) -> Step:
     name = step_name(op)
-    weights = Array(f"{name}_weights", "ep_word", pairs(whole.weights))
-    bias = Array(f"{name}_bias", "int32_t", even(whole.bias).astype(np.int32))
-    output, arrays = output_fields(name, whole)
+    weights = Array(f"{name}_weights", "ep_word", grouped(whole.weights, 2))
+    bias = Array(f"{name}_bias", "int32_t", filled_up(whole.bias, 2).astype(np.int32))
+    output, arrays = output_fields(name, whole, 2)
     words = -(-whole.weights.shape[1] // WORD_BYTES)
     fields = [
         ("weights", weights.name),
@@ -219,7 +234,7 @@ def _conv(op: Op, whole: Layer, fields: list[tuple[str, str]], in_c: int) -> Ste
         "ep_conv",
         tuple(fields),
         (weights, bias, *arrays),
-        scratch_bytes=5 * words * WORD_BYTES,
+        scratch_bytes=(5 * words + 1) * WORD_BYTES,
     )
 
 
@@ -244,6 +259,8 @@ def depthwise(op: Op) -> Step:
             op.input(1),
         )
     whole = layer(op, taps, fold=False, per_tensor_float=False)
+    if (step := _depthwise3(op, whole, dict(fields))) is not None:
+        return step
     name = step_name(op)
     weights = Array(
         f"{name}_weights", "int8_t", np.ascontiguousarray(whole.weights.T).reshape(-1)
@@ -267,6 +284,48 @@ def depthwise(op: Op) -> Step:
     )
 
 
+def _depthwise3(op: Op, whole: Layer, fields: dict[str, str]) -> Step | None:
+    """Return the call of the 3 by 3 kernel, or None where it does not fit."""
+    stride = int(fields["stride_h"])
+    fits = (
+        fields["kernel_h"] == fields["kernel_w"] == "3"
+        and fields["dilation_h"] == fields["dilation_w"] == "1"
+        and fields["stride_h"] == fields["stride_w"]
+        and stride in {1, 2}
+        and int(fields["pad_left"]) in {0, 1}
+    )
+    if not fits:
+        return None
+    name = step_name(op)
+    channels = len(whole.weights)
+    rows = np.zeros((channels, 3, WORD_BYTES), np.int8)
+    rows[:, :, :3] = whole.weights.reshape(channels, 3, 3)
+    weights = Array(f"{name}_weights", "ep_word", rows.view("<u4").reshape(-1))
+    bias = Array(f"{name}_bias", "int32_t", whole.bias.astype(np.int32))
+    output, arrays = output_fields(name, whole)
+    out_w = int(fields["out_w"])
+    plane = out_w + out_w % 2 + 2 if stride == 1 else 2 * out_w + 2
+    names = ("in_h", "in_w", "out_h", "out_w", "pad_top", "pad_left")
+    return Step(
+        op,
+        "depthwise3",
+        f"ep_depthwise3_{whole.kind}(&{name}, {{in0}}, {{out0}}, {{scratch}});",
+        "ep_depthwise3",
+        (
+            ("weights", weights.name),
+            ("bias", bias.name),
+            output,
+            *((key, fields[key]) for key in names),
+            ("channels", short(op, "channels", channels, op.output)),
+            ("stride", str(stride)),
+            ("in_zero", str(whole.input_zero)),
+            ("plane", short(op, "width of a plane", plane, op.output)),
+        ),
+        (weights, bias, *arrays),
+        scratch_bytes=3 * 4 * plane * 2,
+    )
+
+
 def dense(op: Op) -> Step:
     """FULLY_CONNECTED over any number of rows."""
     filters = op.constant(1)
@@ -284,8 +343,8 @@ def dense(op: Op) -> Step:
 def _dense(op: Op, whole: Layer, rows: int) -> Step:
     name = step_name(op)
     channels, inputs = whole.weights.shape
-    weights = Array(f"{name}_weights", "ep_word", pairs(whole.weights))
-    bias = Array(f"{name}_bias", "int32_t", even(whole.bias).astype(np.int32))
+    weights = Array(f"{name}_weights", "ep_word", grouped(whole.weights, 4))
+    bias = Array(f"{name}_bias", "int32_t", filled_up(whole.bias, 4).astype(np.int32))
     output, arrays = output_fields(name, whole)
     fields = (
         ("weights", weights.name),

@@ -138,7 +138,7 @@ EP_INLINE int8_t ep_saturate(int32_t x)
 }
 
 /* How a layer's sums become bytes. ``shift`` is TFLM's where ``exact`` is passed to the
- * functions below, else the right shift less one, and then the full int8 range is kept. */
+ * function below, else the right shift less one, and then the full int8 range is kept. */
 typedef struct {
     const uint32_t *multiplier;
     const int8_t *shift;
@@ -147,14 +147,13 @@ typedef struct {
     int16_t high;
 } ep_output;
 
-EP_INLINE int8_t ep_byte(const ep_output *o, int32_t sum, int channel, const int exact)
+EP_INLINE int8_t ep_byte(const ep_output *o, int32_t sum, uint32_t multiplier, int32_t shift,
+                         const int exact)
 {
     if (exact) {
-        int32_t x = ep_scale(sum, o->multiplier[channel], o->shift[channel]) + o->zero;
-        return (int8_t)ep_clamp(x, o->low, o->high);
+        return (int8_t)ep_clamp(ep_scale(sum, multiplier, shift) + o->zero, o->low, o->high);
     }
-    return ep_saturate(
-        ep_scale_down(sum, o->multiplier[channel], o->shift[channel], 2 * o->zero + 1));
+    return ep_saturate(ep_scale_down(sum, multiplier, shift, 2 * o->zero + 1));
 }
 
 #endif

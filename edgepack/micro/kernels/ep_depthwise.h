@@ -45,6 +45,11 @@ EP_INLINE int32_t ep_depthwise_one(const ep_taps *taps, int channel, int32_t sum
     return sum;
 }
 
+EP_INLINE int8_t ep_depthwise_byte(const ep_depthwise *l, int32_t sum, int c, const int exact)
+{
+    return ep_byte(&l->output, sum, l->output.multiplier[c], l->output.shift[c], exact);
+}
+
 EP_INLINE void ep_depthwise_pixel(const ep_depthwise *l, const ep_taps *taps, int8_t *out,
                                   const int exact)
 {
@@ -69,15 +74,15 @@ EP_INLINE void ep_depthwise_pixel(const ep_depthwise *l, const ep_taps *taps, in
             x += taps->input_skip;
             w += taps->weight_skip;
         }
-        out[c] = ep_byte(&l->output, s0, c, exact);
-        out[c + 1] = ep_byte(&l->output, s1, c + 1, exact);
-        out[c + 2] = ep_byte(&l->output, s2, c + 2, exact);
-        out[c + 3] = ep_byte(&l->output, s3, c + 3, exact);
+        out[c] = ep_depthwise_byte(l, s0, c, exact);
+        out[c + 1] = ep_depthwise_byte(l, s1, c + 1, exact);
+        out[c + 2] = ep_depthwise_byte(l, s2, c + 2, exact);
+        out[c + 3] = ep_depthwise_byte(l, s3, c + 3, exact);
     }
 #endif
     for (; c < l->channels; ++c) {
         const int32_t sum = ep_depthwise_one(taps, c, l->bias[c], l->in_zero);
-        out[c] = ep_byte(&l->output, sum, c, exact);
+        out[c] = ep_depthwise_byte(l, sum, c, exact);
     }
 }
 

@@ -7,7 +7,7 @@
 /* Both inputs are brought to one scale with 20 more bits, summed and scaled back. */
 typedef struct {
     uint32_t multiplier[3]; /* first input, second input, output */
-    int8_t shift[3];        /* as TFLM has them, none to the left */
+    int8_t right[3];        /* shift after each */
     int16_t zero[3];
     int16_t low, high;
     int16_t sign; /* -1 subtracts the second input */
@@ -15,19 +15,38 @@ typedef struct {
     int32_t repeat; /* the second input starts again after so many bytes */
 } ep_sum;
 
+/* The second rounding with its shift's constants at hand; a shift of 0 leaves ``x``. */
+typedef struct {
+    int32_t right, half, carry;
+} ep_rounding;
+
+EP_INLINE ep_rounding ep_rounding_of(int32_t right)
+{
+    const ep_rounding r = {right, right ? 1 << (right - 1) : 0, right ? -1 : 0};
+    return r;
+}
+
+EP_INLINE int32_t ep_round(int32_t x, ep_rounding r)
+{
+    return (x + ((x >> 31) & r.carry) + r.half) >> r.right;
+}
+
 EP_KERNEL void ep_add(const ep_sum *l, const int8_t *a, const int8_t *b, int8_t *out)
 {
-    for (int32_t done = 0; done < l->count; done += l->repeat) {
-        for (int32_t i = 0; i < l->repeat; ++i) {
-            const int32_t x =
-                ep_scale((a[i] - l->zero[0]) * (1 << 20), l->multiplier[0], l->shift[0]);
-            const int32_t y =
-                ep_scale((b[i] - l->zero[1]) * (1 << 20), l->multiplier[1], l->shift[1]);
-            const int32_t sum = ep_scale(x + l->sign * y, l->multiplier[2], l->shift[2]);
-            out[i] = (int8_t)ep_clamp(sum + l->zero[2], l->low, l->high);
+    const ep_rounding ra = ep_rounding_of(l->right[0]), rb = ep_rounding_of(l->right[1]);
+    const ep_rounding ro = ep_rounding_of(l->right[2]);
+    const uint32_t ma = l->multiplier[0], mb = l->multiplier[1], mo = l->multiplier[2];
+    const int32_t za = l->zero[0], zb = l->zero[1], zo = l->zero[2];
+    const int32_t low = l->low, high = l->high, sign = l->sign, repeat = l->repeat;
+    for (int32_t left = l->count; left > 0; left -= repeat) {
+        for (int32_t i = 0; i < repeat; ++i) {
+            const int32_t x = ep_round(ep_high((a[i] - za) * (1 << 20), ma), ra);
+            const int32_t y = ep_round(ep_high((b[i] - zb) * (1 << 20), mb), rb);
+            const int32_t sum = ep_round(ep_high(x + sign * y, mo), ro);
+            out[i] = (int8_t)ep_clamp(sum + zo, low, high);
         }
-        a += l->repeat;
-        out += l->repeat;
+        a += repeat;
+        out += repeat;
     }
 }
 

@@ -64,8 +64,8 @@ EP_INLINE void ep_gate_sums(const ep_lstm *l, const ep_gate *gate, const int8_t 
     for (int c = 0; c < l->units; c += 2) {
         int32_t x[2] = {gate->bias[0][c], gate->bias[0][c + 1]};
         int32_t h[2] = {gate->bias[1][c], gate->bias[1][c + 1]};
-        w = ep_dot_row(w, in, l->inputs, x);
-        v = ep_dot_row(v, state, l->units, h);
+        w = ep_dot_row(w, in, l->inputs, x, 2);
+        v = ep_dot_row(v, state, l->units, h, 2);
         for (int i = 0; i < 2 && c + i < l->units; ++i) {
             const int32_t a = ep_clamp_half(ep_scale(x[i], gate->multiplier[0], gate->shift[0]));
             const int32_t b = ep_clamp_half(ep_scale(h[i], gate->multiplier[1], gate->shift[1]));
