@@ -67,7 +67,7 @@ WRITTEN = {"written": True}
 class Part(BaseModel):
     """A frozen table that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def _bytes(raw: Any, info: ValidationInfo) -> Any:
