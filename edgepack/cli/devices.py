@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.check import Json
+from edgepack.cli.check import CEILING_BYTES, Json
 
 app = typer.Typer(no_args_is_help=True, help="The device catalogue.", rich_markup_mode=None)
 
@@ -65,3 +66,59 @@ def check(file: Path, json_: Json = False) -> int:
     else:
         typer.echo("\n".join(p.says for p in found) or f"{file}: a sound profile")
     return 3 if found else 0
+
+
+@app.command("suggest")
+def suggest(
+    model: Annotated[Path, typer.Argument(help="A .tflite file.", show_default=False)],
+    json_: Json = False,
+) -> int:
+    """List every device that can take a .tflite, the tightest fit first."""
+    from edgepack import catalogue, gates
+    from edgepack.flatbuffer import read
+    from edgepack.store import read_whole
+    from edgepack.suggest import suggest as fitting
+
+    facts = read(read_whole(model, CEILING_BYTES, "a .tflite model"))
+    profiles = [catalogue.load(name) for name in catalogue.names()]
+    found = fitting(facts, profiles, gates.judge)
+    if json_:
+        plain = [one.as_json() for one in found]
+        output.emit({"schema": "edgepack.suggest/1", "model": str(model), "devices": plain})
+    else:
+        typer.echo("\n".join(one.says for one in found) or "no known device can take it")
+        typer.echo(f"{len(found)} of {len(profiles)} devices")
+    return 0
+
+
+@app.command("probe")
+def probe(
+    name: Annotated[str | None, typer.Option("--name", help="Of the new profile.")] = None,
+    adb: Annotated[
+        bool, typer.Option("--adb", help="Probe an attached phone, not this machine.")
+    ] = False,
+    serial: Annotated[
+        str | None, typer.Option("--serial", "-s", help="Which phone, if several.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write it here; else to stdout.")
+    ] = None,
+) -> int:
+    """Write a profile of this machine, or of an attached phone, from what it says itself."""
+    import datetime
+
+    from edgepack import probe as probing
+    from edgepack.store import write_whole
+
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    if adb:
+        from edgepack.device.adb import attached
+
+        text = probing.attached_phone(attached(serial), today, name=name)
+    else:
+        text = probing.this_machine(today, name=name)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_whole(out, text.encode())
+    return 0

@@ -17,7 +17,7 @@ import typer
 
 from converters.errors import ConversionError
 from edgepack import __version__
-from edgepack.cli import build, check, devices, trial
+from edgepack.cli import build, check, devices, images, trial
 from edgepack.errors import EdgepackError, UsageError
 
 FAILED_GATE = 3
@@ -38,6 +38,7 @@ app.command("check")(check.check)
 app.command("validate")(trial.validate)
 app.command("report")(trial.report)
 app.add_typer(devices.app, name="profiles")
+app.add_typer(images.app, name="images")
 
 
 def _version(asked: bool) -> None:

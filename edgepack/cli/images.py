@@ -1,0 +1,72 @@
+"""``edgepack images``: the sandbox's images, made here without a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgepack.cli import output
+from edgepack.cli.check import Json
+from edgepack.units import format_bytes
+
+if TYPE_CHECKING:
+    from edgepack.runtimes.images.shelf import Listed
+
+app = typer.Typer(no_args_is_help=True, help="Images of the sandbox.", rich_markup_mode=None)
+
+Arch = Annotated[
+    list[str] | None, typer.Option("--arch", "-a", help="amd64, arm64, armv7; may be repeated.")
+]
+
+
+@app.command("build")
+def build(
+    arch: Arch = None,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="tflite-runtime or ai-edge-litert.")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option("--runtime-version", help="A release of it.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make present images again.")] = False,
+    json_: Json = False,
+) -> int:
+    """Make the images that are absent or stale."""
+    from edgepack.runtimes.images import maker
+
+    with output.progress() as bars:
+        made = maker.build(arch, runtime, version=version, force=force, progress=bars.say)
+    _show(made, json_)
+    return 0
+
+
+@app.command("list")
+def list_(json_: Json = False) -> int:
+    """Show which images can be made, and which are there, stale or absent."""
+    from edgepack.runtimes import engine
+    from edgepack.runtimes.images import shelf
+
+    _show(shelf.listing(engine.require()), json_)
+    return 0
+
+
+def _show(images: Sequence[Listed], json_: bool) -> None:
+    if json_:
+        plain = [image.as_json() for image in images]
+        output.emit({"schema": "edgepack.images/1", "images": plain})
+        return
+    output.table(
+        f"{len(images)} images",
+        ("image", "state", "size", "id"),
+        [
+            (
+                image.spec.tag,
+                image.state,
+                format_bytes(image.size_bytes) if image.size_bytes else "",
+                image.identity.removeprefix("sha256:")[:12],
+            )
+            for image in images
+        ],
+    )

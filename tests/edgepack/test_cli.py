@@ -1,0 +1,107 @@
+"""Exit codes, one-line errors and --json of the commands that need no TensorFlow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgepack.cli import main
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Return (exit code, stdout, stderr) of one command."""
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+def test_a_profile_that_does_not_exist_names_the_nearest(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = tmp_path / "m.tflite"
+    model.write_bytes(b"x")
+    code, _, err = run(capsys, "check", str(model), "--profile", "nucleo-l4r5z")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "nucleo-l4r5zi" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "no such file"),
+        (b"", "empty file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(64), "m.tflite"),
+    ],
+)
+def test_what_is_no_model_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, says: str
+) -> None:
+    model = tmp_path / "m.tflite"
+    if content is not None:
+        model.write_bytes(content)
+    code, out, err = run(capsys, "check", str(model), "-p", "nucleo-l4r5zi")
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert says in err
+
+
+def test_an_error_is_an_object_too_when_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "none.tflite")
+    code, out, _ = run(capsys, "check", missing, "-p", "nucleo-l4r5zi", "--json")
+    plain = json.loads(out)
+    assert code == 1
+    assert plain["schema"] == "edgepack.error/1"
+    assert "none.tflite" in plain["error"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["check"],
+        ["build", "m.h5"],
+        ["build", "m.h5", "--data", "d.npz", "--profile", "nowhere"],
+        ["build", "m.h5", "--data", "d.npz", "-p", "nucleo-l4r5zi", "--recipe", "quat"],
+        ["build", "m.h5", "--data", "d.npz", "-p", "nucleo-l4r5zi", "--task", "guessing"],
+        ["build", "m.h5", "--data", "d.npz", "-p", "nucleo-l4r5zi", "--evidence", "8"],
+    ],
+)
+def test_wrong_usage_is_two_and_one_line(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+
+
+def test_an_unwritable_output_shows_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    words = ["build", "m.h5", "--data", "d.npz", "-p", "nucleo-l4r5zi"]
+    code, _, err = run(capsys, *words, "--out", str(tmp_path / "file" / "out"))
+    assert code == 1
+    assert "cannot write here" in err
+
+
+def test_a_bundle_that_is_none_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "x.edgepack"
+    path.write_bytes(b"PK\x03\x04 but not much more")
+    for command in ("validate", "report"):
+        code, _, err = run(capsys, command, str(path))
+        assert code == 1
+        assert "not a bundle" in err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--version")
+    assert code == 0
+    assert out.startswith("edgepack ")
