@@ -94,9 +94,9 @@ def _inner_models(
 def _compare_layers(
     theirs: Any, ours: Any, names: list[str], x: NDArray[Any], source: Path
 ) -> None:
-    mine = ours(x, training=False)
-    mine = mine if isinstance(mine, (list, tuple)) else [mine]
-    for name, a, b in zip(names, theirs([x], training=False), mine, strict=True):
+    both = [model(rows, training=False) for model, rows in ((theirs, [x]), (ours, x))]
+    first, second = (y if isinstance(y, (list, tuple)) else [y] for y in both)
+    for name, a, b in zip(names, first, second, strict=True):
         _compare(f"layer {quote(name)}", np.asarray(a), np.asarray(b), INNER_TOLERANCE, source)
 
 

@@ -16,20 +16,11 @@ from converters.refusals import quote
 # the arithmetic is the same.
 _REDUCTIONS = {"mean": "sum_over_batch_size", "mean_with_sample_weight": "sum_over_batch_size"}
 _WRAPPERS = frozenset({"MeanMetricWrapper", "LossFunctionWrapper"})
-_OPTIMIZERS = frozenset(
-    {
-        "Adadelta",
-        "Adagrad",
-        "Adam",
-        "AdamW",
-        "Adamax",
-        "Ftrl",
-        "Lion",
-        "Nadam",
-        "RMSprop",
-        "SGD",
-    }
+_OPTIMIZERS = (
+    *("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax"),
+    *("Ftrl", "Lion", "Nadam", "RMSprop", "SGD"),
 )
+_CHOSEN_BY_KERAS = ("accuracy", "acc", "crossentropy", "ce")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +111,7 @@ def _build(entry: Any, module: Any) -> Any:
     name = _name(entry)
     if not isinstance(name, str) or name.startswith("_"):
         return None
-    if module.__name__.endswith("metrics") and name in (
-        "accuracy",
-        "acc",
-        "crossentropy",
-        "ce",
-    ):
+    if module.__name__.endswith("metrics") and name in _CHOSEN_BY_KERAS:
         return name  # Keras chooses the kind from the loss and the shapes
     thing = getattr(module, name, None)
     if inspect.isfunction(thing) and name not in ("get", "serialize", "deserialize"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from converters import config_names as names
+from converters import keras3_ops
 from converters.errors import ModelRefused
 from converters.refusals import quote, refusal
 
@@ -124,9 +125,18 @@ def _check_object(found: Found, source: Path) -> None:
             do=f"replace it by Keras layers, or {_TRUST}",
         )
     module, registered = entry.get("module"), entry.get("registered_name")
+    if isinstance(module, str) and names.OPS_MODULE.fullmatch(module):
+        if kind in keras3_ops.RULES or kind in keras3_ops.MASKS:
+            return
+        raise refusal(
+            source,
+            wanted="operators that tf_keras has too",
+            got=f"operator {quote(found.layer)} ({quote(kind)})",
+            do="replace it by a Keras layer, or save the model from tf_keras",
+        )
     of_keras = module is None or (isinstance(module, str) and names.MODULES.fullmatch(module))
     own_name = registered is None or registered in (kind, entry.get("config"))
-    if not of_keras or not own_name or not _is_known(entry, kind, module):
+    if not of_keras or not own_name or not _is_known(entry, kind):
         origin = module if isinstance(module, str) and module != "builtins" else registered
         shown = f"{kind} of {origin}" if origin and origin != kind else kind
         raise refusal(
@@ -137,14 +147,12 @@ def _check_object(found: Found, source: Path) -> None:
         )
 
 
-def _is_known(entry: dict[str, Any], kind: str, module: object) -> bool:
+def _is_known(entry: dict[str, Any], kind: str) -> bool:
     inner = entry.get("config")
     if kind == "function":
         return isinstance(inner, str) and inner in names.ACTIVATIONS
     if kind == "TFOpLambda":
         return isinstance(inner, dict) and names.names_tf_function(inner.get("function"))
-    if isinstance(module, str) and names.OPS_MODULE.fullmatch(module):
-        return kind.isidentifier()  # the bridge has a row for it, or refuses it by name
     return kind in names.LAYERS or kind in names.PARTS or kind in names.CONTAINERS
 
 

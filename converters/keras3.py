@@ -119,6 +119,8 @@ class _Walk:
                 return keras3_ops.call(operation, args, kwargs, self.source)
             twin = self._twin(operation)
             outputs = twin.call(*args, **kwargs)
+            twin.fill()
+            return outputs
         except (TypeError, ValueError, NotImplementedError, AttributeError) as fault:
             raise refusal(
                 self.source,
@@ -127,8 +129,6 @@ class _Walk:
                 f"tf_keras cannot rebuild: {quote(fault)}",
                 do="replace it by an equivalent Keras layer, or save the model from tf_keras",
             ) from fault
-        twin.fill()
-        return outputs
 
     def _twin(self, layer: Any) -> Twin:
         if id(layer) not in self.twins:

@@ -12,36 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converters import keras3_activations
-from converters.refusals import quote, refusal
+from converters import keras3_activations, keras3_settings
+from converters.refusals import quote
 
-# Settings tf_keras has no word for, with the values at which they change nothing.
-_IDLE: dict[str, tuple[Any, ...]] = {
-    "antialias": (False,),
-    "bounding_box_format": (None,),
-    "data_format": ("channels_last", None),
-    "fill_mode": ("constant",),
-    "fill_value": (0.0,),
-    "flash_attention": (None, False),
-    "gptq_unpacked_column_size": (None,),
-    "lora_alpha": (None,),
-    "lora_rank": (None,),
-    "optional": (False,),
-    "pad_to_aspect_ratio": (False,),
-    "quantization_config": (None,),
-    "renorm": (False,),
-    "renorm_clipping": (None,),
-    "rms_scaling": (False,),
-    "sliding_window": (None,),
-    "synchronized": (False,),
-    "use_gate": (False,),
-    "zero_output_for_mask": (False,),
-}
-# Settings that never change what is computed at inference.
-_IGNORED = frozenset(
-    {"seed", "use_cudnn", "renorm_momentum", "dtype", "autocast", "input_dtype"}
-)
-_RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 # They do nothing at inference, and no name of theirs begins any other layer's.
 _AUGMENTATIONS = (
     "AugMix",
@@ -91,16 +64,17 @@ def twin(layer: Any, source: Path, notes: list[str]) -> Twin:
         notes.append(f"layer {quote(layer.name)} ({kind}) augments in training only: left out")
         return Twin(lambda x, **_: x)
     if kind == "Activation":
-        return Twin(_Activated(None, layer.activation, layer.name, source, notes))
+        alone = _Activated(None, layer.activation, layer.name, source, notes)
+        return Twin(alone, alone.carriers)
     if kind == "Lambda":
         return Twin(keras.layers.Lambda(layer.function, name=layer.name))
     if kind == "Normalization" and layer.input_mean is None:
         return Twin(_normalization(layer))
-    split = _activation_apart(layer)
+    split = keras3_settings.activation_apart(layer)
     mine = make(layer, source, linear=split)
     if split:
         chain = _Activated(mine, layer.activation, f"{layer.name}_activation", source, notes)
-        return Twin(chain, ((mine, layer),))
+        return Twin(chain, ((mine, layer), *chain.carriers))
     return Twin(mine, ((mine, layer),))
 
 
@@ -112,37 +86,12 @@ def make(layer: Any, source: Path, *, linear: bool = False) -> Any:
     kind = type(layer).__name__
     cls = getattr(keras.layers, kind, None)
     if cls is None or not type(layer).__module__.startswith("keras."):
-        raise _refused(layer, "which tf_keras does not have", source)
-    settings = dict(layer.get_config())
-    if kind in _WRAPPERS:
-        settings |= _inner(layer, source)
-    for theirs, ours in _RENAMED.get(kind, {}).items():
-        settings[ours] = settings.pop(theirs)
-    known = _settings_of(cls, settings)
-    kept: dict[str, Any] = {}
-    for key, value in settings.items():
-        if key in _IGNORED:
-            continue
-        if key in known:
-            kept[key] = _part(key, value, layer, source)
-        elif key not in _IDLE or value not in _IDLE[key]:
-            shown = f"with {key}={value!r}, which tf_keras does not have"
-            raise _refused(layer, shown, source)
+        raise keras3_settings.refused(layer, "which tf_keras does not have", source)
+    inner = _inner(layer, source) if kind in _WRAPPERS else {}
+    kept = keras3_settings.translated(layer, cls, inner, source)
     if linear:
         kept["activation"] = "linear"
     return cls(**kept)
-
-
-def _settings_of(cls: Any, settings: dict[str, Any]) -> set[str]:
-    """Return the names that the constructors of ``cls`` take, its bases included."""
-    import inspect
-
-    taken = {"name", "trainable"}
-    for base in cls.__mro__:
-        init = vars(base).get("__init__")
-        if init is not None:
-            taken |= set(inspect.signature(init).parameters)
-    return taken & set(settings)
 
 
 def _inner(layer: Any, source: Path) -> dict[str, Any]:
@@ -160,52 +109,6 @@ def _inner(layer: Any, source: Path) -> dict[str, Any]:
     return {"cells": [make(cell, source) for cell in layer.cells]}
 
 
-def _part(key: str, value: Any, layer: Any, source: Path) -> Any:
-    """Return a setting in tf_keras' terms: an activation, initializer, regularizer."""
-    from converters.keras2 import keras
-
-    if value is None:
-        return None
-    if key.endswith("activation"):
-        name = getattr(getattr(layer, key), "__name__", "")
-        if name not in keras3_activations.NATIVE:
-            if not _activation_apart(layer):  # inside a recurrent cell: no place for a layer
-                raise _refused(layer, f"with {key}={name!r}, which tf_keras lacks", source)
-            return "linear"
-        return keras3_activations.NATIVE[name]
-    for ending, module in (
-        ("_initializer", keras.initializers),
-        ("_regularizer", keras.regularizers),
-        ("_constraint", keras.constraints),
-    ):
-        if key.endswith(ending) and isinstance(value, dict):
-            return _namesake(key, value, module, layer, source)
-    return value
-
-
-def _namesake(key: str, value: dict[str, Any], module: Any, layer: Any, source: Path) -> Any:
-    """Return tf_keras' initializer, regularizer or constraint of the same name."""
-    import inspect
-
-    kind, settings = value.get("class_name"), value.get("config") or {}
-    cls = getattr(module, str(kind).removesuffix("Initializer"), None)
-    if not inspect.isclass(cls):
-        if key.endswith("_initializer"):
-            return None  # weights are loaded: what they started from no longer matters
-        raise _refused(layer, f"with {key} {quote(kind)}, which tf_keras does not have", source)
-    taken = inspect.signature(cls).parameters
-    return cls(**{k: v for k, v in settings.items() if k in taken})
-
-
-def _activation_apart(layer: Any) -> bool:
-    """Tell whether the activation must become a layer of its own after ``layer``."""
-    activation = getattr(layer, "activation", None)
-    if activation is None or hasattr(layer, "recurrent_activation") or hasattr(layer, "cell"):
-        return False
-    name = getattr(activation, "__name__", "")
-    return type(layer).__name__ != "Activation" and name not in keras3_activations.NATIVE
-
-
 class _Activated:
     """A layer and its activation, called as one; the activation is a layer of its own."""
 
@@ -216,6 +119,7 @@ class _Activated:
         self._calls = 0
         is_layer = hasattr(activation, "get_config") and hasattr(activation, "weights")
         self._twin = twin(activation, source, notes) if is_layer else None
+        self.carriers = self._twin.carriers if self._twin is not None else ()
         self._kind = getattr(activation, "__name__", type(activation).__name__)
 
     def __call__(self, x: Any, **kwargs: Any) -> Any:
@@ -248,17 +152,10 @@ def _ordered(mine: Any, original: Any) -> list[Any]:
     """Return the original's weights in the order of ``mine``: by name where names say it."""
     import numpy as np
 
-    theirs = {weight.path.rpartition("/")[2]: weight for weight in original.weights}
+    apart = {id(w) for w in getattr(getattr(original, "activation", None), "weights", ())}
+    weights = [weight for weight in original.weights if id(weight) not in apart]
+    theirs = {weight.path.rpartition("/")[2]: weight for weight in weights}
     names = [weight.name.partition(":")[0].rpartition("/")[2] for weight in mine.weights]
-    if len(theirs) == len(original.weights) and sorted(theirs) == sorted(names):
+    if len(theirs) == len(weights) and sorted(theirs) == sorted(names):
         return [np.asarray(theirs[name]) for name in names]
-    return [np.asarray(weight) for weight in original.weights]
-
-
-def _refused(layer: Any, what: str, source: Path) -> Exception:
-    return refusal(
-        source,
-        wanted="layers that tf_keras has too",
-        got=f"layer {quote(layer.name)} ({type(layer).__name__}) {quote(what)}",
-        do="replace it by an equivalent Keras layer, or save the model from tf_keras",
-    )
+    return [np.asarray(weight) for weight in weights]

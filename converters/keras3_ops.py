@@ -135,6 +135,9 @@ def _split(tf: Any, op: Any, args: Any) -> Any:
     return tf.split(args[0], op.indices_or_sections, axis=op.axis)
 
 
+# Operators Keras 3 writes down for masks it computes on the side; the bridge skips them.
+MASKS = frozenset({"Any", "NotEqual"})
+
 RULES: dict[str, Rule] = {
     "Abs": _unary("math.abs"),
     "Absolute": _unary("math.abs"),
