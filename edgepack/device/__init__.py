@@ -1,0 +1,1 @@
+"""The same bundle on a real device: how it gets there, what comes back, what that proves."""
