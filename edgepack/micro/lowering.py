@@ -29,6 +29,7 @@ OPERATORS: Mapping[str, Lowering] = {
     "LEAKY_RELU": pointwise.relu,
     "LOGISTIC": pointwise.logistic,
     "MAX_POOL_2D": shaped.pool,
+    "MEAN": shaped.mean,
     "MUL": pointwise.multiply,
     "PAD": shaped.pad,
     "PADV2": shaped.pad,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepack.micro import fixed
 from edgepack.micro.graph import DType, Op
@@ -15,6 +12,7 @@ from edgepack.micro.step import (
     Step,
     activation_range,
     batch_of_one,
+    factor,
     quantized,
     short,
     step_name,
@@ -172,6 +170,28 @@ def concatenate(op: Op) -> Step:
     return Step(op, "move", "\n".join(lines))
 
 
-def axes(values: NDArray[Any], rank: int) -> tuple[int, ...]:
-    """Return axis numbers in order, negative ones counted from the end."""
-    return tuple(sorted({int(a) + (rank if a < 0 else 0) for a in values.reshape(-1)}))
+def mean(op: Op) -> Step:
+    """MEAN over neighbouring dimensions, such as height and width."""
+    scale, zero = quantized(op, op.input(0))
+    out_scale, out_zero = quantized(op, op.output)
+    shape = op.input(0).shape
+    axes = sorted({int(a) + (len(shape) if a < 0 else 0) for a in op.constant(1).reshape(-1)})
+    if not axes or axes != list(range(axes[0], axes[-1] + 1)) or not 0 <= axes[-1] < len(shape):
+        op.refuse(f"mean over dimensions {axes}; wanted neighbouring ones", op.input(0))
+    outer, count = math.prod(shape[: axes[0]]), math.prod(shape[axes[0] : axes[-1] + 1])
+    inner = math.prod(shape[axes[-1] + 1 :])
+    if op.output.size != outer * inner:
+        op.refuse(f"wanted {outer * inner} elements", op.output)
+    doubled, shift = factor(op, scale / out_scale, op.output)
+    spare = min(count.bit_length() - 1, 31 + shift)
+    name = step_name(op)
+    fields = (
+        ("outer", str(outer)),
+        ("count", str(count)),
+        ("inner", str(inner)),
+        ("in_zero", str(zero * count)),
+        ("multiplier", str((doubled // 2 << spare) // count)),
+        ("shift", str(shift - spare)),
+        ("zero", str(out_zero)),
+    )
+    return Step(op, "pool", f"ep_mean(&{name}, {{in0}}, {{out0}});", "ep_average", fields)

@@ -126,6 +126,20 @@ EP_INLINE int32_t ep_scale_down(int32_t x, uint32_t multiplier, int32_t shift, i
     return (x + bias) >> 1;
 }
 
+/* The two roundings with any factor: round(a * b / 2**31), saturated, and a right shift. */
+EP_INLINE int32_t ep_fixed_product(int32_t a, int32_t b)
+{
+    if (a == INT32_MIN && b == INT32_MIN) {
+        return INT32_MAX;
+    }
+    return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);
+}
+
+EP_INLINE int32_t ep_round_right(int32_t x, int32_t bits)
+{
+    return bits == 0 ? x : (((x + (x >> 31)) >> (bits - 1)) + 1) >> 1;
+}
+
 EP_INLINE int8_t ep_saturate(int32_t x)
 {
 #if EP_DSP

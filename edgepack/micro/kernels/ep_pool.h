@@ -75,4 +75,30 @@ EP_KERNEL void ep_max_pool(const ep_pool *l, const int8_t *in, int8_t *out)
     }
 }
 
+typedef struct {
+    int32_t outer, count, inner; /* the middle one of three dimensions is averaged */
+    int32_t in_zero;             /* times count */
+    int32_t multiplier;          /* with 1 / count in it */
+    int8_t shift;
+    int16_t zero;
+} ep_average;
+
+EP_KERNEL void ep_mean(const ep_average *l, const int8_t *in, int8_t *out)
+{
+    const int32_t left = l->shift > 0 ? l->shift : 0, right = l->shift > 0 ? 0 : -l->shift;
+    for (int32_t i = 0; i < l->outer; ++i) {
+        for (int32_t c = 0; c < l->inner; ++c) {
+            const int8_t *p = in + c;
+            int32_t sum = -l->in_zero;
+            for (int32_t n = l->count; n > 0; --n) {
+                sum += *p;
+                p += l->inner;
+            }
+            sum = ep_fixed_product((int32_t)((uint32_t)sum << left), l->multiplier);
+            *out++ = ep_saturate(ep_round_right(sum, right) + l->zero);
+        }
+        in += l->count * l->inner;
+    }
+}
+
 #endif

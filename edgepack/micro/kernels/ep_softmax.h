@@ -11,20 +11,6 @@ typedef struct {
     int32_t depth;
 } ep_softmax;
 
-/* round(a * b / 2**31), saturated. */
-EP_INLINE int32_t ep_fixed_product(int32_t a, int32_t b)
-{
-    if (a == INT32_MIN && b == INT32_MIN) {
-        return INT32_MAX;
-    }
-    return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);
-}
-
-EP_INLINE int32_t ep_round_right(int32_t x, int32_t bits)
-{
-    return bits == 0 ? x : (((x + (x >> 31)) >> (bits - 1)) + 1) >> 1;
-}
-
 EP_INLINE int32_t ep_saturated_left(int32_t x, int32_t bits)
 {
     const int32_t limit = (int32_t)((1u << (31 - bits)) - 1);
