@@ -198,3 +198,18 @@ class Line:
         key = self.key(number, "int8", asdict(int8), self.samples.digest, self.training.seed)
         kept = self.source.cache.json_of(key, convert)
         return bytes.fromhex(kept["hex"]), tuple(dict.fromkeys(kept["notes"]))
+
+    def int8_halves(self, **options: Any) -> tuple[bytes, bytes]:
+        """Return the shipped draft twice, each calibrated on one half of the rows."""
+        int8 = replace(self.recipe.int8, **options)
+
+        def convert() -> list[str]:
+            return [
+                x.hex() for x in int8.halves(self.draft(self.last), self.samples, self.training)
+            ]
+
+        key = self.key(
+            self.last, "halves", asdict(int8), self.samples.digest, self.training.seed
+        )
+        first, second = self.source.cache.json_of(key, convert)
+        return bytes.fromhex(first), bytes.fromhex(second)
