@@ -28,11 +28,15 @@ def check(
     """Judge a .tflite against devices by what the file alone tells."""
     from edgepack import catalogue
     from edgepack.check import check as judge
+    from edgepack.errors import InputError
     from edgepack.store import read_whole
 
     devices = [catalogue.load(name) for name in profile]
     data = read_whole(model, CEILING_BYTES, "a .tflite model")
-    judged = [(device, *judge(data, device)) for device in devices]
+    try:
+        judged = [(device, *judge(data, device)) for device in devices]
+    except InputError as error:
+        raise InputError(f"{model}: {error}") from error
     outcomes = [verdict.outcome for _, _, verdict in judged]
     if json_:
         made = [

@@ -75,11 +75,16 @@ def suggest(
 ) -> int:
     """List every device that can take a .tflite, the tightest fit first."""
     from edgepack import catalogue, gates
+    from edgepack.errors import InputError
     from edgepack.flatbuffer import read
     from edgepack.store import read_whole
     from edgepack.suggest import suggest as fitting
 
-    facts = read(read_whole(model, CEILING_BYTES, "a .tflite model"))
+    data = read_whole(model, CEILING_BYTES, "a .tflite model")
+    try:
+        facts = read(data)
+    except InputError as error:
+        raise InputError(f"{model}: {error}") from error
     profiles = [catalogue.load(name) for name in catalogue.names()]
     found = fitting(facts, profiles, gates.judge)
     if json_:
