@@ -10,7 +10,9 @@
  *
  * with totals since the start; the difference of two lines is what ran between them. Each
  * translated block carries its own tally by class and counts only how often it ran, with
- * one inline addition, so the cost is small and no count depends on time.
+ * one inline addition, so the cost is small and no count depends on time. Nothing is counted
+ * before the mark 0xFFFFF, at which all code is translated anew: the start of an interpreter
+ * is most of the code and none of the question.
  *
  * Classes: load and store take scalar and vector accesses alike; simd is vector and scalar
  * floating point; muldiv is integer; branch includes calls and returns by branch (a return
@@ -43,6 +45,7 @@ extern void qemu_plugin_register_vcpu_tb_exec_inline(
 extern void qemu_plugin_register_vcpu_syscall_cb(
     qemu_plugin_id_t, void (*)(qemu_plugin_id_t, unsigned, int64_t, uint64_t, uint64_t,
                                uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t));
+extern void qemu_plugin_reset(qemu_plugin_id_t, void (*)(qemu_plugin_id_t));
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 extern char *qemu_plugin_insn_disas(const struct qemu_plugin_insn *);
@@ -50,7 +53,7 @@ extern char *qemu_plugin_insn_disas(const struct qemu_plugin_insn *);
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 
 enum class { INT, MULDIV, LOAD, STORE, SIMD, BRANCH, OTHER, CLASSES };
-static const uint64_t MARK = 0x7ED00000, MARK_MASK = 0xFFF00000;
+static const uint64_t MARK = 0x7ED00000, MARK_MASK = 0xFFF00000, BEGIN = 0xFFFFF;
 
 struct block {
     uint64_t runs;
@@ -60,6 +63,7 @@ struct block {
 static struct block *blocks; /* user mode translates under one lock, one guest thread runs */
 static bool a64;
 static int64_t getpgid_number;
+static bool begun;
 
 static bool starts(const char *word, const char *const *heads)
 {
@@ -158,12 +162,19 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
     qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &block->runs, 1);
 }
 
+static void begin(qemu_plugin_id_t id);
+
 static void called(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t a1, uint64_t a2,
                    uint64_t a3, uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8)
 {
-    (void)id, (void)vcpu, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
+    (void)vcpu, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
     if (number != getpgid_number || (a1 & MARK_MASK) != MARK)
         return;
+    if ((a1 & ~MARK_MASK) == BEGIN) {
+        if (!begun)
+            qemu_plugin_reset(id, begin);
+        return;
+    }
     uint64_t total[CLASSES] = {0};
     for (const struct block *block = blocks; block; block = block->next)
         for (int i = 0; i < CLASSES; i++)
@@ -171,6 +182,14 @@ static void called(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t 
     dprintf(2, "edgepack-count %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
                " %" PRIu64 " %" PRIu64 "\n", (unsigned)(a1 & ~MARK_MASK), total[INT],
             total[MULDIV], total[LOAD], total[STORE], total[SIMD], total[BRANCH], total[OTHER]);
+}
+
+/* Called when every translation and callback is gone. */
+static void begin(qemu_plugin_id_t id)
+{
+    begun = true;
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+    qemu_plugin_register_vcpu_syscall_cb(id, called);
 }
 
 __attribute__((visibility("default"))) int qemu_plugin_install(
@@ -186,7 +205,6 @@ __attribute__((visibility("default"))) int qemu_plugin_install(
         fprintf(stderr, "edgepack-count: no decoder for %s\n", info->target_name);
         return -1;
     }
-    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
     qemu_plugin_register_vcpu_syscall_cb(id, called);
     return 0;
 }

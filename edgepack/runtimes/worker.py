@@ -27,6 +27,7 @@ MAGIC = b"EDGEPACK-FRAME 1\n"
 MARK = 0x7ED00000  # getpgid(MARK | i): no such process, and the counting plugin sees it
 KEPT = 16384  # timed inferences kept; beyond that every 2nd, 4th … one
 RSS_SAMPLES = 128
+BEGIN = 0xFFFFF  # the mark at which counting begins
 BLANKS = 3  # pairs of marks around nothing, whose count is taken off each inference
 
 
@@ -178,6 +179,7 @@ class Bench:
 
     def count(self, repeats: int) -> None:
         """Invoke between pairs of marks, after BLANKS pairs around nothing."""
+        mark(BEGIN)
         self.feed(0)
         for index in range(BLANKS + repeats):
             work = self.interpreter.invoke if index >= BLANKS else nothing

@@ -42,7 +42,7 @@ def build(
     """Make the images asked for that are absent or stale (all with ``force``) and list them.
 
     Without a runtime and version the two defaults are made: tflite-runtime 2.14.0 and
-    ai-edge-litert 2.1.6. ``engine`` is the one that answers unless given.
+    ai-edge-litert 1.4.0. ``engine`` is the one that answers unless given.
 
     Raises:
         UsageError: no such image.
@@ -80,7 +80,7 @@ def _asked(
     return chosen
 
 
-_DEFAULTS = {("tflite-runtime", "2.14.0"), ("ai-edge-litert", "2.1.6")}
+_DEFAULTS = {("tflite-runtime", "2.14.0"), ("ai-edge-litert", "1.4.0")}
 
 
 def _make(engine: Engine, spec: ImageSpec, progress: Progress) -> Listed:
