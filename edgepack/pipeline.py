@@ -15,9 +15,9 @@ from edgepack import bundle as packing
 from edgepack.assembly import Made, Order
 from edgepack.bundle import Bundle, Step
 from edgepack.check import check
+from edgepack.conversion import options_for
 from edgepack.flatbuffer import read
 from edgepack.line import Line
-from edgepack.operators import conversion_options
 from edgepack.profile import Profile
 from edgepack.runtimes.protocol import Runtime
 from edgepack.verdict import Finding, Outcome, Verdict
@@ -67,7 +67,7 @@ def build(
 
 
 def _product(line: Line, profile: Profile, order: Order, means: Means) -> Product:
-    options = conversion_options(profile.runtime)
+    options = options_for(profile.runtime)
     means.say(f"{profile.name}: compressing ({line.recipe.name})")
     model, notes = line.int8_tflite(line.last, **options)
     means.say(f"{profile.name}: judging")
