@@ -1,0 +1,177 @@
+"""The self-contained folder really runs a bundle as arm64 and armv7 code, over a link."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from edgepack import bundle as packing
+from edgepack import catalogue
+from edgepack.device import folder, judge
+from edgepack.device import report as reports
+from edgepack.device.backend import Order
+from edgepack.device.portable import Portable, run_of
+from edgepack.device.ssh import Ssh
+from edgepack.errors import EnvironmentMissing, UsageError
+from edgepack.runtimes.host import HostRuntime
+from edgepack.runtimes.protocol import Ending, Job, Trace
+from edgepack.verdict import Outcome
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Ssh:
+    """Return a board that is this machine's shell behind an ``ssh`` of two arguments."""
+    program = tmp_path / "ssh"
+    program.write_text('#!/bin/sh\nshift\nexec sh -c "$1"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return Ssh("pi@board", folder=str(tmp_path / "board"), program=(str(program),))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Any:
+    from edgepack.runtimes import engine as engines
+
+    try:
+        return engines.require()
+    except EnvironmentMissing as error:
+        pytest.skip(str(error))
+
+
+def packed(model: bytes, profile: str) -> Order:
+    """Return an order of a bundle around a real model, goldens by this machine's runtime."""
+    from edgepack.flatbuffer import read
+
+    facts = read(model)
+    tensor = facts.inputs[0]
+    rng = np.random.default_rng(7)
+    inputs = rng.integers(-128, 128, (4, *tensor.shape[1:]), dtype=np.int8)
+    trace = HostRuntime().run(Job(model=model, inputs=inputs, kernels="reference"))
+    assert trace.ending is Ending.OK and trace.outputs is not None, trace.says
+    files = {
+        packing.MODEL: model,
+        packing.PROFILE: catalogue.load(profile).model_dump_json(by_alias=True).encode(),
+        "golden/inputs.npy": packing.npy(inputs),
+        "golden/outputs.npy": packing.npy(trace.outputs),
+    }
+    manifest = packing.Manifest.model_validate(
+        {
+            "schema": "edgepack.bundle/1",
+            "name": "kws",
+            "profile": profile,
+            "task": "classification",
+            "verdict": Outcome.INCONCLUSIVE,
+            "proven": False,
+            "input": {"shape": tensor.shape[1:], "dtype": "int8"},
+            "output": {"shape": trace.outputs.shape[1:], "dtype": "int8"},
+            "preprocessing": "raw",
+            "golden_rows": 4,
+            "evidence_rows": 0,
+            "test_rows": 0,
+            "findings": (),
+            "fidelity": {},
+            "steps": (),
+            "notes": (),
+            "provenance": {},
+            "files": packing.members(files),
+        }
+    )
+    data = packing.pack(manifest, files, None)
+    return Order(bundle=packing.unpack(data, "test"), data=data, mode="quick", warmup=2)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("arch", "profile", "cpu"),
+    [
+        ("arm64", "raspberry-pi-zero-2-w", "cortex-a53"),
+        ("armv7", "clinic-tablet-1gb-armv7", "cortex-a7"),
+    ],
+)
+def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
+    arch: str,
+    profile: str,
+    cpu: str,
+    engine: Any,
+    board: Ssh,
+    shared_data: Callable[[str], Path],
+) -> None:
+    from edgepack.runtimes.images.spec import ImageSpec, docker_folder
+    from edgepack.runtimes.images.tools import emulators
+
+    model = shared_data("mlperf_tiny/keyword_spotting/kws_ref_model.tflite").read_bytes()
+    spec = ImageSpec("tflite-runtime", "2.14.0", arch)
+    try:
+        archive = folder.pack(engine, spec)
+    except EnvironmentMissing as error:
+        pytest.skip(str(error))
+    kit = emulators(engine, docker_folder(), lambda line: None)
+    emulator = f"{kit}/ld.so --library-path {kit}/lib {kit}/{spec.emulator} -cpu {cpu}"
+    order = packed(model, profile)
+    backend = Portable(archive=archive, emulator=emulator, kernels="reference")
+    assert "installed" in backend.install(board)
+    assert "was there" in backend.install(board)
+    report = backend.run(board, order)
+    assert (report.ending, report.says) == ("ok", "ran 4 rows")
+    assert report.device.abi == {"arm64": "aarch64", "armv7": "armv7l"}[arch]
+    assert report.runtime.version == "2.14.0"
+    jsonschema.validate(json.loads(reports.text(report)), reports.schema())
+    expected = judge.Expected(
+        bundle_sha256=order.bundle_sha256,
+        identity=order.identity(backend),
+        backend_sha256=backend.sha256,
+        golden_lsb=0,
+    )
+    found = judge.judge(report, order.bundle, catalogue.load(profile), expected)
+    gates = {each.gate: each for each in found.findings}
+    assert gates["device_goldens"].verdict is Outcome.PASS, gates["device_goldens"].says
+    assert gates["device_goldens"].value == 0  # bit for bit: both ran the reference kernels
+    assert gates["device_hashes"].verdict is Outcome.PASS
+    assert report.device.emulated
+    if "latency" in gates:
+        assert gates["latency"].verdict is Outcome.INCONCLUSIVE
+    assert not list(Path(board.folder).glob("job-*"))
+
+
+def test_a_folder_that_cannot_be_unpacked_says_so_and_leaves_nothing(board: Ssh) -> None:
+    backend = Portable(archive=b"no tar at all")
+    with pytest.raises(Exception, match="cannot unpack the folder"):
+        backend.install(board)
+    assert not [p for p in Path(board.folder).iterdir() if p.suffix != ".tar"]
+
+
+def test_the_gpu_is_no_path_of_a_folder(board: Ssh, agreed: Any) -> None:
+    order = Order(bundle=agreed.bundle, data=agreed.data, delegate="gpu")
+    with pytest.raises(UsageError, match="CPU only"):
+        Portable(archive=b"x").run(board, order)
+
+
+@pytest.mark.parametrize("target", ["-oProxyCommand=evil", "a b", "", "x;y"])
+def test_an_ssh_target_can_be_no_option(target: str) -> None:
+    with pytest.raises(UsageError, match="user@host"):
+        Ssh(target)
+
+
+def test_ssh_moves_bytes_and_exit_codes(board: Ssh) -> None:
+    data = hashlib.shake_256(b"x").digest(100_000)
+    board.push(data, f"{board.folder}/sub/file")
+    assert board.pull(f"{board.folder}/sub/file", 100_000) == data
+    assert board.run("echo a; exit 3").code == 3
+
+
+@pytest.mark.parametrize(("seen", "kept", "stride"), [(1500, 1500, 1), (16386, 8193, 2)])
+def test_a_thinned_run_says_its_stride(agreed: Any, seen: int, kept: int, stride: int) -> None:
+    order = Order(bundle=agreed.bundle, data=agreed.data)
+    trace = Trace(
+        ending=Ending.OK, says="ran", wall_ms=(50.0,) * kept, extra={"inferences": seen}
+    )
+    run = run_of(trace, order, "default")
+    assert (run.stride, run.queries) == (stride, seen)
+    assert run.seconds == pytest.approx(max(60.0, 50.0 * kept * stride / 1e3))
