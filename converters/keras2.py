@@ -65,6 +65,7 @@ with quiet(), warnings.catch_warnings():
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 logging.getLogger("absl").setLevel(logging.ERROR)
 tf.config.experimental.enable_op_determinism()
+tf.random.set_seed(0)  # determinism refuses unseeded operators, and loading runs some
 
 __all__ = [
     "compile_like",

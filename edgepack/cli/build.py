@@ -246,7 +246,7 @@ def _as_json(
     outcomes: Sequence[Outcome],
     seconds: float,
 ) -> dict[str, Any]:
-    from edgepack.pipeline import digest
+    from edgepack.store import sha256
 
     made = [
         output.as_json(
@@ -254,7 +254,7 @@ def _as_json(
             product.verdict,
             profile=product.profile.name,
             bundle=str(paths[product.profile.name]) if product.profile.name in paths else None,
-            bundle_sha256=digest(product),
+            bundle_sha256=sha256(product.data) if product.data else None,
             fidelity=product.made.fidelity.as_json(),
             steps=[step.model_dump() for step in product.made.steps],
             notes=list(product.made.notes),
