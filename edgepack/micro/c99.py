@@ -13,9 +13,9 @@ from importlib import resources
 import numpy as np
 
 from edgepack.errors import UsageError
-from edgepack.micro import graph as graphs
 from edgepack.micro.graph import DType, Tensor
 from edgepack.micro.lowering import Program, lower
+from edgepack.micro.reading import read
 from edgepack.micro.shaped import float_literal
 from edgepack.micro.step import Array, Step
 
@@ -32,7 +32,7 @@ def compile_model(model: bytes) -> Program:
         InputError: the file is damaged.
         UnsupportedModel: an operator, dtype or shape the compiler does not take.
     """
-    return lower(graphs.read(model))
+    return lower(read(model))
 
 
 def sources(program: Program, name: str) -> dict[str, bytes]:
@@ -41,10 +41,7 @@ def sources(program: Program, name: str) -> dict[str, bytes]:
     Raises:
         UsageError: ``name`` is not a C identifier.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"wanted a C identifier of at most 48 characters as model name. Received: {name!r}"
-        )
+    check_name(name)
     files = {
         f"{name}.h": _header(program, name),
         f"{name}.c": _source(program, name),
@@ -54,6 +51,14 @@ def sources(program: Program, name: str) -> dict[str, bytes]:
     for kernel in _kernels(program):
         files[f"ep_{kernel}.h"] = (folder / f"ep_{kernel}.h").read_text()
     return {path: text.encode() for path, text in files.items()}
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError unless ``name`` may begin C and C++ identifiers."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"wanted a C identifier of at most 48 characters as model name. Received: {name!r}"
+        )
 
 
 def constants(program: Program) -> tuple[Array, ...]:
@@ -82,6 +87,11 @@ def _numbered(name: str, position: int) -> str:
     return name if position == 0 else f"{name}_{position}"
 
 
+def accessor(name: str, kind: str, position: int) -> str:
+    """Return the C function that gives the model's input or output of that number."""
+    return _numbered(f"{name}_{kind}", position)
+
+
 def _border(program: Program) -> Iterator[tuple[str, int, Tensor]]:
     for kind, tensors in (("input", program.graph.inputs), ("output", program.graph.outputs)):
         for position, tensor in enumerate(tensors):
@@ -93,9 +103,9 @@ def _header(program: Program, name: str) -> str:
     lines = [
         f"/* {name}: a neural network as C99, made by edgepack from a quantized .tflite.",
         " *",
-        f" * Write the input to {name}_input(), call {name}_invoke(), read {name}_output(). All",
-        " * three share one static arena: the input is used up, the output holds until the next",
-        " * call. Not reentrant; no heap, no interpreter.",
+        f" * Write to {name}_input(), call {name}_invoke(), read from {name}_output().",
+        " * All lie in one static arena: the input is used up, the output holds until the",
+        " * next call. Not reentrant; no heap, no interpreter.",
         " */",
         f"#ifndef {upper}_H",
         f"#define {upper}_H",
@@ -155,7 +165,7 @@ def _source(program: Program, name: str) -> str:
         const = "const " if kind == "output" else ""
         ctype = _CTYPES[tensor.dtype]
         offset = program.offsets[tensor.index]
-        function = _numbered(f"{name}_{kind}", position)
+        function = accessor(name, kind, position)
         lines += ["", f"{const}{ctype} *{function}(void)", "{"]
         lines += [f"    return ({const}{ctype} *)(void *)AT({offset});", "}"]
     lines += ["", f"void {name}_reset(void)", "{"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgepack.micro import pointwise, recurrent, shaped, weighted
+from edgepack.micro import convolution, pointwise, recurrent, shaped, weighted
 from edgepack.micro.graph import DType, Graph, Op, Tensor, UnsupportedModel, reads
 from edgepack.micro.plan import Block, Placement, place
 from edgepack.micro.step import Lowering, Step
@@ -20,8 +20,8 @@ OPERATORS: Mapping[str, Lowering] = {
     "ADD": pointwise.add,
     "AVERAGE_POOL_2D": shaped.pool,
     "CONCATENATION": shaped.concatenate,
-    "CONV_2D": weighted.conv,
-    "DEPTHWISE_CONV_2D": weighted.depthwise,
+    "CONV_2D": convolution.conv,
+    "DEPTHWISE_CONV_2D": convolution.depthwise,
     "DEQUANTIZE": shaped.dequantize,
     "EXPAND_DIMS": shaped.reshape,
     "FULLY_CONNECTED": weighted.dense,

@@ -17,8 +17,11 @@ from edgepack.micro.weighted import filled_up, grouped, read_bias
 _GATES = ("input", "forget", "cell", "output")
 _INPUT_WEIGHTS, _STATE_WEIGHTS, _BIAS = 1, 5, 12
 _STATE, _CELL = 18, 19
-_LEFT_OUT = {9: "peephole", 10: "peephole", 11: "peephole", 16: "projection", 17: "projection",
-             20: "layer norm", 21: "layer norm", 22: "layer norm", 23: "layer norm"}  # fmt: skip
+_LEFT_OUT = {
+    **dict.fromkeys((9, 10, 11), "a peephole"),
+    **dict.fromkeys((16, 17), "a projection"),
+    **dict.fromkeys((20, 21, 22, 23), "layer normalization"),
+}
 _TANH = 4  # the only fused activation TFLM's converter gives an LSTM
 _GATE_SCALE, _ONE_SCALE = 2.0**-12, 2.0**-15
 
@@ -26,11 +29,12 @@ _GATE_SCALE, _ONE_SCALE = 2.0**-12, 2.0**-15
 def sigmoid_table() -> NDArray[np.uint16]:
     """Return the logistic function of 0 … 32/3 in 256 steps, with 16 bits after the point."""
     x = np.arange(256) * (32 / 3 / 256)
-    return np.minimum(np.floor(65536 / (1 + np.exp(-x)) + 0.5), 65535).astype(np.uint16)
+    steps: NDArray[np.float64] = np.floor(65536 / (1 + np.exp(-x)) + 0.5)
+    return np.minimum(steps, 65535).astype(np.uint16)
 
 
 def lstm(op: Op) -> Step:
-    """An LSTM without peepholes, projection or layer norm, batch 1, over any number of steps."""
+    """An LSTM without peepholes, projection or layer normalization, batch 1."""
     for position, what in _LEFT_OUT.items():
         if (tensor := op.optional(position)) is not None:
             op.refuse(f"{what} has no C kernel", tensor)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
 from edgepack.micro import fixed
+from edgepack.micro.convolution import spatial
 from edgepack.micro.graph import DType, Op
 from edgepack.micro.step import (
     Array,
@@ -17,7 +19,6 @@ from edgepack.micro.step import (
     short,
     step_name,
 )
-from edgepack.micro.weighted import spatial
 
 _SOFTMAX_BITS = 5  # integer bits of the exponential's input
 _SOFTMAX_DEPTH = 4095  # the sum of exponentials has twelve integer bits

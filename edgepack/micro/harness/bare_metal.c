@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "model_under_test.h"
+#include "under_test.h"
 
 extern uint32_t bss_start, bss_end, stack_bottom, stack_top;
 void reset_handler(void);
@@ -133,6 +133,21 @@ static uint32_t used_below(uint32_t top)
     return top - (uint32_t)p;
 }
 
+static void say_bytes(const void *bytes, unsigned size)
+{
+    const uint8_t *next = bytes;
+    for (; size >= 4; size -= 4, next += 4) {
+        uint32_t word;
+        memcpy(&word, next, 4);
+        say_hex(word);
+    }
+    if (size) {
+        uint32_t word = 0;
+        memcpy(&word, next, size);
+        say_hex(word);
+    }
+}
+
 /* At VECTORS: how many there are, then the inputs one after the other. */
 int main(void)
 {
@@ -141,9 +156,8 @@ int main(void)
     timer_start();
     const uint32_t idle = timer_ticks(); /* what reading the timer costs */
     for (uint32_t i = 0; i < count; ++i) {
-        MODEL_RESET();
-        memcpy(MODEL_INPUT(), next, MODEL_INPUT_BYTES);
-        next += MODEL_INPUT_BYTES;
+        take_input(next);
+        next += INPUT_BYTES;
         paint();
         timer_start();
         MODEL_INVOKE();
@@ -152,13 +166,7 @@ int main(void)
         say("run ");
         say_hex(ticks - idle);
         say_hex(stack);
-        const uint8_t *out = (const uint8_t *)MODEL_OUTPUT();
-        for (uint32_t at = 0; at < MODEL_OUTPUT_BYTES; at += 4) {
-            uint32_t word = 0;
-            memcpy(&word, out + at,
-                   MODEL_OUTPUT_BYTES - at < 4 ? MODEL_OUTPUT_BYTES - at : 4);
-            say_hex(word);
-        }
+        give_output(say_bytes);
         say("\n");
     }
     say("done\n");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Words, saturation and the two roundings that every quantized kernel shares.
  *
  * Plain C99 for any little-endian core; a core with the DSP extension (Cortex-M4, M7, M33,
@@ -14,13 +15,18 @@
 #error "weights are stored for little-endian cores"
 #endif
 
+#if defined(__clang__)
+#define EP_KERNEL static __attribute__((noinline, unused))
+#elif defined(__GNUC__)
+#define EP_KERNEL static __attribute__((noinline, noclone, unused))
+#else
+#define EP_KERNEL static
+#endif
 #if defined(__GNUC__)
 #define EP_INLINE static inline __attribute__((always_inline))
-#define EP_KERNEL static __attribute__((noinline, unused))
 #define EP_ALIAS __attribute__((may_alias))
 #else
 #define EP_INLINE static inline
-#define EP_KERNEL static
 #define EP_ALIAS
 #endif
 

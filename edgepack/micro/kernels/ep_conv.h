@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* CONV_2D: columns of pixels, gathered two at a time, times pairs of output channels.
  *
  * The input's zero point is folded into the bias when the code is generated; a pixel outside

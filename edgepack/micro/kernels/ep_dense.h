@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* FULLY_CONNECTED, and a CONV_2D that has one output pixel: rows of bytes times weights. */
 #ifndef EP_DENSE_H
 #define EP_DENSE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DEPTHWISE_CONV_2D with one filter a channel: four channels at a time, tap by tap.
  *
  * Taps outside the picture are left out, so the zero point is taken from every input.

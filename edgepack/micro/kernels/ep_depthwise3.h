@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DEPTHWISE_CONV_2D with a 3 by 3 kernel, the usual one, moving by one or two.
  *
  * Four channels at a time. With the DSP extension three rows of the picture are turned into a

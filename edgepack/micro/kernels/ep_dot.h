@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Products of weights and bytes: the inside of CONV_2D, FULLY_CONNECTED and the LSTM.
  *
  * Weights lie in groups of output channels, four or two: a word (four bytes along the sum) of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ADD, SUB, MUL, and every function of one byte as a table. */
 #ifndef EP_ELEMENTWISE_H
 #define EP_ELEMENTWISE_H

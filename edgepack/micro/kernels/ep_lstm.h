@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* UNIDIRECTIONAL_SEQUENCE_LSTM: bytes in and out, gates and cell in 16 bits.
  *
  * The state stays from one call to the next, as TFLM keeps it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What crosses the border to floating point, and what only moves bytes: QUANTIZE, DEQUANTIZE,
  * PAD, CONCATENATION. */
 #ifndef EP_MOVE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* AVERAGE_POOL_2D, MAX_POOL_2D and MEAN over height and width. */
 #ifndef EP_POOL_H
 #define EP_POOL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SOFTMAX over the last dimension, with the exponential as a table. */
 #ifndef EP_SOFTMAX_H
 #define EP_SOFTMAX_H
