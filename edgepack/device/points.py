@@ -1,0 +1,56 @@
+"""A measured report as a calibration point of a profile: TOML text to append; pure."""
+
+from __future__ import annotations
+
+from edgepack.device.bounds import p90_between
+from edgepack.device.report import Report
+from edgepack.errors import InputError
+from edgepack.probe_text import document, one_line
+from edgepack.verdict import Outcome, Verdict
+
+#: The gates that must have passed before a number enters a profile.
+REQUIRED = ("device_hashes", "device_run", "device_profile", "device_goldens", "device_thermal")
+
+
+def calibration_toml(report: Report, verdict: Verdict, *, precision: str = "int8") -> str:
+    """Return ``[[calibration]]`` text with the run's median, its source the report itself.
+
+    Args:
+        verdict: of ``judge`` about this very report.
+        precision: of the model: ``int8``, ``uint8``, ``float32`` or ``float16``.
+
+    Raises:
+        InputError: the report was refused, or is no measurement of a device.
+    """
+    found = {each.gate: each for each in verdict.findings}
+    open_ = [g for g in REQUIRED if g not in found or found[g].verdict is not Outcome.PASS]
+    queries = found.get("device_queries")
+    if queries is None or queries.verdict is Outcome.FAIL:
+        open_.append("device_queries")
+    if report.run is None or report.device.emulated or open_:
+        why = ", ".join(open_) or "it was made under an emulator, or did not run"
+        raise InputError(f"no calibration point from {report.device.model}: {why}")
+    run, told, ran = report.run, report.run.summary, report.runtime
+    model = f"{one_line(report.bundle.name)} ({report.bundle.model_sha256[:12]})"
+    middle = told.p50_ms if told.p50_ms is not None else told.mean_ms
+    day = report.started_at[:10]
+    source = (
+        f"measured: {'median' if told.p50_ms is not None else 'mean'} of {run.queries} queries"
+        f" by {report.backend.name} on {report.device.fingerprint} on {day}, p90"
+        f" {p90_between(run)[1]:.3f} ms, {run.delegate}, bundle {report.bundle.sha256[:12]}"
+    )
+    return document(
+        {},
+        {
+            "calibration": [
+                {
+                    "model": model,
+                    "runtime": f"{ran.name} {ran.version}",
+                    "precision": precision,
+                    "threads": run.threads,
+                    "ms": round(middle, 6),
+                    "source": source,
+                }
+            ]
+        },
+    )

@@ -1,0 +1,111 @@
+"""Runs one after another: finished ones are kept, a warm device is waited for."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepack.device import describe
+from edgepack.device import report as reports
+from edgepack.device.backend import Backend, Order
+from edgepack.device.link import Link
+from edgepack.device.report import Conditions, Report
+from edgepack.device.steadiness import MODERATE
+from edgepack.errors import InputError
+from edgepack.store import read_whole, write_whole
+
+#: Policy: a battery that much above the coolest seen in this session is still warm.
+_WARM_C = 3.0
+_LOOK_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A folder of reports and how patient to be.
+
+    Attributes:
+        folder: one JSON file a finished run, named by its identity.
+        cool_down_s: pause before every run but the first.
+        patience_s: how much longer a device that is still warm is waited for.
+    """
+
+    folder: Path
+    cool_down_s: float = 30.0
+    patience_s: float = 600.0
+    sleep: Callable[[float], None] = time.sleep
+    say: Callable[[str], None] = lambda line: None
+
+    def run(self, link: Link, backend: Backend, orders: Iterable[Order]) -> Iterator[Report]:
+        """Yield one report an order; those that are kept already are not run again.
+
+        A run that ended badly is run again: it may have been the plug.
+        """
+        coolest: float | None = None
+        ran = False
+        for order in orders:
+            path = self.path(order.identity(backend))
+            kept = self._kept(path)
+            if kept is not None:
+                self.say(f"{path.name}: kept from before")
+                yield kept
+                continue
+            if ran:
+                self.sleep(self.cool_down_s)
+            state = self._cooled(link, coolest)
+            warmth = [each for each in (state.battery_c, coolest) if each is not None]
+            coolest = min(warmth, default=None)
+            self.say(f"{order.delegate}, {order.threads} thread(s), {order.mode}: running")
+            report = backend.run(link, order)
+            write_whole(path, reports.text(report))
+            ran = True
+            yield report
+
+    def path(self, identity: str) -> Path:
+        """Return where the report of that run is kept."""
+        return self.folder / f"report-{identity[:32]}.json"
+
+    def _kept(self, path: Path) -> Report | None:
+        if not path.is_file():
+            return None
+        try:
+            report = reports.read(
+                read_whole(path, reports.CEILING_BYTES, "a device report"), str(path)
+            )
+        except InputError as error:
+            self.say(f"{error}; running it again")
+            return None
+        return report if report.ending == "ok" else None
+
+    def _cooled(self, link: Link, coolest: float | None) -> Conditions:
+        """Return the device's state once it is cool, or after our patience has run out."""
+        state = describe.conditions(link)
+        waited = 0.0
+        while waited < self.patience_s and warm(state, coolest):
+            self.say(f"still warm ({state.battery_c} degrees C): waiting")
+            self.sleep(_LOOK_EVERY_S)
+            waited += _LOOK_EVERY_S
+            state = describe.conditions(link)
+        return state
+
+
+def warm(state: Conditions, coolest: float | None) -> bool:
+    """Return whether a run should not start yet; the report's own gate decides in the end."""
+    if state.thermal_status is not None and state.thermal_status >= MODERATE:
+        return True
+    if coolest is None or state.battery_c is None:
+        return False
+    return state.battery_c > coolest + _WARM_C
+
+
+def of_folder(folder: Path) -> tuple[Report, ...]:
+    """Return every report that a session kept in ``folder``, by name."""
+    paths = sorted(
+        p for p in folder.glob("report-*.json") if re.search(r"-[0-9a-f]{32}", p.name)
+    )
+    return tuple(
+        reports.read(read_whole(p, reports.CEILING_BYTES, "a device report"), str(p))
+        for p in paths
+    )
