@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,20 @@ def lines(findings: Sequence[Finding]) -> list[str]:
 
 def _how(finding: Finding) -> str:
     return f"[{finding.how.value}] " if finding.how else ""
+
+
+def figures(found: Mapping[str, Any], under: str = "") -> list[str]:
+    """Return nested figures as ``path: value`` lines, long lists by their length."""
+    told = []
+    for key, value in found.items():
+        name = f"{under}{key}"
+        if isinstance(value, Mapping):
+            told += figures(value, f"{name}.")
+        elif isinstance(value, list) and len(value) > 8:
+            told.append(f"{name}: {len(value)} values")
+        elif value not in (None, "", [], {}):
+            told.append(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
+    return told
 
 
 def closing(name: str, verdict: Verdict) -> str:

@@ -45,7 +45,7 @@ def validate(
 ) -> int:
     """Judge a bundle again: digests, static gates, goldens, accuracy, sandbox."""
     from edgepack import catalogue, store, validation
-    from edgepack.cli.means import trial_of
+    from edgepack.cli.means import Trial
     from edgepack.runtimes.host import HostRuntime
 
     whole = opened(bundle)
@@ -55,7 +55,7 @@ def validate(
         whole,
         device,
         HostRuntime(),
-        trial_of(sandbox=sandbox),
+        Trial(sandbox=sandbox),
         trusted_pem=key,
         trusted_name=str(trust),
     )
@@ -68,6 +68,52 @@ def validate(
     else:
         typer.echo(f"{bundle.name} on {device.title}")
         typer.echo("\n".join(output.lines(verdict.findings)))
+        typer.echo(output.closing(device.name, verdict))
+    return output.exit_code([verdict.outcome], strict)
+
+
+def bench(
+    bundle: BundleFile,
+    profile: OtherProfile = None,
+    repeats: Annotated[int, typer.Option("--repeats", "-n", min=1, max=1_000_000)] = 20,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, max=10_000)] = 3,
+    full: Annotated[
+        bool, typer.Option("--full", help="MLPerf's minima: 1,024 queries and 60 s.")
+    ] = False,
+    soak: Annotated[
+        float, typer.Option("--soak", min=0, max=24 * 60, help="Minutes; memory must not grow.")
+    ] = 0.0,
+    strict: Strict = False,
+    json_: Json = False,
+) -> int:
+    """Run a bundle in its device's stand-in: goldens, memory, instructions, latency."""
+    from edgepack import catalogue, validation
+    from edgepack.cli.means import Trial
+    from edgepack.runtimes.bench import Ask
+    from edgepack.verdict import Verdict
+
+    whole = opened(bundle)
+    device = catalogue.load(profile) if profile else validation.profile_of(whole)
+    with output.progress() as bars:
+        ask = Ask(repeats=repeats, warmup=warmup, full=full, soak_minutes=soak)
+        trial = Trial(ask=ask, say=bars.say)
+        verdict = Verdict(trial(whole, device))
+    figures = trial.figures.get(device.name, {})
+    if json_:
+        output.emit(
+            output.as_json(
+                "edgepack.bench/1",
+                verdict,
+                bundle=str(bundle),
+                profile=device.name,
+                figures=figures,
+            )
+        )
+    else:
+        typer.echo(f"{bundle.name} on {device.title}")
+        typer.echo("\n".join(output.lines(verdict.findings)))
+        for line in output.figures(figures):
+            typer.echo(f"  {line}")
         typer.echo(output.closing(device.name, verdict))
     return output.exit_code([verdict.outcome], strict)
 
