@@ -7,7 +7,7 @@ from the seed, and TensorFlow runs its deterministic kernels (see keras2).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,8 @@ class Plan:
     temperature: float = 4.0
 
 
-def _nothing(step: int) -> None:
-    """Do nothing before a step."""
+def _nothing(number: int) -> None:
+    """Do nothing before a step or an epoch."""
 
 
 def _always(epoch: int) -> bool:
@@ -52,11 +52,13 @@ class Hooks:
     """Where a stage steps in.
 
     Attributes:
+        before_epoch: called with the number of the epoch.
         before_step: called with the number of the step.
         after_epoch: called with the number of the epoch; puts the weights back onto what
             the stage promises, and tells whether they may be kept as the best.
     """
 
+    before_epoch: Callable[[int], None] = _nothing
     before_step: Callable[[int], None] = _nothing
     after_epoch: Callable[[int], bool] = _always
 
@@ -75,11 +77,13 @@ def fine_tune(
     *,
     teacher: Any,
     hooks: Hooks | None = None,
+    only: Sequence[Any] | None = None,
 ) -> tuple[float, ...]:
     """Train ``model`` in place and return the validation loss after each epoch.
 
     The weights left in ``model`` are those of the allowed epoch with the lowest validation
-    loss. ``teacher`` is asked once per row; its outputs are kept for all epochs.
+    loss. ``teacher`` is asked once per row; its outputs are kept for all epochs. ``only``
+    names the variables to train; None trains all that are trainable.
 
     Raises:
         DataRefused: no rows, or rows that do not fit the model.
@@ -94,11 +98,13 @@ def fine_tune(
     parts = (samples.x_train, samples.y_train), (samples.x_val, samples.y_val)
     train, val = (_part(objective, teacher if alpha else None, x, y) for x, y in parts)
     per_epoch = steps_per_epoch(samples, training)
-    step, judge = _functions(model, objective, plan, alpha, per_epoch * plan.epochs)
+    weights = list(model.trainable_variables if only is None else only)
+    step, judge = _functions(model, weights, objective, plan, alpha, per_epoch * plan.epochs)
 
     shuffle = np.random.default_rng(training.seed)
     total, best, kept, history = per_epoch * plan.epochs, math.inf, None, []
     for epoch in range(plan.epochs):
+        hooks.before_epoch(epoch)
         order = shuffle.permutation(len(samples.x_train))
         for number in range(per_epoch):
             at = epoch * per_epoch + number
@@ -141,14 +147,18 @@ def _batch(part: Rows, rows: NDArray[Any]) -> tuple[Any, ...]:
 
 
 def _functions(
-    model: Any, objective: Objective, plan: Plan, alpha: float, total: int
+    model: Any,
+    weights: list[Any],
+    objective: Objective,
+    plan: Plan,
+    alpha: float,
+    total: int,
 ) -> tuple[Any, Any]:
     """Return the compiled training step and the compiled judge, both giving a loss."""
     from converters.keras2 import keras, tf
 
     pace = keras.optimizers.schedules.CosineDecay(plan.learning_rate, total, alpha=0.01)
     optimizer = keras.optimizers.Adam(pace)
-    weights = model.trainable_variables
 
     def loss_of(x: Any, y: Any, soft: Any, training: bool) -> Any:
         outputs = model(x, training=training)

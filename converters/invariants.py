@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.codebook import CHANNELS, to_codes
 from converters.draft import Draft
 from converters.errors import InvariantBroken
 
@@ -21,7 +22,8 @@ def violations(
 ) -> list[str]:
     """Return every promise that ``kernels`` break, as one line each; empty is good.
 
-    ``SPARSE`` promises a share of zeros, ``CLUSTERED`` the most distinct values. Every
+    ``SPARSE`` promises a share of zeros, ``CLUSTERED`` the most distinct values and
+    ``QUANTIZED`` the most int8 codes of one tensor. Every
     kernel must be finite and hold a weight that is not zero.
     """
     broken = []
@@ -32,7 +34,8 @@ def violations(
             broken.append(f"{name}: the layer died, all {values.size} weights are zero")
     for name, share in promises.get("SPARSE", {}).items():
         broken += _missing(name, kernels) or _too_dense(name, kernels[name], share)
-    for name, most in promises.get("CLUSTERED", {}).items():
+    few = {**promises.get("QUANTIZED", {}), **promises.get("CLUSTERED", {})}
+    for name, most in few.items():
         broken += _missing(name, kernels) or _too_many(name, kernels[name], most)
     return broken
 
@@ -56,10 +59,22 @@ def _too_many(name: str, values: NDArray[Any], most: float) -> list[str]:
 
 
 def model_violations(draft: Draft) -> list[str]:
-    """Return every promise of ``draft`` that its Keras weights break."""
+    """Return every promise of ``draft`` that its Keras weights break.
+
+    Kernels that are on int8 codes are counted as codes: their floats differ by channel.
+    """
     from converters import keras2
 
-    kernels = {name: value.numpy() for name, value in keras2.kernels(draft.model).items()}
+    coded = draft.promises.get("QUANTIZED", {})
+    kinds = {
+        inner.name: type(inner).__name__ for inner in map(keras2.unwrapped, draft.model.layers)
+    }
+    kernels = {}
+    for name, variable in keras2.kernels(draft.model).items():
+        values = variable.numpy()
+        if name in coded:
+            values = to_codes(values, CHANNELS[kinds[name.split("/")[0]]])
+        kernels[name] = values
     return violations(kernels, draft.promises)
 
 
