@@ -69,6 +69,12 @@ TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
         Target(
+            name="cortex-m0plus",  # an M3 runs its instructions; QEMU's M0 board has 16 KiB
+            flags=("-mcpu=cortex-m0plus", "-mthumb"),
+            board=_mps2("mps2-an385", 0x21000000),
+            stands_for=("cortex-m0",),
+        ),
+        Target(
             name="cortex-m3",
             flags=("-mcpu=cortex-m3", "-mthumb"),
             board=_mps2("mps2-an385", 0x21000000),
@@ -105,8 +111,7 @@ TARGETS: Mapping[str, Target] = {
 def target_for(cpu: Cpu) -> Target | None:
     """Return the emulated core whose instructions a device runs, None where there is none.
 
-    A Cortex-M33 runs the M4's instructions, an M85 the M55's. A Cortex-M0+ has none of the
-    emulated ones' (QEMU's M0 board holds 16 KiB), nor have Xtensa and RISC-V.
+    A Cortex-M33 runs the M4's instructions, an M85 the M55's. Xtensa and RISC-V have none.
     """
     wanted = cpu.qemu_cpu or ""
     for target in TARGETS.values():
