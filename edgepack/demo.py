@@ -59,7 +59,7 @@ def _train(
     x: NDArray[np.float32], y: NDArray[np.int64], progress: Callable[[str, int, int], None]
 ) -> bytes:
     """Return a trained CNN of about 27,000 weights as the bytes of an .h5 file."""
-    from converters.keras2 import keras, seed
+    from converters.keras2 import keras, quiet, seed
 
     seed(0)
     layers = keras.layers
@@ -82,7 +82,8 @@ def _train(
     tell = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: progress("demo model", epoch + 1, EPOCHS)
     )
-    model.fit(x, y, epochs=EPOCHS, batch_size=BATCH, verbose=0, callbacks=[tell])
+    with quiet():
+        model.fit(x, y, epochs=EPOCHS, batch_size=BATCH, verbose=0, callbacks=[tell])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digits.h5"
         with warnings.catch_warnings():

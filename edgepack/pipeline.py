@@ -16,6 +16,7 @@ from edgepack.assembly import Made, Order
 from edgepack.bundle import Bundle, Step
 from edgepack.check import check
 from edgepack.conversion import options_for
+from edgepack.errors import EnvironmentMissing, InputError
 from edgepack.flatbuffer import read
 from edgepack.line import Line
 from edgepack.profile import Profile
@@ -94,7 +95,9 @@ def _product(line: Line, profile: Profile, order: Order, means: Means) -> Produc
         notes=notes,
     )
     files = assembly.files(made, means.runtime)
-    files |= means.extras(model, profile, order.name, files)
+    more, said = _extras(made, means, files)
+    files |= more
+    verdict = verdict.plus(*said)
     means.say(f"{profile.name}: running it as the device would")
     draft = Bundle(assembly.manifest(made, verdict, files), files)
     verdict = verdict.plus(*means.trial(draft, profile))
@@ -104,6 +107,19 @@ def _product(line: Line, profile: Profile, order: Order, means: Means) -> Produc
         text = packing.manifest_bytes(final)
         data = packing.pack(final, files, order.sign(text) if order.sign else None)
     return Product(made=made, verdict=verdict, data=data)
+
+
+def _extras(
+    made: Made, means: Means, files: Mapping[str, bytes]
+) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
+    """Return the device's own files, or why there are none: a gate like the others."""
+    try:
+        return means.extras(made.model, made.profile, made.order.name, files), ()
+    except EnvironmentMissing as missing:
+        verdict, says = Outcome.INCONCLUSIVE, str(missing)
+    except InputError as refused:
+        verdict, says = Outcome.FAIL, str(refused)
+    return {}, (Finding(gate="firmware", verdict=verdict, says=says),)
 
 
 def _steps(

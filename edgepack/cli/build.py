@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -38,7 +38,7 @@ class Request:
     allow_code: bool = False
     evidence: str = "8 MiB"
     sign_key: Path | None = None
-    micro: str = "tflm"
+    micro: Literal["c", "tflm"] = "c"
     name: str | None = None
     sandbox: bool = True
 
@@ -65,8 +65,8 @@ def build(
         typer.Option("--task", help="classification, regression or reconstruction."),
     ] = None,
     micro: Annotated[
-        str, typer.Option("--micro", help="Sources for microcontrollers: tflm or c.")
-    ] = "tflm",
+        str, typer.Option("--micro", help="Sources for microcontrollers: c or tflm.")
+    ] = "c",
     out: Out = Path("out"),
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1)] = 0,
     pixels: Annotated[
@@ -106,7 +106,7 @@ def build(
         allow_code=allow_code,
         evidence=evidence,
         sign_key=sign_key,
-        micro=micro,
+        micro=_route(micro),
         name=name,
         sandbox=sandbox,
     )
@@ -203,6 +203,16 @@ def _products(request: Request, bars: output.Progress) -> tuple[Product, ...]:
     )
     means = means_of(micro=request.micro, sandbox=request.sandbox, say=bars.say)
     return pipeline.build(line, profiles, order, means)
+
+
+def _route(word: str) -> Literal["c", "tflm"]:
+    from edgepack.errors import UsageError
+
+    if word == "c":
+        return "c"
+    if word == "tflm":
+        return "tflm"
+    raise UsageError(f"--micro: wanted c or tflm. Received: {word!r}")
 
 
 def _evidence(text: str) -> int:

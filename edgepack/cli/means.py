@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgepack.bundle import Bundle
 from edgepack.pipeline import Means
@@ -46,7 +46,10 @@ class Trial:
         if not self.sandbox:
             return (_open("sandbox", "the dynamic gates were left out (--no-sandbox)"),)
         if profile.kind in MICRO_KINDS:
-            return (_open("sandbox", "no emulator for this core yet"),)
+            from edgepack.micro import firmware
+
+            self.say(f"running the firmware of {profile.name}")
+            return firmware.trial(bundle, profile)
         from edgepack.runtimes.bench import bench
 
         findings, self.figures[profile.name] = bench(
@@ -60,21 +63,23 @@ class Trial:
         return findings
 
 
-def means_of(*, micro: str, sandbox: bool, say: Say) -> Means:
+def means_of(*, micro: Literal["c", "tflm"], sandbox: bool, say: Say) -> Means:
     """Return the doors of one build."""
+
+    def extras(
+        model: bytes, profile: Profile, name: str, files: Mapping[str, bytes]
+    ) -> dict[str, bytes]:
+        if profile.kind not in MICRO_KINDS:
+            return {}
+        from edgepack.micro import firmware
+
+        say(f"{profile.name}: writing firmware sources ({micro})")
+        return firmware.extras(model, profile, name, files, route=micro)
+
     return Means(
-        runtime=HostRuntime(),
-        trial=Trial(sandbox=sandbox, say=say),
-        extras=_no_extras,
-        say=say,
+        runtime=HostRuntime(), trial=Trial(sandbox=sandbox, say=say), extras=extras, say=say
     )
 
 
 def _open(gate: str, says: str) -> Finding:
     return Finding(gate=gate, verdict=Outcome.INCONCLUSIVE, says=says)
-
-
-def _no_extras(
-    model: bytes, profile: Profile, name: str, files: Mapping[str, bytes]
-) -> dict[str, bytes]:
-    return {}
