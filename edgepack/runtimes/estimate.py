@@ -20,7 +20,8 @@ from edgepack.profile import CalibrationPoint, Profile
 
 #: A model unlike the MobileNets that all points are of; see docs/adr/0009.
 MARGIN = 0.35
-#: n threads do the work of at least this share of n (Pixel 1 to 3a, XNNPACK README: 0.80 to 0.96).
+#: n threads do the work of at least this share of n (0.80 to 0.96 on Pixel 1 to 3a in the
+#: tables of the XNNPACK README).
 THREADS_WORTH = 0.75
 _WHOLE = {"int8": "int8", "uint8": "int8", "float32": "float32", "float16": "float32"}
 
