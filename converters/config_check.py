@@ -54,7 +54,7 @@ def _top(config: object, source: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("config"), (dict, list)):
         raise _shape_of(source, "a config that describes no model")
     kind = config.get("class_name")
-    if kind not in names.CONTAINERS:
+    if not isinstance(kind, str) or kind not in names.CONTAINERS:
         raise refusal(
             source,
             wanted="a functional or Sequential model",

@@ -51,11 +51,11 @@ LAYERS = _words(
     RandomTranslation RandomWidth RandomZoom ReLU RepeatVector Rescaling Reshape Resizing
     SeparableConv1D SeparableConv2D SimpleRNN SimpleRNNCell Softmax SpatialDropout1D
     SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells Subtract
-    SyncBatchNormalization BatchNormalizationV1 BatchNormalizationV2 ThresholdedReLU
+    BatchNormalizationV1 BatchNormalizationV2 ThresholdedReLU
     TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D
     ZeroPadding2D ZeroPadding3D TFOpLambda SlicingOpLambda
     AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveMaxPooling1D
-    AdaptiveMaxPooling2D RMSNormalization GroupedQueryAttention
+    AdaptiveMaxPooling2D RMSNormalization GroupQueryAttention
     AutoContrast AugMix CutMix Equalization MixUp RandAugment RandomColorDegeneration
     RandomColorJitter RandomElasticTransform RandomErasing RandomGaussianBlur RandomGrayscale
     RandomHue RandomInvert RandomPerspective RandomPosterization RandomSaturation

@@ -78,6 +78,8 @@ def _datasets(
     for name in group:
         path = f"{prefix}/{name}"
         link = group.get(name, getlink=True)
+        if link is None:
+            raise OSError(f"a damaged link {path}")
         if not isinstance(link, h5py.HardLink):
             target = f" to {link.filename}" if isinstance(link, h5py.ExternalLink) else ""
             raise Refused(f"{path}, a {type(link).__name__}{target}")
@@ -88,6 +90,8 @@ def _datasets(
         seen.add((info.fileno, info.addr))
         if len(seen) > MAX_OBJECTS:
             raise Refused(f"more than {MAX_OBJECTS:,} groups and datasets")
+        for attribute in thing.attrs:  # the loaders read names from them
+            thing.attrs[attribute]
         if isinstance(thing, h5py.Group):
             yield from _datasets(thing, path, seen, depth + 1)
         elif isinstance(thing, h5py.Dataset):

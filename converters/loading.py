@@ -8,6 +8,7 @@ nothing unchecked. TensorFlow is imported last, so a file that is no model costs
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from converters import compiled, config_check, config_prepare, hdf5_check
+from converters import compiled, config_check, config_graph, config_prepare, hdf5_check
 from converters.container_checks import open_keras_zip, parse_json, sniff
 from converters.errors import ConversionError
 from converters.hdf5_check import Hdf5Facts
@@ -158,10 +159,14 @@ def _check(
     settings: object,
     allow_code: bool,
 ) -> _Checked:
-    bare = config_prepare.without_compile(config)
-    safe = config_check.check(bare, snapshot.source, allow_code=allow_code)
-    ready = config_prepare.prepare(safe, snapshot.source)
-    training = compiled.read(settings)
+    source = snapshot.source
+    with _one_line(source):
+        bare = config_prepare.without_compile(config)
+        safe = config_check.check(bare, source, allow_code=allow_code)
+        ready = config_prepare.prepare(safe, source)
+        if not kind.startswith("keras-v3"):
+            config_graph.check(ready.config, source)
+        training = compiled.read(settings)
     return _Checked(snapshot, kind, ready.config, training, facts, ready.notes, allow_code)
 
 
@@ -243,7 +248,9 @@ def _one_line(source: Path) -> Iterator[None]:
     except ConversionError:
         raise
     except Exception as fault:
-        text = " ".join(str(fault).split()) or type(fault).__name__
+        cause = str(fault).rpartition("Exception encountered:")[2]  # Keras nests its reports
+        cause = re.sub(r"\S*edgepack-load-\S*", "it", " ".join(cause.split()))
+        text = f"{type(fault).__name__}: {cause}"
         raise refusal(
             source,
             wanted="a model that Keras can rebuild from its own config",

@@ -175,14 +175,17 @@ def build(config: dict[str, Any], saved: SavedKeras, source: Path) -> Any:
         ValueError: one of another shape, or a config that does not build.
     """
     from converters.admission import weight_budget
-    from converters.keras2 import keras
+    from converters.keras2 import keras, tf
 
     def fresh() -> Any:
         with weight_budget(keras.layers.Layer, saved.weight_bytes, source):
             return keras.models.model_from_config(deepcopy(config))  # it pops from its config
 
     restored = fresh()
-    status = restored.load_weights(str(saved.checkpoint))
+    try:
+        status = restored.load_weights(str(saved.checkpoint))
+    except (tf.errors.OpError, IndexError) as fault:  # each tensor carries a checksum
+        raise _damaged(source, "variables that end early or fail their checksum") from fault
     status.assert_existing_objects_matched()
     status.expect_partial()  # what is left over is the optimizer's
     # A restored model waits for its old optimizer's state and refuses any other optimizer.
@@ -197,8 +200,8 @@ def _declared_bytes(checkpoint: Path, source: Path) -> int:
 
     try:
         shapes = tf.train.load_checkpoint(str(checkpoint)).get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError, RuntimeError) as fault:
-        raise _damaged(source, f"variables that do not read ({quote(fault)})") from fault
+    except Exception as fault:
+        raise _damaged(source, "a variables.index that does not read") from fault
     declared = sum(4 * math.prod(int(side) for side in shape) for shape in shapes.values())
     if declared > MAX_MODEL_BYTES:
         raise _damaged(source, f"variables of {declared:,} bytes declared")
