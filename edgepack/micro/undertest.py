@@ -37,11 +37,15 @@ def rows_of(graph: Graph, inputs: Rows) -> list[bytes]:
 
 
 def arrays_of(graph: Graph, rows: Sequence[bytes]) -> tuple[NDArray[Any], ...]:
-    """Return ``(N, *shape)`` for each output from the bytes of each inference."""
+    """Return ``(N, *shape)`` for each output from the bytes of each inference.
+
+    A batch of one is left out of the shape, as every Runtime leaves it out.
+    """
     arrays, at = [], 0
     for tensor in graph.outputs:
         parts = [np.frombuffer(row, tensor.dtype.value, tensor.size, at) for row in rows]
-        arrays.append(np.array(parts).reshape(len(rows), *tensor.shape))
+        shape = tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
+        arrays.append(np.array(parts).reshape(len(rows), *shape))
         at += tensor.bytes
     return tuple(arrays)
 
