@@ -1,0 +1,8 @@
+package org.tensorflow.lite.gpu;
+
+public class CompatibilityList implements java.io.Closeable {
+    public boolean isDelegateSupportedOnThisDevice() { return false; }
+
+    @Override
+    public void close() {}
+}
