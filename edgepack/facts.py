@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from edgepack.tensors import FLOATS, Tensor
 from edgepack.weights import Kernel, look
@@ -55,7 +56,7 @@ class Op:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     intermediates: tuple[int, ...]
-    options: Mapping[str, int]
+    options: Mapping[str, Any]
     macs: int
 
     @property

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
 from edgepack.flattable import Scalar, Table
 
 #: Field name -> (slot, scalar code, default), as in schema.fbs.
-Slots = Mapping[str, tuple[int, Scalar, int]]
+Slots = Mapping[str, tuple[int, Scalar, float]]
 
 _ACTIVATION: Slots = {"activation": (0, "b", 0)}
 _POOL: Slots = {
@@ -113,6 +114,8 @@ _OPTIONS: Mapping[str, tuple[str, Slots]] = {
             "offset": (5, "B", 0),
         },
     ),
+    "SOFTMAX": ("SoftmaxOptions", {"beta": (0, "f", 0)}),
+    "LEAKY_RELU": ("LeakyReluOptions", {"alpha": (0, "f", 0)}),
     "SPLIT": ("SplitOptions", {"num_splits": (0, "i", 0)}),
     "IF": (
         "IfOptions",
@@ -126,7 +129,7 @@ _OPTIONS: Mapping[str, tuple[str, Slots]] = {
 }
 
 
-def read_options(op: Table, name: str) -> Mapping[str, int]:
+def read_options(op: Table, name: str) -> Mapping[str, Any]:
     """Return the options of one operator table; the schema's defaults where it has none.
 
     A table of another operator's kind is not read: the runtime, too, then takes defaults.
@@ -137,6 +140,10 @@ def read_options(op: Table, name: str) -> Mapping[str, int]:
     table = op.table(4, f"{op.what} options")
     if table is None or op.number(3, "B") != getattr(schema.BuiltinOptions, kind):
         return MappingProxyType({key: default for key, (_, _, default) in slots.items()})
-    return MappingProxyType(
-        {key: table.number(slot, code, default) for key, (slot, code, default) in slots.items()}
-    )
+    return MappingProxyType({key: _read(table, *where) for key, where in slots.items()})
+
+
+def _read(table: Table, slot: int, code: Scalar, default: float) -> float:
+    if code == "f":
+        return table.real(slot, default)
+    return table.number(slot, code, int(default))

@@ -1,0 +1,182 @@
+"""Which operators XNNPACK takes from TensorFlow Lite and LiteRT, as measured.
+
+Per release and dtype from tables/delegation.json: each operator was given to each release
+as a model of its own, and the execution plan was read. What an operator must look like
+besides was found the same way, by varying it (tests/edgepack/delegatezoo.py), and agrees
+with tensorflow/lite/delegates/xnnpack/README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edgepack import truth
+from edgepack.facts import Facts, Op
+from edgepack.operators import use_of
+from edgepack.profile import CarriedRuntime
+from edgepack.tensors import Tensor
+
+#: Fused activations it clamps with: none, relu, relu in -1..1, relu6.
+CLAMPS = frozenset({0, 1, 2, 3})
+MOST_DIMENSIONS = 6
+
+
+def refusal(op: Op, facts: Facts, runtime: CarriedRuntime) -> str | None:
+    """Return why XNNPACK leaves an operator to the builtin kernels; None if it takes it."""
+    release = truth.measured(runtime.name, runtime.version)
+    if release is None:
+        return f"no release as old as {runtime.version} was measured"
+    use = use_of(op, facts)
+    known = truth.table("delegation")["ops"].get(op.name, {})
+    changes = (known.get(f"{use}@{op.version}") or known.get(use) or {}).get(runtime.name, [])
+    if not truth.at(changes, release, False):
+        return f"{op.name} in {use or 'this dtype'} is not XNNPACK's in {release}"
+    tensors = [t for t in (*facts.feeds(op), *facts.yields(op)) if t is not None]
+    if any(tensor.sparse for tensor in tensors):
+        return "its weights are stored sparse"
+    if max(len(tensor.shape) for tensor in tensors) > MOST_DIMENSIONS:
+        return f"it has more than {MOST_DIMENSIONS} dimensions"
+    if op.options.get("activation", 0) not in CLAMPS:
+        return "its fused activation is none of relu, relu6, relu_n1_to_1"
+    rule = _RULES.get(op.name)
+    return rule(op, facts, truth.order(release), runtime.name) if rule else None
+
+
+Rule = Callable[[Op, Facts, tuple[int, ...], str], str | None]
+
+
+def _constant(slots: tuple[int, ...], what: str) -> Rule:
+    def rule(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+        inputs = facts.feeds(op)
+        for slot in slots:
+            tensor = inputs[slot] if slot < len(inputs) else None
+            if tensor is not None and not tensor.constant and tensor.elements:
+                return f"its {what} are computed, not stored"
+        return None
+
+    return rule
+
+
+def _convolution(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    if op.name == "DEPTHWISE_CONV_2D" and (len(op.inputs) < 3 or op.inputs[2] < 0):
+        return "it has no bias"
+    return _constant((1, 2), "weights")(op, facts, release, line)
+
+
+def _pool(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    options = op.options
+    if options["stride_w"] > options["filter_w"] or options["stride_h"] > options["filter_h"]:
+        return "its stride is longer than its window"
+    return None
+
+
+def _scale(tensor: Tensor | None) -> float:
+    quantization = tensor.quantization if tensor else None
+    return quantization.scales[0] if quantization and quantization.scales else 0.0
+
+
+def _ratio(low: float, high: float) -> Rule:
+    def rule(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+        inputs, out = facts.feeds(op), facts.yields(op)[0]
+        if out.dtype not in ("int8", "uint8"):
+            return None
+        for tensor in inputs[:2]:
+            ratio = _scale(tensor) / (_scale(out) or 1.0)
+            if not low <= ratio < high:
+                return f"an input's scale is {ratio:.3g} times the output's"
+        return None
+
+    return rule
+
+
+def _product(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    inputs, out = facts.feeds(op), facts.yields(op)[0]
+    if out.dtype not in ("int8", "uint8") or len(inputs) < 2:
+        return None
+    ratio = _scale(inputs[0]) * _scale(inputs[1]) / (_scale(out) or 1.0)
+    return None if 2**-16 <= ratio < 2**8 else f"its scales multiply to {ratio:.3g}"
+
+
+def _concatenation(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    most = 4 if line == "tflite" and release < _FIVE_TO_JOIN else 5
+    return f"it joins {len(op.inputs)} tensors" if len(op.inputs) > most else None
+
+
+def _split(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    return f"it has {len(op.outputs)} outputs" if len(op.outputs) > 4 else None
+
+
+def _slice(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    found = _constant((1, 2), "bounds")(op, facts, release, line)
+    sizes = _numbers(op, facts, 2)
+    if not found and any(size < 0 for size in sizes) and release >= _NO_OPEN_SLICE[line]:
+        return "a size of -1 means up to the end"
+    return found
+
+
+def _strided_slice(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    options = op.options
+    if any(step != 1 for step in _numbers(op, facts, 3)):
+        return "it steps over values"
+    if options["shrink_axis_mask"] or options["new_axis_mask"] or options["ellipsis_mask"]:
+        return "it changes the number of dimensions"
+    return _constant((1, 2, 3), "bounds")(op, facts, release, line)
+
+
+def _softmax(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    return None if op.options["beta"] == 1 else "its beta is not 1"
+
+
+def _leaky(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    return None if op.options["alpha"] else "its slope is 0"
+
+
+def _reduction(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    found = _constant((1,), "axes")(op, facts, release, line)
+    inputs = facts.feeds(op)
+    if found or line != "tflite" or release >= _ANY_AXES or not inputs[0]:
+        return found
+    rank = len(inputs[0].shape)
+    axes = {axis % rank for axis in _numbers(op, facts, 1)} if rank else set()
+    return None if rank == 4 and axes in ({1, 2}, {2}) else "it averages over other axes"
+
+
+def _numbers(op: Op, facts: Facts, slot: int) -> list[int]:
+    tensor = facts.feeds(op)[slot] if slot < len(op.inputs) else None
+    if tensor is None or not tensor.constant or tensor.dtype not in ("int32", "int64"):
+        return []
+    return list(facts.values(tensor).cast("i" if tensor.dtype == "int32" else "q"))
+
+
+#: Releases from which a rule changed, found by running every release.
+_FIVE_TO_JOIN = (2, 15)
+_ANY_AXES = (2, 15)
+_NO_OPEN_SLICE: dict[str, tuple[int, ...]] = {"tflite": (2, 15), "litert": (1, 0)}
+
+_RULES: dict[str, Any] = {
+    "CONV_2D": _convolution,
+    "DEPTHWISE_CONV_2D": _convolution,
+    "FULLY_CONNECTED": _constant((1, 2), "weights"),
+    "TRANSPOSE_CONV": _constant((0, 1, 3), "weights"),
+    "AVERAGE_POOL_2D": _pool,
+    "MAX_POOL_2D": _pool,
+    "ADD": _ratio(2**-10, 2**8),
+    "SUB": _ratio(2**-10, 2**8),
+    "MUL": _product,
+    "CONCATENATION": _concatenation,
+    "SPLIT": _split,
+    "SLICE": _slice,
+    "STRIDED_SLICE": _strided_slice,
+    "SOFTMAX": _softmax,
+    "LEAKY_RELU": _leaky,
+    "MEAN": _reduction,
+    "SUM": _reduction,
+    "REDUCE_MAX": _reduction,
+    "REDUCE_MIN": _reduction,
+    "RESHAPE": _constant((1,), "dimensions"),
+    "PAD": _constant((1,), "paddings"),
+    "TRANSPOSE": _constant((1,), "axes"),
+    "RESIZE_BILINEAR": _constant((1,), "sizes"),
+    "PRELU": _constant((1,), "slopes"),
+}
