@@ -1,8 +1,5 @@
 package org.tensorflow.lite;
 
-public interface Delegate extends java.io.Closeable {
+public interface Delegate {
     long getNativeHandle();
-
-    @Override
-    void close();
 }

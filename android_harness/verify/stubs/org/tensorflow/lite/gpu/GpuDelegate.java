@@ -1,6 +1,6 @@
 package org.tensorflow.lite.gpu;
 
-public class GpuDelegate implements org.tensorflow.lite.Delegate {
+public class GpuDelegate implements org.tensorflow.lite.Delegate, java.io.Closeable {
     @Override
     public long getNativeHandle() { return 0; }
 

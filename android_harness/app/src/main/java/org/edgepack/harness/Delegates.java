@@ -1,7 +1,6 @@
 package org.edgepack.harness;
 
 import org.edgepack.harness.core.Order;
-import org.tensorflow.lite.Delegate;
 import org.tensorflow.lite.Interpreter;
 import org.tensorflow.lite.gpu.CompatibilityList;
 import org.tensorflow.lite.gpu.GpuDelegate;
@@ -16,9 +15,9 @@ final class Delegates {
     /** The interpreter's options; {@code close} gives the accelerator back after the model. */
     static final class Chosen {
         final Interpreter.Options options;
-        private final Delegate delegate;
+        private final GpuDelegate delegate;
 
-        Chosen(Interpreter.Options options, Delegate delegate) {
+        Chosen(Interpreter.Options options, GpuDelegate delegate) {
             this.options = options;
             this.delegate = delegate;
         }
@@ -44,7 +43,7 @@ final class Delegates {
             return new Chosen(options, null);
         }
         if (order.delegate.equals("gpu") && gpu()) {
-            Delegate delegate = new GpuDelegate();
+            GpuDelegate delegate = new GpuDelegate();
             options.addDelegate(delegate);
             return new Chosen(options, delegate);
         }
