@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ BENCH = HARNESS / "app/src/test/java/org/edgepack/harness/core/Bench.java"
 Java = Callable[..., tuple[int, Any]]
 
 
-@pytest.fixture(scope="session")
-def java(tmp_path_factory: pytest.TempPathFactory) -> Java:
-    """Return a function that runs the bench: exit code, and its JSON or its last line."""
+@pytest.fixture(scope="module")
+def java(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Java]:
+    """Yield a function that asks the bench: (0, its answer) or (3, why it refused)."""
     if shutil.which("javac") is None or shutil.which("java") is None:
         pytest.skip("no JDK here (Debian: apt-get install default-jdk-headless)")
     out = tmp_path_factory.mktemp("classes")
@@ -39,22 +39,19 @@ def java(tmp_path_factory: pytest.TempPathFactory) -> Java:
     subprocess.run(["javac", "--release", "7", *options, *core], check=True)
     classes = ["-cp", str(out), str(BENCH)]
     subprocess.run(["javac", "--release", "8", *options, *classes], check=True)
-
     start = ["java", "-XX:TieredStopAtLevel=1", "-cp", str(out)]
     start.append("org.edgepack.harness.core.Bench")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(start, text=True, encoding="utf-8", **pipes) as bench:
 
-    def run(*words: object) -> tuple[int, Any]:
-        done = subprocess.run(
-            [*start, *map(str, words)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            return done.returncode, (done.stdout + done.stderr).strip()
-        return 0, json.loads(done.stdout)
+        def ask(*words: object) -> tuple[int, Any]:
+            assert bench.stdin is not None and bench.stdout is not None
+            bench.stdin.write("\t".join(map(str, words)) + "\n")
+            bench.stdin.flush()
+            answer = json.loads(bench.stdout.readline())
+            return (3, answer["refused"]) if "refused" in answer else (0, answer["found"])
 
-    return run
+        yield ask
 
 
 def members() -> dict[str, bytes]:

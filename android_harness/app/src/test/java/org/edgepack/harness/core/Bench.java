@@ -1,6 +1,8 @@
 package org.edgepack.harness.core;
 
+import java.io.BufferedReader;
 import java.io.File;
+import java.io.InputStreamReader;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.util.HashMap;
@@ -12,12 +14,17 @@ import java.util.Scanner;
 public final class Bench {
     private Bench() {}
 
-    public static void main(String[] words) throws Exception {
-        try {
-            System.out.println(Json.text(answer(words)));
-        } catch (Refusal refusal) {
-            System.out.println(refusal.getMessage());
-            System.exit(3);
+    /** One command a line, its words between tabs; one JSON answer a line. */
+    public static void main(String[] none) throws Exception {
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, "UTF-8"));
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            Map<String, Object> out = new LinkedHashMap<String, Object>();
+            try {
+                out.put("found", answer(line.split("\t")));
+            } catch (Refusal refusal) {
+                out.put("refused", refusal.getMessage());
+            }
+            System.out.println(Json.text(out));
         }
     }
 
