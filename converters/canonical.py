@@ -32,7 +32,8 @@ def fold_batchnorm(model: Any) -> Any:
 
     The deployed kernel is the folded one: ``w * gamma / sqrt(var + eps)`` per output
     channel. Zeros stay zeros; distinct values and signs do not stay, so whoever counts
-    them must count here. A BatchNormalization after anything else stays.
+    them must count here. A BatchNormalization after anything else stays. Every such layer
+    gets a bias, of zeros where it had none; the converter would add one anyway.
     """
     return _rewrite(model, _fold_batchnorm)
 
@@ -100,6 +101,10 @@ def _fold_batchnorm(layers: list[Config], config: Config, weights: Weights) -> N
         into["config"]["use_bias"] = True
         layers.remove(norm)
         _rename(layers, config, norm["name"], name)
+    for layer in layers:
+        if layer["class_name"] in _FOLDS_INTO and not layer["config"].get("use_bias", True):
+            layer["config"]["use_bias"] = True
+            weights[layer["name"]].append(np.zeros(_outputs(layer, weights), np.float32))
 
 
 def _foldable(into: Config, norm: Config, layers: list[Config], config: Config) -> bool:
@@ -132,6 +137,14 @@ def _affine(config: Config, values: list[NDArray[Any]]) -> tuple[Any, Any, Any]:
     beta = left.pop(0) if config["center"] else 0.0
     mean, variance = left
     return gamma / np.sqrt(variance + config["epsilon"]), beta, mean
+
+
+def _outputs(layer: Config, weights: Weights) -> int:
+    """Return how many output channels a layer has, from the shape of its kernel."""
+    shape = weights[layer["name"]][0].shape
+    if layer["class_name"] == "DepthwiseConv2D":
+        return int(shape[2] * shape[3])
+    return int(shape[2] if layer["class_name"] == "Conv2DTranspose" else shape[-1])
 
 
 def _scale_outputs(class_name: str, kernel: Any, factor: Any) -> Any:

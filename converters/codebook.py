@@ -24,6 +24,7 @@ CHANNELS: dict[str, Axes] = {
     "DepthwiseConv2D": (2, 3),
     "Dense": (),  # one scale a tensor: what every runtime's FULLY_CONNECTED reads
 }
+OUTPUTS: dict[str, Axes] = CHANNELS | {"Dense": (1,)}  # axes of the output channels
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,10 +161,7 @@ def _deploy(trained: Any, deployed: Any) -> Any:
     """
     from converters import scheme
 
-    on_codes = {
-        id(kernel): quantizer(kernel, False, variables)
-        for _, kernel, quantizer, variables in scheme.code_kernels(trained)
-    }
+    on_device = scheme.device_values(trained)
     for source, target in zip(trained.layers, deployed.layers, strict=True):
         if not hasattr(source, "quantize_config"):  # the input's range, layers left float
             target.set_weights(source.get_weights())
@@ -173,7 +170,7 @@ def _deploy(trained: Any, deployed: Any) -> Any:
         for variable in target.variables:
             partner = learned.get(_kind(variable))
             if partner is not None:  # else kernel_min and kernel_max, set below
-                variable.assign(on_codes.get(id(partner), partner))
+                variable.assign(on_device.get(id(partner), partner))
         held = {_kind(variable): variable for variable in target.variables}
         if "kernel_min" in held:
             largest = np.abs(held["kernel"].numpy()).max()

@@ -30,7 +30,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 )
 
 from converters import keras2
-from converters.codebook import CHANNELS, LIMIT, Axes
+from converters.codebook import CHANNELS, LIMIT, OUTPUTS, Axes
 
 tf = keras2.tf
 
@@ -80,8 +80,8 @@ class CodeQuantizer(quantizers.Quantizer):  # type: ignore[misc]
     Straight-through estimator: Bengio, Leonard and Courville 2013 (arXiv:1308.3432).
     """
 
-    def __init__(self, channels: Axes, clusters: int) -> None:
-        self.channels, self.clusters = channels, clusters
+    def __init__(self, channels: Axes, outputs: Axes, clusters: int) -> None:
+        self.channels, self.outputs, self.clusters = channels, outputs, clusters
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         """Return the mask, and codes and edges with room for ``clusters`` of them."""
@@ -91,14 +91,16 @@ class CodeQuantizer(quantizers.Quantizer):  # type: ignore[misc]
                 f"{name}_{kind}", shape=shape, initializer=start, trainable=False
             )
 
-        return {
+        self.variables = {
             "mask": fixed("mask", tensor_shape, "ones"),
+            "taps": fixed("taps", tensor_shape, "zeros"),
             "codes": fixed("codes", (self.clusters,), "zeros"),
             "edges": fixed("edges", (self.clusters - 1,), "zeros"),
             "gain": layer.add_weight(
                 f"{name}_gain", shape=self._gains(tensor_shape), initializer="zeros"
             ),
         }
+        return self.variables
 
     def _gains(self, shape: Any) -> tuple[int, ...]:
         """Return one gain per scale: per output channel, or one for the tensor."""
@@ -121,9 +123,40 @@ class CodeQuantizer(quantizers.Quantizer):  # type: ignore[misc]
             codes = tf.reshape(tf.gather(weights["codes"], found), tf.shape(level))
         return (kept + tf.stop_gradient(codes * scale - kept)) * tf.exp(weights["gain"])
 
+    def shift(self, kernel: Any) -> Any:
+        """Return how far rounding ``kernel`` moves the mean of each output channel."""
+        rounded = self(kernel, False, self.variables)
+        exact = kernel * self.variables["mask"] * tf.exp(self.variables["gain"])
+        others = [axis for axis in range(len(kernel.shape)) if axis not in self.outputs]
+        moved = tf.reduce_sum((rounded - exact) * self.variables["taps"], axis=others)
+        return tf.stop_gradient(tf.reshape(moved, [-1]))
+
     def get_config(self) -> dict[str, Any]:
         """Return the settings; this quantizer is gone before a model is saved."""
         return {"channels": self.channels, "clusters": self.clusters}
+
+
+class BiasQuantizer(quantizers.Quantizer):  # type: ignore[misc]
+    """Takes back what rounding the kernel does to the mean of each output channel.
+
+    Bias correction (Nagel et al. 2019, arXiv:1906.04721), renewed at every step: without
+    it, a weight that changes its code moves a whole channel by its mean input.
+    """
+
+    def __init__(self, kernel: Any, rounding: CodeQuantizer) -> None:
+        self.kernel, self.rounding = kernel, rounding
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """Return no variables of its own."""
+        return {}
+
+    def __call__(self, inputs: Any, training: Any, weights: Any, **kwargs: Any) -> Any:
+        """Return the bias that the device will add."""
+        return inputs - self.rounding.shift(self.kernel)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return nothing to save: this quantizer is gone before a model is saved."""
+        return {}
 
 
 class TrainingConfig(quantize_config.QuantizeConfig):  # type: ignore[misc]
@@ -134,12 +167,16 @@ class TrainingConfig(quantize_config.QuantizeConfig):  # type: ignore[misc]
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
         """Return the kernel with its quantizer."""
-        return [(getattr(layer, self.kernel), self.quantizer)] if self.kernel else []
+        if not self.kernel:
+            return []
+        kernel = getattr(layer, self.kernel)
+        bias = BiasQuantizer(kernel, self.quantizer)
+        return [(kernel, self.quantizer), (layer.bias, bias)]
 
     def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
         """Let ``layer`` compute with the quantized kernel."""
-        for weight in quantize_weights:
-            setattr(layer, self.kernel or "", weight)
+        for name, weight in zip((self.kernel, "bias"), quantize_weights, strict=False):
+            setattr(layer, str(name), weight)
 
     def get_activations_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
         """Return the activations that are quantized when deployed, with our ranges."""
@@ -219,7 +256,7 @@ def _trained(layer: Any, deployed: Any, clusters: Mapping[str, int]) -> Training
     if kernel is None:
         return TrainingConfig(deployed, None, None)
     most = clusters.get(f"{layer.name}/{kernel}", 2 * LIMIT + 1)
-    return TrainingConfig(deployed, kernel, CodeQuantizer(CHANNELS[kind], most))
+    return TrainingConfig(deployed, kernel, CodeQuantizer(CHANNELS[kind], OUTPUTS[kind], most))
 
 
 class Scheme(scheme.Default8BitQuantizeScheme):  # type: ignore[misc]
@@ -272,6 +309,38 @@ def apply(model: Any, names: set[str], clusters: Mapping[str, int] | None) -> An
 def code_kernels(model: Any) -> Iterator[tuple[str, Any, CodeQuantizer, Mapping[str, Any]]]:
     """Yield (name, kernel, quantizer, its variables) of a model in its training form."""
     for wrapper in model.layers:
-        for kernel, quantizer, variables in getattr(wrapper, "_weight_vars", []):
+        for kernel, quantizer, variables in getattr(wrapper, "_weight_vars", [])[:1]:
             kind = kernel.name.split(":")[0].split("/")[-1]
             yield f"{wrapper.layer.name}/{kind}", kernel, quantizer, variables
+
+
+def device_values(model: Any) -> dict[int, Any]:
+    """Return what the device holds for each kernel and bias, by the variable's ``id``."""
+    return {
+        id(variable): quantizer(variable, False, variables)
+        for wrapper in model.layers
+        for variable, quantizer, variables in getattr(wrapper, "_weight_vars", [])
+    }
+
+
+def set_taps(model: Any, folded: Any, rows: Any) -> None:
+    """Give every kernel of ``model`` the mean input of each of its weights over ``rows``.
+
+    ``folded`` is the float model it was made of. The mean of an output channel is linear
+    in the kernel, so its gradient there is that mean input, for any kind of layer.
+    """
+    layers = [layer for layer in folded.layers if type(layer).__name__ in KERNELS]
+    watch = keras2.keras.Model(folded.inputs, [layer.input for layer in layers])
+    seen = tf.nest.flatten(watch(tf.constant(rows, tf.float32), training=False))
+    means = {
+        f"{layer.name}/{KERNELS[type(layer).__name__]}": (layer, tf.reduce_mean(x, 0, True))
+        for layer, x in zip(layers, seen, strict=True)
+    }
+    for name, _, _, variables in code_kernels(model):
+        layer, mean = means[name]
+        config = layer.get_config() | {"use_bias": False, "activation": "linear"}
+        probe = type(layer).from_config(config)
+        with tf.GradientTape() as tape:
+            outputs = probe(mean)
+            total = tf.reduce_sum(tf.reduce_mean(outputs, range(len(outputs.shape) - 1)))
+        variables["taps"].assign(tape.gradient(total, probe.trainable_variables[0]))
