@@ -62,7 +62,7 @@ class Phone(threading.Thread):
         (root / "bin").mkdir(parents=True, exist_ok=True)
         (root / TMP.lstrip("/")).mkdir(parents=True, exist_ok=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(0.2)
+        self._listener.settimeout(0.05)
         self.port: int = self._listener.getsockname()[1]
         self._closing = threading.Event()
 
@@ -88,7 +88,7 @@ class Phone(threading.Thread):
             except TimeoutError:
                 continue
             with wire:
-                wire.settimeout(0.2)
+                wire.settimeout(0.05)
                 with contextlib.suppress(Gone, OSError):
                     _Session(self, wire).serve()
 
@@ -216,7 +216,7 @@ class _Session:
         head = (command, arg0, arg1, len(data), sum(data) & 0xFFFFFFFF, command ^ 0xFFFFFFFF)
         self.wire.settimeout(10)
         self.wire.sendall(_HEADER.pack(*head) + data)
-        self.wire.settimeout(0.2)
+        self.wire.settimeout(0.05)
 
 
 class _Sync:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import os
 import socket
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ import pytest
 from edgepack import probe
 from edgepack.device import adb
 from edgepack.device.adb import Attached
+from edgepack.device.app import App
+from edgepack.device.backend import Order
+from edgepack.device.judge import Expected, judge
 from edgepack.device.link import DeviceFull, Unplugged, put
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 
@@ -89,6 +94,11 @@ def phone(server: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     for one in made:
         server.disconnect(one.serial)
         one.close()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adb, "_SETTLE_S", 0.2)
 
 
 def wait_until_back(server: Any, serial: str) -> None:
@@ -235,3 +245,59 @@ def test_a_profile_can_be_probed_through_it(phone: Any, server: Any, old: bool) 
     text = probe.attached_phone(adb.Shell(server, one.serial), "2026-11-22")
     assert 'isa = "armv7"' in text
     assert "api_level = 21" in text
+
+
+AM = """shift 2
+while [ "$1" = -e ]; do eval "$2='$3'"; shift 3; done
+sed -e "s/IDENTITY/$identity/;s/APK/$apk_sha256/" $PHONE/answer.json > $PHONE/app/files/report-$identity.json
+echo ran >> $PHONE/ran
+echo 'INSTRUMENTATION_CODE: -1'"""  # noqa: E501
+
+
+def harnessed(one: Any, agreed: Any) -> App:
+    """Return the app, on a device on which it answers truly."""
+    (one.root / "app").mkdir()
+    answer = agreed.text(identity="IDENTITY", backend__sha256="APK")
+    (one.root / "answer.json").write_text(answer.replace(", ", ",\n"))  # CR LF on old ones
+    one.install("am", AM)
+    one.install("pm", "echo Success package:x")
+    one.install("run-as", 'shift; cd $PHONE/app && exec "$@"')
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("AndroidManifest.xml", b"x" * 10_000)
+    return App(apk=out.getvalue())
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["shell_v2", "android-5"])
+def test_the_app_runs_and_answers_over_adb(
+    phone: Any, server: Any, agreed: Any, old: bool
+) -> None:
+    one = phone(old=old)
+    app, shell = harnessed(one, agreed), adb.Shell(server, one.serial)
+    order = Order(bundle=agreed.bundle, data=agreed.data)
+    app.install(shell)
+    report = app.run(shell, order)
+    expected = Expected(
+        bundle_sha256=order.bundle_sha256,
+        identity=order.identity(app),
+        backend_sha256=app.sha256,
+    )
+    found = judge(report, agreed.bundle, agreed.profile, expected)
+    assert {f.gate for f in found.findings if f.verdict != "pass"} == set()
+    pushed = one.root / "app/files" / f"{order.bundle_sha256}.edgepack"
+    assert pushed.read_bytes() == agreed.data
+
+
+def test_a_run_broken_off_by_the_plug_is_taken_up_again(
+    phone: Any, server: Any, agreed: Any
+) -> None:
+    one = phone(unplug_on="am instrument")
+    app, shell = harnessed(one, agreed), adb.Shell(server, one.serial)
+    order = Order(bundle=agreed.bundle, data=agreed.data)
+    app.install(shell)
+    with pytest.raises((Unplugged, RuntimeFailure)):
+        app.run(shell, order)
+    wait_until_back(server, one.serial)
+    assert app.run(shell, order).ending == "ok"
+    assert app.run(shell, order).ending == "ok"
+    assert (one.root / "ran").read_text() == "ran\n"
