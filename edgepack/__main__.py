@@ -1,5 +1,5 @@
 """``python -m edgepack``: the same as the command ``edgepack``."""
 
-from edgepack.cli import main
+from edgepack.cli.main import main
 
 main()

@@ -65,7 +65,10 @@ def test_no_file_imports_in_a_circle() -> None:
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             names[module.removesuffix(".__init__")] = path
     for module, path in names.items():
-        graph[module] = {m for m in imports(path) if m in names and m != module}
+        found = {m for m in imports(path) if m in names and m != module}
+        # "from package import part" names the part; the package's face is on the way.
+        faces = {m.rpartition(".")[0] for m in found}
+        graph[module] = {m for m in found if m not in faces or names[m].name != "__init__.py"}
 
     done: set[str] = set()
 
@@ -83,8 +86,8 @@ def test_no_file_imports_in_a_circle() -> None:
 @pytest.mark.parametrize("words", [["--help"], ["check", "--help"], ["profiles", "list"]])
 def test_quick_commands_open_no_slow_door(words: list[str]) -> None:
     code = (
-        "import sys, edgepack.cli\n"
-        "try:\n    edgepack.cli.main(sys.argv[1:])\nexcept SystemExit as end:\n"
+        "import sys, edgepack.cli.main as entry\n"
+        "try:\n    entry.main(sys.argv[1:])\nexcept SystemExit as end:\n"
         "    assert not end.code, end.code\n"
         "slow = {'tensorflow', 'tf_keras', 'keras', 'docker', 'scipy', 'sklearn', 'jinja2'}\n"
         "assert not slow & set(sys.modules), slow & set(sys.modules)\n"

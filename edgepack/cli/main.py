@@ -17,7 +17,7 @@ import typer
 
 from converters.errors import ConversionError
 from edgepack import __version__
-from edgepack.cli import build, check, devices, images, trial
+from edgepack.cli import android, build, check, devices, images, trial
 from edgepack.errors import EdgepackError, UsageError
 
 FAILED_GATE = 3
@@ -40,6 +40,7 @@ app.command("bench")(trial.bench)
 app.command("report")(trial.report)
 app.add_typer(devices.app, name="profiles")
 app.add_typer(images.app, name="images")
+app.add_typer(android.app, name="android")
 
 
 def _version(asked: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepack.cli import main
+from edgepack.cli.main import main
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:

@@ -1,0 +1,174 @@
+"""The doors behind ``edgepack android``: which device, which back end, what a report proves."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from edgepack.cli import output
+
+if TYPE_CHECKING:
+    from edgepack.device.backend import Backend, Order
+    from edgepack.device.link import Link
+    from edgepack.device.report import Report
+    from edgepack.profile import Profile
+
+
+class Way(StrEnum):
+    """The back ends."""
+
+    APP = "app"
+    BENCHMARK = "benchmark_model"
+    PORTABLE = "portable"
+
+
+class Flavour(StrEnum):
+    """The app's flavours."""
+
+    LEGACY = "legacy"
+    MODERN = "modern"
+
+
+def judged(
+    bundle: Path,
+    profile: Profile,
+    found: list[tuple[Report, tuple[str | None, str | None]]],
+    *,
+    golden_lsb: int,
+    calibration: Path | None,
+    strict: bool,
+    json_: bool,
+) -> int:
+    from edgepack import store
+    from edgepack.cli.trial import opened
+    from edgepack.device import judge, points
+
+    whole, digest = opened(bundle), store.sha256(whole_bytes(bundle))
+    shown, outcomes, measured = [], [], []
+    for report, (identity, installed) in found:
+        expected = judge.Expected(
+            bundle_sha256=digest,
+            identity=identity,
+            backend_sha256=installed,
+            golden_lsb=golden_lsb,
+        )
+        own = judge.judge(report, whole, profile, expected)
+        merged = judge.merged(whole, own)
+        outcomes.append(merged.outcome)
+        if calibration is not None:
+            measured.append(points.calibration_toml(report, own))
+        if json_:
+            more = {"bundle": str(bundle), "profile": profile.name, "identity": report.identity}
+            shown.append(output.as_json("edgepack.android/1", merged, **more))
+            continue
+        ran = f"{report.run.delegate}, {report.run.threads} thread(s)" if report.run else ""
+        typer.echo(f"{report.device.model}: {report.backend.name} {ran}".rstrip())
+        typer.echo("\n".join(output.lines(merged.findings)))
+        typer.echo(output.closing(profile.name, merged))
+    if calibration is not None:
+        store.write_whole(calibration, "".join(measured).encode())
+    if json_:
+        worst = output.worst(outcomes).value
+        findings = [finding for each in shown for finding in each["findings"]]
+        output.emit(
+            {
+                "schema": "edgepack.android-run/1",
+                "verdict": worst,
+                "findings": findings,
+                "reports": shown,
+            }
+        )
+    return output.exit_code(outcomes, strict)
+
+
+def whole_bytes(bundle: Path) -> bytes:
+    from edgepack import bundle as packing
+    from edgepack import store
+
+    return store.read_whole(bundle, packing.CEILING_BYTES, "an .edgepack bundle")
+
+
+def profile_of(bundle: Path, name: str | None) -> Profile:
+    from edgepack import catalogue, validation
+    from edgepack.cli.trial import opened
+
+    return catalogue.load(name) if name else validation.profile_of(opened(bundle))
+
+
+def link_to(serial: str | None, ssh: str | None) -> Link:
+    from edgepack.device import adb
+    from edgepack.device.ssh import Ssh
+    from edgepack.errors import UsageError
+
+    if serial is not None and ssh is not None:
+        raise UsageError("--serial and --ssh name two devices; give one")
+    return Ssh(ssh) if ssh is not None else adb.attached(serial)
+
+
+def orders_of(
+    bundle: Path,
+    delegates: list[str],
+    threads: list[int],
+    affinity: str | None,
+    *,
+    quick: bool,
+) -> list[Order]:
+    from typing import get_args
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from edgepack.cli.trial import opened
+    from edgepack.device.backend import Order
+    from edgepack.device.report import DelegateName
+    from edgepack.errors import UsageError
+
+    adapter: TypeAdapter[DelegateName] = TypeAdapter(DelegateName)
+    try:
+        named = [adapter.validate_python(each) for each in delegates]
+    except ValidationError as error:
+        known = ", ".join(get_args(DelegateName))
+        raise UsageError(f"--delegate: wanted {known}. Received: {delegates}") from error
+    if affinity is not None and (not affinity or set(affinity) - set("0123456789abcdef")):
+        raise UsageError(f"--affinity: wanted a mask such as f0. Received: {affinity!r}")
+    whole, data = opened(bundle), whole_bytes(bundle)
+    return [
+        Order(
+            bundle=whole,
+            data=data,
+            mode="quick" if quick else "full",
+            delegate=each,
+            threads=count,
+            affinity=affinity,
+        )
+        for each in named
+        for count in threads
+    ]
+
+
+def backend_of(
+    way: Way, profile: Profile, apk: Path | None, binary: Path | None, flavour: Flavour
+) -> Backend:
+    from edgepack import store
+    from edgepack.device.app import App
+    from edgepack.device.benchmark_model import BenchmarkModel
+    from edgepack.device.portable import Portable
+    from edgepack.errors import UsageError
+
+    ceiling = 512 * 2**20
+    if way is Way.APP:
+        if apk is None:
+            raise UsageError("--backend app wants --apk FILE; build it from android_harness")
+        return App(apk=store.read_whole(apk, ceiling, "an APK"), flavour=flavour.value)
+    if way is Way.BENCHMARK:
+        if binary is None:
+            raise UsageError("--backend benchmark_model wants --binary FILE for its ABI")
+        return BenchmarkModel(binary=store.read_whole(binary, ceiling, "a binary"))
+    from edgepack.device import folder
+    from edgepack.runtimes import engine
+    from edgepack.runtimes.images.spec import choose
+
+    spec, _ = choose(profile.runtime, profile.cpu.isa)
+    return Portable(archive=folder.pack(engine.require(), spec))
