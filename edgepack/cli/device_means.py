@@ -42,6 +42,11 @@ def judged(
     strict: bool,
     json_: bool,
 ) -> int:
+    """Show what each report proves; return the exit code.
+
+    Args:
+        found: each report with the identity and the back end's digest it must have.
+    """
     from edgepack import store
     from edgepack.cli.trial import opened
     from edgepack.device import judge, points
@@ -85,6 +90,7 @@ def judged(
 
 
 def whole_bytes(bundle: Path) -> bytes:
+    """Return the .edgepack file as it is pushed."""
     from edgepack import bundle as packing
     from edgepack import store
 
@@ -92,6 +98,7 @@ def whole_bytes(bundle: Path) -> bytes:
 
 
 def profile_of(bundle: Path, name: str | None) -> Profile:
+    """Return the named device, or the bundle's own."""
     from edgepack import catalogue, validation
     from edgepack.cli.trial import opened
 
@@ -99,6 +106,7 @@ def profile_of(bundle: Path, name: str | None) -> Profile:
 
 
 def link_to(serial: str | None, ssh: str | None) -> Link:
+    """Return the way to the one device that is meant."""
     from edgepack.device import adb
     from edgepack.device.ssh import Ssh
     from edgepack.errors import UsageError
@@ -116,6 +124,7 @@ def orders_of(
     *,
     quick: bool,
 ) -> list[Order]:
+    """Return one order a delegate and number of threads."""
     from typing import get_args
 
     from pydantic import TypeAdapter, ValidationError
@@ -151,6 +160,11 @@ def orders_of(
 def backend_of(
     way: Way, profile: Profile, apk: Path | None, binary: Path | None, flavour: Flavour
 ) -> Backend:
+    """Return the back end with what the user brought for it.
+
+    Raises:
+        UsageError: the file that it needs was not named.
+    """
     from edgepack import store
     from edgepack.device.app import App
     from edgepack.device.benchmark_model import BenchmarkModel
