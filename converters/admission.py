@@ -54,6 +54,17 @@ def weight_budget(layer_class: Any, most_bytes: int, source: Path) -> Iterator[N
         layer_class.add_weight = original
 
 
+def check_built(model: Any, source: Path) -> None:
+    """Refuse a Sequential of either Keras that was never told the size of its input."""
+    if not getattr(model, "inputs", None):
+        raise refusal(
+            source,
+            wanted="a model with one input",
+            got="one whose input size is not known yet",
+            do="start it with Input(shape=...), or call it once before saving",
+        )
+
+
 def functional(model: Any, source: Path) -> Any:
     """Return ``model`` as a tf_keras functional model of one input and one output tensor.
 
@@ -62,15 +73,16 @@ def functional(model: Any, source: Path) -> Any:
     """
     from converters.keras2 import keras
 
-    inputs, outputs = list(model.inputs or ()), list(model.outputs or ())
+    check_built(model, source)
+    inputs, outputs = list(model.inputs), list(model.outputs)
     for tensors, word in ((inputs, "input"), (outputs, "output")):
         if len(tensors) != 1:
-            named = ", ".join(quote(t.name) for t in tensors) or "none yet (no input shape)"
+            named = ", ".join(quote(t.name) for t in tensors)
             raise refusal(
                 source,
                 wanted=f"a model with one {word}",
                 got=f"{len(tensors)}: {named}",
-                do=f"cut the model to one {word}, or give Sequential an Input(shape=...)",
+                do=f"cut the model to one {word}: keras.Model(one input, one output)",
             )
     check_shape(inputs[0].shape, "input", inputs[0].name, source)
     check_shape(outputs[0].shape, "output", outputs[0].name, source)

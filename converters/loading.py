@@ -171,36 +171,35 @@ def _check(
 
 
 def _load_keras2(checked: _Checked, clean: Path) -> Loaded:
-    from converters import admission, keras2
+    from converters import keras2
 
-    source = checked.snapshot.source
-    budget = admission.weight_budget(
-        keras2.keras.layers.Layer, checked.facts.weight_bytes, source
-    )
-    with _one_line(source), budget:
-        model = keras2.keras.models.load_model(
-            clean, compile=False, safe_mode=not checked.allow_code
-        )
-        admission.check_held(model, checked.facts, source)
-    return _finish(checked, model)
+    return _finish(checked, _restored(keras2.keras, checked, clean))
 
 
 def _load_keras3(checked: _Checked, clean: Path) -> Loaded:
-    from converters import admission, keras3
+    from converters import keras3
 
     source = checked.snapshot.source
-    keras = keras3.door()
-    budget = admission.weight_budget(keras.layers.Layer, checked.facts.weight_bytes, source)
-    with _one_line(source), budget:
-        original = keras.saving.load_model(
-            clean, compile=False, safe_mode=not checked.allow_code
-        )
-        admission.check_held(original, checked.facts, source)
+    original = _restored(keras3.door(), checked, clean)
     with _one_line(source):
         bridged = keras3.bridge(original, source)
     notes = (*checked.notes, *bridged.notes)
     done = _finish(replace(checked, notes=notes), bridged.model)
     return replace(done, bridge_max_abs_diff=bridged.max_abs_diff)
+
+
+def _restored(keras: Any, checked: _Checked, clean: Path) -> Any:
+    """Return what either Keras makes of a cleaned copy, each weight of it from the file."""
+    from converters import admission, normalization
+
+    source = checked.snapshot.source
+    budget = admission.weight_budget(keras.layers.Layer, checked.facts.weight_bytes, source)
+    with _one_line(source), budget:
+        model = keras.models.load_model(clean, compile=False, safe_mode=not checked.allow_code)
+        admission.check_built(model, source)
+        admission.check_held(model, checked.facts, source)
+        normalization.finish(model)
+    return model
 
 
 def _load_saved_model(snapshot: Snapshot, allow_code: bool) -> Loaded:

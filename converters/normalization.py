@@ -50,6 +50,15 @@ def freeze(model: Any, source: Path) -> tuple[Any, tuple[str, ...]]:
     return twin, (f"adapted statistics of {names} became constants of the layer",)
 
 
+def finish(model: Any) -> None:
+    """Make the constants of adapted layers from their loaded weights, in either Keras.
+
+    Keras 3 leaves this out when it reads HDF5, so its own model would normalize by nothing.
+    """
+    for layer in _adapted(model):
+        layer.finalize_state()
+
+
 def _adapted(model: Any) -> list[Any]:
     return [layer for layer in model._flatten_layers(include_self=False) if _is_adapted(layer)]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters import keras3
+from converters import bridge_proof, keras3
 from converters.errors import ModelRefused
 from tests.converters.keras3_models import IMAGE, ROW, SERIES, chain, randomize
 
@@ -169,3 +169,33 @@ def test_one_weight_out_of_place_is_caught(
     monkeypatch.setattr(keras3_layers, "_ordered", crooked)
     with pytest.raises(ModelRefused, match="differing by"):
         keras3.bridge(chain(k, IMAGE, k.layers.Conv2D(6, 3)), HERE)
+
+
+@pytest.mark.parametrize(
+    ("apart", "unrest", "largest", "equal"),
+    [
+        (1e-5, 0.0, 0.5, True),  # the floor, for values up to 1
+        (1.1e-5, 0.0, 0.5, False),
+        (9e-3, 0.0, 1000.0, True),  # a share of larger values
+        (1.1e-2, 0.0, 1000.0, False),
+        (3e-3, 1e-3, 0.5, True),  # what rounding does to the original is allowed on top
+        (5e-3, 1e-3, 0.5, False),
+        (1.0, np.inf, 0.5, False),  # an original without rest excuses nothing
+        (np.nan, 0.0, 0.5, False),
+    ],
+)
+def test_equal_means_up_to_rounding(
+    apart: float, unrest: float, largest: float, equal: bool
+) -> None:
+    theirs = np.array([largest, 0.25])
+    outputs = (theirs, theirs + [0, unrest], theirs + [0, apart])
+    if equal:
+        bridge_proof._compare("the output", outputs, bridge_proof.TOLERANCE, HERE)
+        return
+    with pytest.raises(ModelRefused, match="the output differing by"):
+        bridge_proof._compare("the output", outputs, bridge_proof.TOLERANCE, HERE)
+
+
+def test_equal_infinities_and_nans_are_equal() -> None:
+    same = np.array([np.inf, np.nan, -np.inf, 1.0])
+    bridge_proof._compare("the output", (same, same, same), bridge_proof.TOLERANCE, HERE)
