@@ -42,11 +42,11 @@ android {
             buildConfigField("String", "RUNTIME_VERSION", "\"${libs.versions.litert.get()}\"")
         }
     }
+}
 
-    // run-as reads the app's folder in a debuggable build only: the harness is nothing else
-    androidComponents {
-        beforeVariants(selector().withBuildType("release")) { it.enable = false }
-    }
+// run-as reads the app's folder in a debuggable build only: the harness is nothing else
+androidComponents {
+    beforeVariants(selector().withBuildType("release")) { it.enable = false }
 }
 
 dependencies {

@@ -89,13 +89,15 @@ def packed(model: bytes, profile: str) -> Order:
 
 @pytest.mark.qemu
 @pytest.mark.parametrize(
-    ("arch", "profile", "cpu"),
+    ("package", "arch", "profile", "cpu"),
     [
-        ("arm64", "raspberry-pi-zero-2-w", "cortex-a53"),
-        ("armv7", "clinic-tablet-1gb-armv7", "cortex-a7"),
+        ("ai-edge-litert 1.4.0", "arm64", "raspberry-pi-zero-2-w", "cortex-a53"),
+        ("tflite-runtime 2.14.0", "arm64", "raspberry-pi-zero-2-w", "cortex-a53"),
+        ("tflite-runtime 2.14.0", "armv7", "clinic-tablet-1gb-armv7", "cortex-a7"),
     ],
 )
 def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
+    package: str,
     arch: str,
     profile: str,
     cpu: str,
@@ -107,7 +109,7 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     from edgepack.runtimes.images.tools import emulators
 
     model = shared_data("mlperf_tiny/keyword_spotting/kws_ref_model.tflite").read_bytes()
-    spec = ImageSpec("tflite-runtime", "2.14.0", arch)
+    spec = ImageSpec(*package.split(), arch)
     try:
         archive = folder.pack(engine, spec)
     except EnvironmentMissing as error:
@@ -121,7 +123,7 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     report = backend.run(board, order)
     assert (report.ending, report.says) == ("ok", "ran 4 rows")
     assert report.device.abi == {"arm64": "aarch64", "armv7": "armv7l"}[arch]
-    assert report.runtime.version == "2.14.0"
+    assert report.runtime.version == package.split()[1]
     jsonschema.validate(json.loads(reports.text(report)), reports.schema())
     expected = judge.Expected(
         bundle_sha256=order.bundle_sha256,
