@@ -65,7 +65,7 @@ def conv(op: Op) -> Step:
     if batch_of_one(op, op.output, 4)[2] != channels:
         op.refuse(f"wanted {channels} output channels", op.output)
     fields = spatial(op, (kernel_h, kernel_w))
-    whole = layer(op, filters.reshape(channels, -1), fold=True, per_tensor_float=False)
+    whole = layer(op, filters.reshape(channels, -1), fold=True, per_channel=True)
     undilated = all(("dilation_" + side, "1") in fields for side in "hw")
     if op.output.shape[:3] == (1, 1, 1) and undilated and (height, width) == filters.shape[1:3]:
         return dense_step(op, whole, 1)
@@ -111,7 +111,7 @@ def depthwise(op: Op) -> Step:
     fields = spatial(op, (kernel_h, kernel_w))
     taps = filters.reshape(-1, channels).T  # (channels, taps)
     if in_c == 1:
-        whole = layer(op, taps, fold=True, per_tensor_float=False)
+        whole = layer(op, taps, fold=True, per_channel=True)
         return _conv(op, whole, fields, 1)
     if channels != in_c:
         op.refuse(
@@ -119,7 +119,7 @@ def depthwise(op: Op) -> Step:
             "channel",
             op.input(1),
         )
-    whole = layer(op, taps, fold=False, per_tensor_float=False)
+    whole = layer(op, taps, fold=False, per_channel=True)
     if (step := _depthwise3(op, whole, dict(fields))) is not None:
         return step
     name = step_name(op)

@@ -83,11 +83,11 @@ def read_bias(op: Op, position: int, channels: int) -> NDArray[np.int64]:
     return op.constant(position).reshape(-1).astype(np.int64)
 
 
-def layer(op: Op, weights: NDArray[np.int8], *, fold: bool, per_tensor_float: bool) -> Layer:
+def layer(op: Op, weights: NDArray[np.int8], *, fold: bool, per_channel: bool) -> Layer:
     """Return the numbers of a weighted operator whose sums run over ``weights[c]``.
 
-    ``fold`` takes the input's zero point into the bias. ``per_tensor_float``: a single scale
-    is multiplied in single precision, as TFLM's fully-connected does.
+    ``fold`` takes the input's zero point into the bias; ``per_channel`` repeats a single
+    scale for every channel.
     """
     channels = len(weights)
     filters = op.input(1)
@@ -101,12 +101,8 @@ def layer(op: Op, weights: NDArray[np.int8], *, fold: bool, per_tensor_float: bo
         op.refuse(f"{len(filters.scales)} scales for {channels} channels", filters)
     if not all(0 < s < float("inf") for s in filters.scales):
         op.refuse("a scale that is not a positive number", filters)
-    if len(filters.scales) == 1 and per_tensor_float:
-        product = float(np.float32(input_scale) * np.float32(filters.scales[0]))
-        factors = [product / output_scale]
-    else:
-        factors = [input_scale * scale / output_scale for scale in filters.scales]
-    if not per_tensor_float:
+    factors = [input_scale * scale / output_scale for scale in filters.scales]
+    if per_channel:
         factors = factors * (channels // len(factors))
     doubled, powers = _multipliers(op, factors, filters)
     bias = read_bias(op, 2, channels)
@@ -165,7 +161,7 @@ def dense(op: Op) -> Step:
     rows, rest = divmod(op.input(0).size, inputs)
     if rest or rows * channels != op.output.size:
         op.refuse(f"weights are {inputs} to {channels}", op.input(0))
-    return dense_step(op, layer(op, filters, fold=True, per_tensor_float=True), rows)
+    return dense_step(op, layer(op, filters, fold=True, per_channel=False), rows)
 
 
 def dense_step(op: Op, whole: Layer, rows: int) -> Step:
