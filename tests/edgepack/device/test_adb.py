@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import socket
 import subprocess
@@ -301,3 +302,30 @@ def test_a_run_broken_off_by_the_plug_is_taken_up_again(
     assert app.run(shell, order).ending == "ok"
     assert app.run(shell, order).ending == "ok"
     assert (one.root / "ran").read_text() == "ran\n"
+
+
+def test_the_command_lists_every_device_and_probes_one(
+    phone: Any, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from edgepack.cli import android, devices
+
+    one, locked = phone(), phone(authorized=False)
+    one.install(
+        "getprop",
+        "echo '[ro.product.cpu.abi]: [arm64-v8a]'; echo '[ro.product.model]: [Fake 9]';"
+        " echo '[ro.build.version.sdk]: [28]'; echo '[ro.build.fingerprint]: [f/k/1]'",
+    )
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.port))
+    assert not android.app(["devices", "--json"], standalone_mode=False)
+    listed = {row["serial"]: row for row in json.loads(capsys.readouterr().out)["devices"]}
+    assert (
+        listed[one.serial] | {"model": "Fake 9", "abi": "arm64-v8a", "sdk": 28}
+        == (listed[one.serial])
+    )
+    assert listed[locked.serial] == {"serial": locked.serial, "state": "unauthorized"}
+    out = tmp_path / "fake.toml"
+    words = ["probe", "--adb", "--serial", one.serial, "--out", str(out)]
+    assert not devices.app(words, standalone_mode=False)
+    assert 'title = "Fake 9"' in out.read_text()
+    with pytest.raises(EnvironmentMissing, match="allow USB debugging"):
+        devices.app(["probe", "--adb", "--serial", locked.serial], standalone_mode=False)
