@@ -50,6 +50,7 @@ def judged(
     from edgepack import store
     from edgepack.cli.trial import opened
     from edgepack.device import judge, points
+    from edgepack.errors import InputError
 
     whole, digest = opened(bundle), store.sha256(whole_bytes(bundle))
     shown, outcomes, measured = [], [], []
@@ -64,7 +65,10 @@ def judged(
         merged = judge.merged(whole, own)
         outcomes.append(merged.outcome)
         if calibration is not None:
-            measured.append(points.calibration_toml(report, own))
+            try:
+                measured.append(points.calibration_toml(report, own))
+            except InputError as error:  # the other reports may still give points
+                typer.echo(f"edgepack: {error}", err=True)
         if json_:
             more = {"bundle": str(bundle), "profile": profile.name, "identity": report.identity}
             shown.append(output.as_json("edgepack.android/1", merged, **more))
@@ -73,7 +77,7 @@ def judged(
         typer.echo(f"{report.device.model}: {report.backend.name} {ran}".rstrip())
         typer.echo("\n".join(output.lines(merged.findings)))
         typer.echo(output.closing(profile.name, merged))
-    if calibration is not None:
+    if calibration is not None and measured:
         store.write_whole(calibration, "".join(measured).encode())
     if json_:
         worst = output.worst(outcomes).value

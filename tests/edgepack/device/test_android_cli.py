@@ -84,8 +84,12 @@ def test_reports_are_judged_again_without_a_device(
     again = ["pull", str(tmp_path / "m.edgepack"), "--offline", "--out", str(tmp_path / "out")]
     assert called(*again, "--calibration", str(point)) == 0
     assert len(tomllib.loads(point.read_text())["calibration"]) == 1
-    assert called(*again, "--profile", "pixel-3") == 3
-    assert "FAIL  device_profile" in capsys.readouterr().out
+    refused = tmp_path / "refused.toml"
+    assert called(*again, "--profile", "pixel-3", "--calibration", str(refused)) == 3
+    shown = capsys.readouterr()
+    assert "FAIL  device_profile" in shown.out
+    assert "no calibration point from SM-T285: device_profile" in shown.err
+    assert not refused.exists()
     assert called(*again, "--apk", str(tmp_path / "m.edgepack")) == 3  # another APK
 
 
