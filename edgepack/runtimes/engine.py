@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from edgepack.errors import EnvironmentMissing
 from edgepack.runtimes.sandbox import Sandbox
 
 LABEL = "edgepack.deadline"
+_SIGKILLED = 137
 _MAX_STDERR_BYTES = 1 << 20
 _REMEDY = "start one with docker/engine.sh (as root), or set DOCKER_HOST"
 
@@ -143,16 +145,31 @@ class Engine:
         finally:
             timer.cancel()
         seconds = time.monotonic() - start
-        state = self.api.inspect_container(container)["State"]
+        code = int(status["StatusCode"])
+        ours = late.is_set() or flooded
         return Ended(
-            code=int(status["StatusCode"]),
+            code=code,
             stdout=bytes(out),
             stderr=bytes(err),
-            oom_killed=bool(state.get("OOMKilled")),
+            oom_killed=self._oom_killed(container, patient=code == _SIGKILLED and not ours),
             timed_out=late.is_set(),
             flooded=flooded,
             seconds=seconds,
         )
+
+    def _oom_killed(self, container: str, patient: bool) -> bool:
+        """Return the kernel's word. The engine may hear of it after the exit, so a kill that
+        was not ours is asked about for up to two seconds.
+        """
+        for _ in range(20 if patient else 1):
+            if self.api.inspect_container(container)["State"].get("OOMKilled"):
+                return True
+            time.sleep(0.1 if patient else 0)
+        return False
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.api.close()
 
     def sweep(self) -> int:
         """Remove containers of ours whose deadline has passed; return how many.
@@ -178,8 +195,14 @@ def available() -> Engine | NoEngine:
     except ImportError as error:
         return NoEngine(f"the docker package is not installed ({error}); pip install docker")
     try:
-        api = docker.APIClient(version="auto", timeout=60, **_address())
-        told, info = api.version(), api.info()
+        _knock()
+        probe = docker.APIClient(timeout=10, **_address())
+        try:
+            told = probe.version(api_version=False)
+        finally:
+            probe.close()
+        api = docker.APIClient(version=str(told["ApiVersion"]), timeout=60, **_address())
+        info = api.info()
     except (DockerException, requests.exceptions.RequestException, OSError) as error:
         return NoEngine(f"no container engine answers ({_short(error)}); {_REMEDY}")
     if info.get("OSType", "linux") != "linux":
@@ -210,6 +233,15 @@ def _address() -> dict[str, Any]:
     from docker.utils import kwargs_from_env
 
     return dict(kwargs_from_env())
+
+
+def _knock() -> None:
+    """Connect to the engine's local socket once: the SDK leaks one that it cannot connect."""
+    host = _address().get("base_url") or "unix:///var/run/docker.sock"
+    if host.startswith(("unix://", "http+unix://")):
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(10)
+            line.connect("/" + host.split("://", 1)[1].lstrip("/"))
 
 
 def _short(error: Exception) -> str:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -151,7 +151,13 @@ def judge(
     return finding, figures
 
 
-def worse(one: Finding, other: Finding) -> Finding:
-    """Return the finding that weighs more: a failure, then what is open, then the first."""
-    order = [Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.FAIL]
-    return other if order.index(other.verdict) > order.index(one.verdict) else one
+def both(one: Finding, other: Finding) -> Finding:
+    """Return the finding of two comparisons under one gate: good only if both are.
+
+    A failure weighs more than what is open; two passes say both.
+    """
+    weight = [Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.FAIL]
+    worst = max(one, other, key=lambda found: weight.index(found.verdict))
+    if worst.verdict is not Outcome.PASS:
+        return worst
+    return replace(one, says=f"{one.says}; {other.says}")
