@@ -16,11 +16,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgepack.errors import RuntimeFailure
+from edgepack.errors import EnvironmentMissing, RuntimeFailure
 from edgepack.micro import elf, toolchain
 from edgepack.micro.elf import Sizes
 from edgepack.micro.graph import Graph
 from edgepack.micro.targets import Target
+from edgepack.micro.toolchain import CrossCompiler
 from edgepack.micro.undertest import Rows, arrays_of, rows_of, write
 
 OPTIMIZATION = "-O2"
@@ -71,10 +72,13 @@ def run(
     """
     rows = rows_of(graph, inputs)
     toolchain.find(toolchain.QEMU)
+    compiler = toolchain.cross_compiler()
+    if compiler is None:
+        raise EnvironmentMissing(toolchain.missing((toolchain.ARM_GCC,)))
     with tempfile.TemporaryDirectory(prefix="edgepack-mcu-") as place:
         folder = Path(place)
         write(folder, files, name, graph)
-        program, model = _link(folder, name, target)
+        program, model = _link(folder, name, target, compiler)
         (folder / "vectors.bin").write_bytes(
             struct.pack("<4I", len(rows), 0, 0, 0) + b"".join(rows)
         )
@@ -89,7 +93,7 @@ def run(
         raise RuntimeFailure(f"{target.name}: {len(runs)} of {len(rows)} inferences: {last}")
     return Emulation(
         target=target.name,
-        compiler=toolchain.version(toolchain.ARM_GCC),
+        compiler=compiler.name,
         outputs=arrays_of(graph, [_words(run[2:]) for run in runs]),
         instructions=tuple(target.board.instructions(int(run[0], 16)) for run in runs),
         stack_bytes=max((int(run[1], 16) for run in runs), default=0),
@@ -113,6 +117,9 @@ def run_on_host(
         RuntimeFailure: it did not compile, or the run failed.
     """
     rows = rows_of(graph, inputs)
+    compiler = toolchain.host_compiler()
+    if compiler is None:
+        raise EnvironmentMissing(toolchain.missing((toolchain.HOST_GCC,)))
     size = sum(t.bytes for t in graph.outputs)
     with tempfile.TemporaryDirectory(prefix="edgepack-c-") as place:
         folder = Path(place)
@@ -121,7 +128,7 @@ def run_on_host(
         data.write_bytes(b"".join(rows))
         sources = [str(folder / f"{name}.c"), str(folder / "host.c")]
         arguments = ["-std=c99", OPTIMIZATION, *_WARNINGS, *flags, *sources]
-        toolchain.compile_c(toolchain.HOST_GCC, [*arguments, "-o", str(program)], folder)
+        toolchain.compile_c(compiler, [*arguments, "-o", str(program)], folder)
         ended = toolchain.run(
             [str(program), str(data)], timeout_s=_RUN_SECONDS, max_bytes=size * len(rows) + 1
         )
@@ -135,25 +142,35 @@ def _words(texts: list[str]) -> bytes:
     return b"".join(struct.pack("<I", int(text, 16)) for text in texts)
 
 
-def _link(folder: Path, name: str, target: Target) -> tuple[elf.Elf, elf.Elf]:
+def _link(
+    folder: Path, name: str, target: Target, compiler: CrossCompiler
+) -> tuple[elf.Elf, elf.Elf]:
     """Compile and link for a core; return the program and the model's object file."""
     source, model = folder / f"{name}.c", folder / "model.o"
     harness, program, script = folder / "harness.o", folder / "model.elf", folder / "link.ld"
     board = target.board
     script.write_text(_script(target))
+    flags = compiler.flags(target.name, target.flags)
+    if compiler.freestanding:
+        (folder / "string.h").write_text(_harness("string.h"))
     own = (f"-DTIMER_SYSTICK={int(board.systick)}", f"-DVECTORS={board.vectors:#x}u")
+    link = ("-nostartfiles", f"-T{script}", "-Wl,--gc-sections", "-Wl,--entry=reset_handler")
     runs: tuple[tuple[Any, ...], ...] = (
         (*_MODEL_FLAGS, "-c", source, "-o", model),
         ("-std=gnu99", "-Os", *own, "-c", folder / "bare_metal.c", "-o", harness),
-        ("-nostartfiles", f"-T{script}", "-Wl,--gc-sections", model, harness, "-o", program),
+        (*link, model, harness, "-o", program),
     )
     for arguments in runs:
-        toolchain.compile_c(toolchain.ARM_GCC, [*target.flags, *map(str, arguments)], folder)
+        toolchain.compile_c(compiler.command, [*flags, *map(str, arguments)], folder)
     return elf.read(program.read_bytes()), elf.read(model.read_bytes())
 
 
+def _harness(name: str) -> str:
+    return (resources.files("edgepack.micro") / "harness" / name).read_text()
+
+
 def _script(target: Target) -> str:
-    text = (resources.files("edgepack.micro") / "harness" / "link.ld").read_text()
+    text = _harness("link.ld")
     values = {
         "CODE_ORIGIN": target.board.code.origin,
         "CODE_BYTES": target.board.code.bytes,
