@@ -121,7 +121,12 @@ def run(
     chosen = means.backend_of(backend, device, apk, binary, flavour)
     with output.progress() as bars:
         bars.say(chosen.install(link))
-        session = Session(folder=out, cool_down_s=cool_down, say=bars.say)
+        session = Session(
+            folder=out,
+            cool_down_s=cool_down,
+            say=bars.say,
+            accepts=means.acceptance(bundle, device, chosen.sha256, golden_lsb),
+        )
         found = list(session.run(link, chosen, orders))
     identities = [order.identity(chosen) for order in orders]
     wanted = [(each, chosen.sha256) for each in identities]

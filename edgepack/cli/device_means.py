@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +92,23 @@ def judged(
             }
         )
     return output.exit_code(outcomes, strict)
+
+
+def acceptance(
+    bundle: Path, profile: Profile, installed: str, golden_lsb: int
+) -> Callable[[Report], bool]:
+    """Return whether a report that is kept already counts, or its run is to be made again."""
+    from edgepack import store
+    from edgepack.cli.trial import opened
+    from edgepack.device import judge
+
+    whole = opened(bundle)
+    expected = judge.Expected(
+        bundle_sha256=store.sha256(whole_bytes(bundle)),
+        backend_sha256=installed,
+        golden_lsb=golden_lsb,
+    )
+    return lambda report: not judge.refuses(judge.judge(report, whole, profile, expected))
 
 
 def whole_bytes(bundle: Path) -> bytes:

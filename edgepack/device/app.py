@@ -90,9 +90,9 @@ class App:
             f"cat {link.folder}/{bundle} | run-as {self.package}"
             f" sh -c 'mkdir -p files && cat > {inside}'",
         )
-        kept = self._kept(link, order, run)
-        if kept is not None:
-            return kept  # it ended after the plug was pulled
+        left = self._taken(link, run)
+        if left is not None:
+            return left  # it ended after the plug was pulled
         started, before = now(), describe.conditions(link)
         answer = link.run(
             f"am instrument -w -e bundle {bundle} -e bundle_sha256 {order.bundle_sha256}"
@@ -103,7 +103,7 @@ class App:
             + f" {self.package}/{_RUNNER}",
             timeout_s=_LIMIT_S,
         )
-        report = self._kept(link, order, run)
+        report = self._taken(link, run)
         if report is not None:
             return report
         return Report.model_validate(
@@ -111,7 +111,7 @@ class App:
                 "schema": reports.SCHEMA,
                 "identity": run,
                 "started_at": started,
-                "ending": "crash",
+                "ending": "error" if "error" in dict(_RESULT.findall(answer.out)) else "crash",
                 "says": _died(answer),
                 "backend": BackendRef(name=self.name, version="1", sha256=self.sha256),
                 "bundle": order.reference,
@@ -141,12 +141,17 @@ class App:
         found = (reports.read(text.encode(), f"{link.name}: {name}") for name, text in texts)
         return tuple(each for each in found if each.bundle.sha256 == bundle_sha256)
 
-    def _kept(self, link: Link, order: Order, run: str) -> Report | None:
-        """Return the report of this very run from the app's folder; None where none is."""
-        answer = link.run(f"run-as {self.package} cat files/report-{run}.json", timeout_s=120)
+    def _taken(self, link: Link, run: str) -> Report | None:
+        """Return the report of this very run and take it off the device; None where none is.
+
+        Off, because a run that is ordered again is to be made again.
+        """
+        name = f"files/report-{run}.json"
+        answer = link.run(f"run-as {self.package} cat {name}", timeout_s=120)
         if answer.code or not answer.out.lstrip().startswith("{"):
             return None
         report = reports.read(answer.out.encode(), f"{link.name}: report-{run[:12]}.json")
+        link.run(f"run-as {self.package} rm -f {name}")
         return report if report.identity == run else None
 
     def _must(self, link: Link, command: str) -> None:

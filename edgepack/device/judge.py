@@ -57,13 +57,18 @@ def judge(report: Report, bundle: Bundle, profile: Profile, expected: Expected) 
         steadiness.thermal(report),
         steadiness.enough(report),
     ]
-    refused = any(each.verdict is Outcome.FAIL for each in found)
-    if not refused and report.run is not None:
+    if not refuses(Verdict(tuple(found))) and report.run is not None:
         found += [
             bounds.latency(report.run, profile, _how(report), where=report.device.model),
             *_memory(report, profile),
         ]
     return Verdict(tuple(found))
+
+
+def refuses(verdict: Verdict) -> bool:
+    """Return whether a gate about the report itself failed, not one about the model."""
+    failed = verdict.named(Outcome.FAIL)
+    return any(each.gate.startswith("device_") for each in failed)
 
 
 def _how(report: Report) -> How:

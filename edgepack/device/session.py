@@ -30,6 +30,7 @@ class Session:
         folder: one JSON file a finished run, named by its identity.
         cool_down_s: pause before every run but the first.
         patience_s: how much longer a device that is still warm is waited for.
+        accepts: whether a kept report counts; a refused one is worth another run.
     """
 
     folder: Path
@@ -37,11 +38,13 @@ class Session:
     patience_s: float = 600.0
     sleep: Callable[[float], None] = time.sleep
     say: Callable[[str], None] = lambda line: None
+    accepts: Callable[[Report], bool] = lambda report: report.ending == "ok"
 
     def run(self, link: Link, backend: Backend, orders: Iterable[Order]) -> Iterator[Report]:
         """Yield one report an order; those that are kept already are not run again.
 
-        A run that ended badly is run again: it may have been the plug.
+        A run that ended badly or was refused is made again: it may have been the plug, or
+        the heat.
         """
         coolest: float | None = None
         ran = False
@@ -77,7 +80,7 @@ class Session:
         except InputError as error:
             self.say(f"{error}; running it again")
             return None
-        return report if report.ending == "ok" else None
+        return report if self.accepts(report) else None
 
     def _cooled(self, link: Link, coolest: float | None) -> Conditions:
         """Return the device's state once it is cool, or after our patience has run out."""

@@ -103,6 +103,8 @@ def test_a_refused_report_is_exit_code_3(
     assert found["verdict"] == "fail"
     latency = [f["how"] for f in found["findings"] if f["gate"] == "latency"]
     assert latency == ["estimated"]  # the measured one was not let in
+    (phone / "answer.json").write_text(agreed.text(identity="IDENTITY", backend__sha256="APK"))
+    assert called(*words(tmp_path)) == 0  # the same command, on a device that cooled down
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,11 @@ def answering(agreed: Any, phone: Phone) -> Phone:
     return phone
 
 
+def put_back(phone: Phone, report: Report) -> None:
+    place = phone.root / f"app/files/report-{report.identity}.json"
+    place.write_bytes(reports.text(report))
+
+
 def test_the_app_is_installed_once_runs_and_its_report_is_taken(
     answering: Phone, order: Order, agreed: Any
 ) -> None:
@@ -121,6 +126,8 @@ def test_the_app_is_installed_once_runs_and_its_report_is_taken(
     )
     found = judge.judge(report, agreed.bundle, agreed.profile, expected)
     assert {f.gate for f in found.findings if f.verdict != "pass"} == set()
+    assert app.left(answering, app.package, order.bundle_sha256) == ()  # it was taken off
+    put_back(answering, report)
     assert app.left(answering, app.package, order.bundle_sha256) == (report,)
     assert app.left(answering, app.package, "0" * 64) == ()
 
@@ -131,10 +138,24 @@ def test_a_run_that_ended_after_the_plug_was_pulled_is_not_made_again(
     app = App(apk=apk())
     app.install(answering)
     first = app.run(answering, order)
+    put_back(answering, first)
     assert app.run(answering, order) == first
     assert (answering.root / "ran").read_text() == "cpu 1 full\n"
     app.run(answering, replace(order, threads=4))
-    assert (answering.root / "ran").read_text() == "cpu 1 full\ncpu 4 full\n"
+    app.run(answering, order)  # ordered again, made again
+    assert (answering.root / "ran").read_text() == "cpu 1 full\ncpu 4 full\ncpu 1 full\n"
+
+
+def test_an_order_that_the_app_refuses_is_no_crash(answering: Phone, order: Order) -> None:
+    app = App(apk=apk())
+    app.install(answering)
+    said = "INSTRUMENTATION_RESULT: error=affinity: an app cannot bind itself"
+    answering.program_of("am", f"echo '{said}'; echo 'INSTRUMENTATION_CODE: 0'")
+    report = app.run(answering, order)
+    assert (report.ending, report.says) == (
+        "error",
+        "no report (code 0): affinity: an app cannot bind itself",
+    )
 
 
 def test_an_app_that_crashes_is_a_report_that_says_so(answering: Phone, order: Order) -> None:
