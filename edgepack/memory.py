@@ -21,6 +21,8 @@ from edgepack.tflm_vendor import cmsis_nn, esp_nn
 #: on 20 models (tflite-runtime 2.14, LiteRT 2.3, x86-64), rounded up.
 INTERPRETER_BYTES = 132_000
 BYTES_A_PART = 900
+#: Scale and zero point of a tensor, multiplier and shift of the kernel that uses it.
+BYTES_A_SCALE = 16
 #: Repacked inputs and weights of one matrix product in ruy, over their own size: measured
 #: at most 1.4 on the convolutions of the same models.
 PACKING = 1.5
@@ -82,13 +84,19 @@ def _mobile(facts: Facts, profile: Profile) -> Memory:
         default=0,
     )
     count = sum(len(graph.tensors) + len(graph.ops) for graph in facts.subgraphs)
+    scales = sum(
+        len(tensor.quantization.scales)
+        for graph in facts.subgraphs
+        for tensor in graph.tensors
+        if tensor.quantization
+    )
     parts = (
         ("activations and scratch", planned.arena),
         ("variables and repacked weights", planned.kept),
         ("XNNPACK's activations", planned.arena if taken else 0),
         ("XNNPACK's weights and tables", kept_bytes(facts, taken, pointer)),
         ("matrix packing", int(PACKING * widest)),
-        ("interpreter", INTERPRETER_BYTES + BYTES_A_PART * count),
+        ("interpreter", INTERPRETER_BYTES + BYTES_A_PART * count + BYTES_A_SCALE * scales),
         ("the file", facts.flatbuffer_bytes),
     )
     return _told(parts, ())

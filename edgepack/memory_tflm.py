@@ -148,8 +148,8 @@ def _prepared(facts: Facts, abi: Abi, nodes: list[tuple[Op, Keeps]]) -> tuple[_H
         heap.persist(abi.eval_tensor * len(graph.tensors), 8)
     for graph in facts.subgraphs:
         heap.persist(abi.node * len(graph.ops), 8)
-    for _, kept in nodes:
-        heap.persist(kept.builtin, 1 if kept.builtin % 4 else 4)
+    for op, kept in nodes:
+        heap.persist(kept.builtin, _builtin_alignment(op, kept))
     for _, kept in nodes:
         if kept.persistent:
             heap.persist(kept.persistent[0])
@@ -162,6 +162,13 @@ def _prepared(facts: Facts, abi: Abi, nodes: list[tuple[Op, Keeps]]) -> tuple[_H
         requests += len(kept.scratch)
     heap.persist(abi.pointer * requests, abi.pointer)
     return heap, requests
+
+
+def _builtin_alignment(op: Op, kept: Keeps) -> int:
+    """Return the alignment of a node's parameters: their widest field."""
+    if op.name == "FULLY_CONNECTED" or not kept.measured:
+        return 8
+    return 1 if kept.builtin % 4 else 4
 
 
 def _temporary(op: Op, facts: Facts, abi: Abi) -> int:

@@ -90,7 +90,7 @@ def _variant(op: Op, data: Tensor, weights: Tensor | None) -> str:
 
 
 def troubles(
-    facts: Facts, runtime: CarriedRuntime, accelerated: frozenset[str]
+    facts: Facts, runtime: CarriedRuntime, accelerated: frozenset[str] = frozenset()
 ) -> list[Trouble]:
     """Return why ``runtime`` does not run the model; empty where it does.
 

@@ -71,7 +71,7 @@ def kernel_status(op: str, signature: str, version: int, line: str, release: str
     known = table("kernels")["ops"].get(op)
     if known is None:
         return None
-    changes = _use(known, signature, version)
+    changes = use_in(known, signature, version)
     if changes is None:  # ran on no release of any line, or was not tried
         return "refused" if signature in table("kernels").get("tried", {}).get(op, ()) else None
     return str(at(changes.get(line, []), release, "refused"))
@@ -79,11 +79,11 @@ def kernel_status(op: str, signature: str, version: int, line: str, release: str
 
 def first_right(op: str, signature: str, version: int, line: str) -> str | None:
     """Return the first measured release that computes one use right, and all after it."""
-    changes = _use(table("kernels")["ops"].get(op, {}), signature, version) or {}
+    changes = use_in(table("kernels")["ops"].get(op, {}), signature, version) or {}
     return _since(changes.get(line, []), lambda status: status == "ok")
 
 
-def _use(known: Mapping[str, Any], signature: str, version: int) -> Mapping[str, Any] | None:
+def use_in(known: Mapping[str, Any], signature: str, version: int) -> Mapping[str, Any] | None:
     """Return what was measured of a use; a variant that was not stands for its plain form."""
     plain = signature.partition("/")[0]
     for key in (f"{signature}@{version}", signature, f"{plain}@{version}", plain):

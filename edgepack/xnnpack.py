@@ -29,7 +29,7 @@ def refusal(op: Op, facts: Facts, runtime: CarriedRuntime) -> str | None:
         return f"no release as old as {runtime.version} was measured"
     use = use_of(op, facts)
     known = truth.table("delegation")["ops"].get(op.name, {})
-    changes = (known.get(f"{use}@{op.version}") or known.get(use) or {}).get(runtime.name, [])
+    changes = (truth.use_in(known, use, op.version) or {}).get(runtime.name, [])
     if not truth.at(changes, release, False):
         return f"{op.name} in {use or 'this dtype'} is not XNNPACK's in {release}"
     tensors = [t for t in (*facts.feeds(op), *facts.yields(op)) if t is not None]
@@ -51,16 +51,33 @@ def _constant(slots: tuple[int, ...], what: str) -> Rule:
         inputs = facts.feeds(op)
         for slot in slots:
             tensor = inputs[slot] if slot < len(inputs) else None
-            if tensor is not None and not tensor.constant and tensor.elements:
+            if tensor is not None and tensor.elements and not stored(tensor, facts):
                 return f"its {what} are computed, not stored"
         return None
 
     return rule
 
 
+def stored(tensor: Tensor, facts: Facts) -> bool:
+    """Return whether a tensor's values are in the file, if only in half precision."""
+    if tensor.constant:
+        return True
+    for maker in facts.main.ops:
+        if tensor.index in maker.outputs:
+            source = facts.feeds(maker)[0] if maker.name == "DEQUANTIZE" else None
+            return source is not None and source.constant
+    return False
+
+
 def _convolution(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
     if op.name == "DEPTHWISE_CONV_2D" and (len(op.inputs) < 3 or op.inputs[2] < 0):
         return "it has no bias"
+    weights, out = facts.feeds(op)[1], facts.yields(op)[0]
+    scales = weights.quantization.scales if weights and weights.quantization else ()
+    if scales and out.quantization and line == "tflite" and release < _LARGE_SCALES:
+        ratio = _scale(facts.feeds(op)[0]) * max(scales) / (_scale(out) or 1.0)
+        if ratio >= 2**8:
+            return f"its scales multiply to {ratio:.3g}"
     return _constant((1, 2), "weights")(op, facts, release, line)
 
 
@@ -129,17 +146,26 @@ def _softmax(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str |
 
 
 def _leaky(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
-    return None if op.options["alpha"] else "its slope is 0"
+    early = line == "tflite" and release < _FLAT_SLOPE
+    return None if op.options["alpha"] or early else "its slope is 0"
 
 
 def _reduction(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
     found = _constant((1,), "axes")(op, facts, release, line)
-    inputs = facts.feeds(op)
-    if found or line != "tflite" or release >= _ANY_AXES or not inputs[0]:
+    inputs, outputs = facts.feeds(op), facts.yields(op)
+    plain = op.name == "MEAN" and outputs[0].dtype == "float32"
+    free = (_ANY_MEAN if plain else _ANY_AXES)[line]
+    if found or release >= free or op.name not in ("MEAN", "SUM") or not inputs[0]:
         return found
+    axes = set(_numbers(op, facts, 1))  # negative ones are not understood either
+    known: tuple[set[int], ...] = ({1, 2}, {2}) if release >= _ONE_AXIS[line] else ({1, 2},)
     rank = len(inputs[0].shape)
-    axes = {axis % rank for axis in _numbers(op, facts, 1)} if rank else set()
-    return None if rank == 4 and axes in ({1, 2}, {2}) else "it averages over other axes"
+    return None if rank == 4 and axes in known else "it averages over other axes"
+
+
+def _matmul(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
+    turned = op.options["adj_x"] and release < _ANY_AXES[line]
+    return "its first input is transposed" if turned else None
 
 
 def _numbers(op: Op, facts: Facts, slot: int) -> list[int]:
@@ -150,9 +176,13 @@ def _numbers(op: Op, facts: Facts, slot: int) -> list[int]:
 
 
 #: Releases from which a rule changed, found by running every release.
-_FIVE_TO_JOIN = (2, 15)
-_ANY_AXES = (2, 15)
-_NO_OPEN_SLICE: dict[str, tuple[int, ...]] = {"tflite": (2, 15), "litert": (1, 0)}
+_FIVE_TO_JOIN = (2, 16)
+_ANY_MEAN: dict[str, tuple[int, ...]] = {"tflite": (2, 18), "litert": (1, 0)}
+_ANY_AXES: dict[str, tuple[int, ...]] = {"tflite": (2, 19), "litert": (1, 1)}
+_ONE_AXIS: dict[str, tuple[int, ...]] = {"tflite": (2, 10), "litert": (1, 0)}
+_FLAT_SLOPE = (2, 10)
+_LARGE_SCALES = (2, 17)
+_NO_OPEN_SLICE: dict[str, tuple[int, ...]] = {"tflite": (2, 17), "litert": (1, 0)}
 
 _RULES: dict[str, Any] = {
     "CONV_2D": _convolution,
@@ -170,6 +200,7 @@ _RULES: dict[str, Any] = {
     "STRIDED_SLICE": _strided_slice,
     "SOFTMAX": _softmax,
     "LEAKY_RELU": _leaky,
+    "BATCH_MATMUL": _matmul,
     "MEAN": _reduction,
     "SUM": _reduction,
     "REDUCE_MAX": _reduction,

@@ -147,7 +147,8 @@ class Net:
             (1, kernel, kernel, channels) if depthwise else (channels, kernel, kernel, depth)
         )
         weights = self.weights(shape, scale=scales, axis=3 if depthwise else 0)
-        bias = self.weights((channels,), "int32", scale=[0.05 * s for s in scales])
+        unit = self.tensors[x].quantization.scale[0]
+        bias = self.weights((channels,), "int32", scale=[unit * s for s in scales])
         out = self.tensor((batch, rows, cols, channels))
         self.op(
             "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
@@ -170,7 +171,8 @@ class Net:
         batch, depth = self.tensors[x].shape[0], int(np.prod(self.tensors[x].shape[1:]))
         scale: Any = [0.01 + 0.002 * (i % 5) for i in range(units)] if per_channel else 0.01
         weights = self.weights((units, depth), scale=scale)
-        bias_scale = [0.05 * s for s in scale] if per_channel else 0.0005
+        unit = self.tensors[x].quantization.scale[0]
+        bias_scale = [unit * s for s in scale] if per_channel else unit * 0.01
         bias = self.weights((units,), "int32", scale=bias_scale)
         out = self.tensor((batch, units))
         self.op("FULLY_CONNECTED", [x, weights, bias], [out], 4, "FullyConnectedOptions")
@@ -180,6 +182,7 @@ class Net:
         """Add a pooling of ``size`` by ``size``; return its output."""
         batch, height, width, depth = self.tensors[x].shape
         out = self.tensor((batch, height // size, width // size, depth))
+        self.tensors[out].quantization = self.tensors[x].quantization
         name = "AVERAGE_POOL_2D" if average else "MAX_POOL_2D"
         self.op(
             name, [x], [out], 2, "Pool2DOptions",
@@ -190,6 +193,7 @@ class Net:
     def reshape(self, x: int, shape: tuple[int, ...]) -> int:
         """Add a reshape; return its output."""
         out = self.tensor(shape)
+        self.tensors[out].quantization = self.tensors[x].quantization
         self.op("RESHAPE", [x, self.ints(list(shape))], [out], 1, "ReshapeOptions")
         return out
 
