@@ -18,6 +18,8 @@ from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 
 _CHUNK = 64 * 1024  # the sync protocol's SYNC_DATA_MAX
 _SETTLE_S = 1.0
+#: How a broken wire reads where adbutils makes an AdbError of it.
+_GONE = ("not found", "offline", "closed", "Unknown data", "output invalid", "missing")
 _FULL = ("no space left", "enospc", "disk quota")
 #: What breaks when the wire does: adbutils lets some of these through as they are.
 _BROKEN = (AdbError, EOFError, OSError, ValueError)
@@ -226,7 +228,9 @@ class Shell:
     def _cause(self, what: str, error: Exception) -> Exception:
         time.sleep(_SETTLE_S)  # the server learns of a pulled plug a moment after we do
         state = next((e.state for e in listed(self._adb) if e.serial == self.serial), None)
-        if state == "device" and "not found" not in str(error):
+        # it may be back already: what counts is that the wire broke in the middle
+        broke = not isinstance(error, AdbError) or any(w in str(error) for w in _GONE)
+        if state == "device" and not broke:
             return RuntimeFailure(f"{self.name}: {what}: {error or type(error).__name__}")
         if state == "unauthorized":
             return EnvironmentMissing(f"{self.name}: {_remedy(state)}")
