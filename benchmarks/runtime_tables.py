@@ -152,7 +152,8 @@ def _write(
         "ai-edge-litert wheels; tflm: tflite-micro wheels), x86-64, builtin kernels"
     )
     more = f' "tried": {json.dumps(tried)},\n' if tried else ""
-    text = f'{{\n "source": "{source}",\n "releases": {head},\n{more} "ops": {{\n{lines}\n }}\n}}\n'
+    top = f' "source": "{source}",\n "releases": {head},\n{more} "ops": {{\n'
+    text = f"{{\n{top}{lines}\n }}\n}}\n"
     json.loads(text)
     (TABLES / name).write_text(text)
     print(name, len(text), "bytes,", len(ops), "operators")

@@ -79,7 +79,7 @@ def by_xnnpack(facts: Facts, runtime: CarriedRuntime) -> Delegation:
     for op in facts.main.ops:  # stored half-precision weights are unpacked where they are used
         inputs = facts.feeds(op)
         if op.name == "DEQUANTIZE" and inputs[0] and inputs[0].constant:
-            users = [user for user in facts.main.ops if op.outputs[0] in user.inputs]
+            users = facts.users.get(op.outputs[0], ())
             if users and all(user.index in whole for user in users):
                 whole.add(op.index)
     left = [(op, why[op.index] or "") for op in facts.main.ops if op.index not in whole]
@@ -93,16 +93,16 @@ def _refused(
     if op.name in custom:
         return None
     if op.name not in ops:
-        return f"{op.name} is not among its operators"
+        return "not among its operators"
     for tensor in facts.yields(op):
         if tensor.dtype not in dtypes:
-            return f"{op.name} computes {tensor.dtype}"
+            return f"computes {tensor.dtype}"
     data = [t for t in facts.feeds(op) if t is not None and not t.constant]
     strange = {t.dtype for t in data} - dtypes - {"int32", "bool"}
     if strange:
-        return f"{op.name} reads {', '.join(sorted(strange))}"
+        return f"reads {', '.join(sorted(strange))}"
     if any(not tensor.static for tensor in facts.yields(op)):
-        return f"{op.name} has an open dimension"
+        return "has an open dimension"
     return None
 
 

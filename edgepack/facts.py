@@ -160,6 +160,20 @@ class Facts:
         return memoryview(self.data)[first:last]
 
     @cached_property
+    def makers(self) -> Mapping[int, Op]:
+        """Return, by tensor of the main graph, the operator that computes it."""
+        return {index: op for op in self.main.ops for index in op.outputs}
+
+    @cached_property
+    def users(self) -> Mapping[int, tuple[Op, ...]]:
+        """Return, by tensor of the main graph, the operators that read it."""
+        found: dict[int, list[Op]] = {}
+        for op in self.main.ops:
+            for index in set(op.inputs):
+                found.setdefault(index, []).append(op)
+        return {index: tuple(ops) for index, ops in found.items()}
+
+    @cached_property
     def download_bytes(self) -> int:
         """Return the size of the compressed file."""
         return compressed_size(self.data)

@@ -56,7 +56,7 @@ def peak_ram(facts: Facts, profile: Profile) -> Finding:
         _limit(profile.ram.budget),
         "B",
         how=How.PLANNED,
-        what=f"planned ({parts})",
+        what=f"peak ({parts})",
         remedy="smaller input or fewer channels in the largest layers",
     )
     if memory.unmeasured and found.verdict is Outcome.PASS:

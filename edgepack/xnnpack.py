@@ -31,7 +31,7 @@ def refusal(op: Op, facts: Facts, runtime: CarriedRuntime) -> str | None:
     known = truth.table("delegation")["ops"].get(op.name, {})
     changes = (truth.use_in(known, use, op.version) or {}).get(runtime.name, [])
     if not truth.at(changes, release, False):
-        return f"{op.name} in {use or 'this dtype'} is not XNNPACK's in {release}"
+        return f"not XNNPACK's in {use or 'this dtype'}"
     tensors = [t for t in (*facts.feeds(op), *facts.yields(op)) if t is not None]
     if any(tensor.sparse for tensor in tensors):
         return "its weights are stored sparse"
@@ -62,11 +62,11 @@ def stored(tensor: Tensor, facts: Facts) -> bool:
     """Return whether a tensor's values are in the file, if only in half precision."""
     if tensor.constant:
         return True
-    for maker in facts.main.ops:
-        if tensor.index in maker.outputs:
-            source = facts.feeds(maker)[0] if maker.name == "DEQUANTIZE" else None
-            return source is not None and source.constant
-    return False
+    maker = facts.makers.get(tensor.index)
+    if maker is None or maker.name != "DEQUANTIZE":
+        return False
+    source = facts.feeds(maker)[0]
+    return source is not None and source.constant
 
 
 def _convolution(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
