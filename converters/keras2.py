@@ -28,13 +28,14 @@ if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
         "set: TFMOT needs tf_keras. Received: TensorFlow already imported with Keras 3"
     )
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ["KERAS_BACKEND"] = "tensorflow"  # TensorFlow imports Keras 3 too, on that backend
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the same bytes with and without a GPU
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what native code prints to stderr; print it after all if this block raises.
+    """Hold back what native code prints to stderr; print it after all if this block fails.
 
     TensorFlow's C++ side writes to file descriptor 2 before its own log level is read.
     """
@@ -48,7 +49,7 @@ def quiet() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(kept, held.read())
             raise
