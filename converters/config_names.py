@@ -90,6 +90,7 @@ MODULES = re.compile(
     r"(\.(layers|engine|models|initializers|regularizers|constraints|activations"
     r"|dtype_policies|mixed_precision|ops)(\.[a-z0-9_]+)*)?"
     r"|builtins"
+    r"|tensorflow\.python\.ops\.init_ops_v2"  # tf_keras' EfficientNetV2 writes it
 )
 OPS_MODULE = re.compile(r"keras\.src\.ops\.(numpy|nn|core|math|image)")
 

@@ -7,7 +7,6 @@ both models run on the same random input and every layer's output is compared.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,12 +37,11 @@ def door() -> Any:
     """Return the ``keras`` package, on TensorFlow, beside tf_keras in the same process."""
     from converters import keras2
 
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    with keras2.quiet():
+    with keras2.quiet():  # the first door has set KERAS_BACKEND
         import keras
     if keras.backend.backend() != "tensorflow":
         raise ImportError(
-            "converters.keras3 must be imported before Keras, or KERAS_BACKEND=tensorflow be "
+            "converters.keras2 must be imported before Keras, or KERAS_BACKEND=tensorflow be "
             f"set. Received: Keras already imported with {keras.backend.backend()}"
         )
     return sys.modules["keras"]

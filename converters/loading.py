@@ -217,7 +217,7 @@ def _load_saved_model(snapshot: Snapshot, allow_code: bool) -> Loaded:
         allow_code=allow_code,
     )
     with _one_line(source):
-        model = saved_model.build(checked.config, saved, source)
+        model = saved_model.build(checked.config, saved, source, allow_code=allow_code)
     return _finish(checked, model)
 
 

@@ -167,18 +167,21 @@ def _plain(value: Any) -> Any:
     return {key: _plain(item) for key, item in value.items()}
 
 
-def build(config: dict[str, Any], saved: SavedKeras, source: Path) -> Any:
+def build(config: dict[str, Any], saved: SavedKeras, source: Path, *, allow_code: bool) -> Any:
     """Return the tf_keras model of a checked ``config`` with the checkpoint's weights.
 
     Raises:
         AssertionError: a weight that is not in the checkpoint.
         ValueError: one of another shape, or a config that does not build.
     """
+    from tf_keras.src.saving.serialization_lib import SafeModeScope  # read() opened the door
+
     from converters.admission import weight_budget
     from converters.keras2 import keras, tf
 
     def fresh() -> Any:
-        with weight_budget(keras.layers.Layer, saved.weight_bytes, source):
+        budget = weight_budget(keras.layers.Layer, saved.weight_bytes, source)
+        with budget, SafeModeScope(safe_mode=not allow_code):
             return keras.models.model_from_config(deepcopy(config))  # it pops from its config
 
     restored = fresh()

@@ -11,6 +11,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
+
+from converters.errors import ModelRefused
+from converters.loading import load
 
 Config = dict[str, Any]
 
@@ -72,3 +76,18 @@ def keras_h5(path: Path, config: Any, version: str = "2.15.0") -> Path:
         file.attrs["keras_version"] = version
         file["model_weights/dense/kernel"] = np.ones((4, 2), np.float32)
     return path
+
+
+def refused(path: Path, *parts: str, allow_code: bool = False) -> str:
+    """Return the message, after checking that it is one clear line with ``parts`` in it."""
+    with pytest.raises(ModelRefused) as caught:
+        load(path, allow_code=allow_code)
+    said = str(caught.value)
+    assert said.isprintable()
+    assert len(said) < 700
+    assert path.name in said
+    for word in ("wanted ", "; got ", "; "):
+        assert word in said
+    for part in parts:
+        assert part in said, said
+    return said

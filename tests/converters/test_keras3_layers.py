@@ -15,11 +15,6 @@ pytestmark = pytest.mark.train
 HERE = Path("model.keras")  # only named in messages
 
 
-@pytest.fixture(scope="module")
-def k() -> Any:
-    return keras3.door()
-
-
 LAYERS: dict[str, tuple[tuple[int, ...], Any]] = {
     "Dense": (ROW, lambda k: k.layers.Dense(5, "relu", kernel_regularizer="l2")),
     "Dense without bias": (ROW, lambda k: k.layers.Dense(5, use_bias=False)),
@@ -118,9 +113,9 @@ ACTIVATIONS = (*keras3_activations.NATIVE, *keras3_activations._MADE)
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layer_is_the_same_function_in_tf_keras(k: Any, name: str) -> None:
+def test_layer_is_the_same_function_in_tf_keras(k3: Any, name: str) -> None:
     shape, make = LAYERS[name]
-    original = chain(k, shape, make(k))
+    original = chain(k3, shape, make(k3))
     bridged = keras3.bridge(original, HERE)
     x = np.random.default_rng(1).standard_normal((3, *shape)).astype(np.float32)
     theirs, ours = (np.asarray(m(x, training=False)) for m in (original, bridged.model))
@@ -131,9 +126,9 @@ def test_layer_is_the_same_function_in_tf_keras(k: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("inside", [True, False], ids=["of a Dense", "as a layer"])
-def test_activation_is_the_same_function_in_tf_keras(k: Any, name: str, inside: bool) -> None:
-    layers = [k.layers.Dense(6, name)] if inside else [k.layers.Activation(name)]
-    original = chain(k, ROW, *layers)
+def test_activation_is_the_same_function_in_tf_keras(k3: Any, name: str, inside: bool) -> None:
+    layers = [k3.layers.Dense(6, name)] if inside else [k3.layers.Activation(name)]
+    original = chain(k3, ROW, *layers)
     model = keras3.bridge(original, HERE).model
     x = np.linspace(-9, 9, 40, dtype=np.float32).reshape(4, 10)
     ours, theirs = np.asarray(model(x)), np.asarray(original(x))
