@@ -15,7 +15,7 @@ from edgepack.errors import EnvironmentMissing
 from edgepack.runtimes.sandbox import Sandbox
 
 LABEL = "edgepack.deadline"
-_SIGKILLED = 137
+_SIGKILLED, _STDOUT = 137, 1
 _MAX_STDERR_BYTES = 1 << 20
 _REMEDY = "start one with docker/engine.sh (as root), or set DOCKER_HOST"
 
@@ -109,12 +109,28 @@ class Engine:
             with contextlib.suppress(NotFound):  # swept by another process: gone is gone
                 self.api.remove_container(container, force=True, v=True)
 
+    @contextlib.contextmanager
+    def _output(self, container: str) -> Iterator[Iterator[tuple[int, bytes]]]:
+        """Yield (stream number, piece) pairs of a container's output, closed afterwards.
+
+        The SDK's own generator leaves its socket open.
+        """
+        from docker.utils.socket import frames_iter
+
+        line = self.api.attach_socket(
+            container, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
+        )
+        try:
+            yield frames_iter(line, tty=False)
+        finally:
+            response, raw = getattr(line, "_response", None), getattr(line, "_sock", None)
+            for each in (response, line, raw):
+                if each is not None:
+                    each.close()
+
     def _follow(self, container: str, timeout_s: float, max_bytes: int) -> Ended:
         from docker.errors import APIError
 
-        pieces = self.api.attach(
-            container, stdout=True, stderr=True, stream=True, logs=False, demux=True
-        )
         late = threading.Event()
 
         def kill() -> None:
@@ -126,26 +142,28 @@ class Engine:
             kill()
 
         out, err, flooded = bytearray(), bytearray(), False
-        start = time.monotonic()
-        self.api.start(container)
         timer = threading.Timer(timeout_s, expire)
         timer.daemon = True
-        timer.start()
-        try:
-            for piece, complaint in pieces:
-                out += piece or b""
-                if len(err) < _MAX_STDERR_BYTES:
-                    err += complaint or b""
-                if len(out) > max_bytes and not flooded:
-                    flooded = True
-                    kill()
-                if flooded:
-                    out = out[:max_bytes]
-            status = self.api.wait(container, timeout=30)
-        finally:
-            timer.cancel()
-        seconds = time.monotonic() - start
-        code = int(status["StatusCode"])
+        with self._output(container) as pieces:
+            start = time.monotonic()
+            self.api.start(container)
+            timer.start()
+            try:
+                for stream, piece in pieces:
+                    if stream == _STDOUT:
+                        out += piece
+                    elif len(err) < _MAX_STDERR_BYTES:
+                        err += piece
+                    if len(out) > max_bytes:
+                        del out[max_bytes:]
+                        if not flooded:
+                            flooded = True
+                            # beside: the engine ends it only while its output is read
+                            threading.Thread(target=kill, daemon=True).start()
+                code = int(self.api.wait(container, timeout=30)["StatusCode"])
+            finally:
+                timer.cancel()
+            seconds = time.monotonic() - start
         ours = late.is_set() or flooded
         return Ended(
             code=code,

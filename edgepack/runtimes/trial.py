@@ -84,12 +84,19 @@ class Trial:
         profile: Profile,
         model: bytes,
         ask: Ask,
-        say: Callable[[str], None],
+        say: Callable[[str], None] = lambda line: None,
     ) -> Trial:
+        """Return the trial of a model on a device.
+
+        Raises:
+            EnvironmentMissing: an image is not there.
+            UsageError: no image stands in for the device's runtime.
+        """
         spec, remark = choose(profile.runtime, profile.cpu.isa)
         own = ImageSpec(spec.package, spec.version, engine.arch)
-        for needed in {spec, own}:
-            shelf.find(engine, needed)
+        images = shelf.find(engine, spec, own)
+        for stale in sorted({image.spec.tag for image in images if image.state == "stale"}):
+            remark += f"{'; ' if remark else ''}{stale} is stale, run 'edgepack images build'"
         share = profile.latency.cpu_share.value if profile.latency.cpu_share else None
         return cls(
             engine,
@@ -104,15 +111,16 @@ class Trial:
 
     @property
     def kernels(self) -> str:
+        """The kernels that the device would use."""
         return device_kernels(self.profile)
 
     def run(
         self, inputs: NDArray[Any], outputs: NDArray[Any]
     ) -> tuple[tuple[Finding, ...], dict[str, Any]]:
+        """Return all findings, in the order of GATES, and the figures behind them."""
         figures: dict[str, Any] = {
             "image": self.device.spec.tag,
-            "image_id": shelf.find(self.engine, self.device.spec).identity,
-            "image_state": shelf.find(self.engine, self.device.spec).state,
+            "image_id": shelf.find(self.engine, self.device.spec)[0].identity,
             "native_image": self.native.spec.tag,
             "engine": f"{self.engine.version}, cgroup v{self.engine.cgroup}",
             "kernels": self.kernels,
@@ -126,7 +134,7 @@ class Trial:
         exact, near = self._goldens(inputs, outputs, total, figures)
         self.say("measuring memory and time in the sandbox")
         free = self._timed(inputs)
-        ram = self._memory(free, inputs, figures)
+        ram, figures["memory"] = self.memory(inputs, free)
         figures["sandbox_times"] = self._times(free)
         found = None
         if total is not None:
@@ -225,22 +233,27 @@ class Trial:
         )
         return self.native.run(job)
 
-    def _memory(self, free: Trace, inputs: NDArray[Any], figures: dict[str, Any]) -> Finding:
+    def memory(
+        self, inputs: NDArray[Any], free: Trace | None = None
+    ) -> tuple[Finding, dict[str, Any]]:
+        """Return the finding of the memory budget and its figures.
+
+        Args:
+            free: a run without a memory limit, made here unless given.
+        """
         budget = self.profile.ram.budget.value if self.profile.ram.budget else None
-        where = self.native.name
-        if budget is None or free.ending is not Ending.OK:
-            if budget is not None:
-                return memory.unfinished(free, f"{where}, no memory limit")
+        if budget is None:
             says = "the profile names no memory budget for a model"
-            return Finding(gate=memory.GATE, verdict=Outcome.INCONCLUSIVE, says=says)
+            return Finding(gate=memory.GATE, verdict=Outcome.INCONCLUSIVE, says=says), {}
+        where = self.native.name
+        free = self._timed(inputs) if free is None else free
+        if free.ending is not Ending.OK:
+            return memory.unfinished(free, f"{where}, no memory limit"), {}
         size = memory.limit_bytes(free, budget)
         narrow = replace(self.native, memory_bytes=size, cpu_share=None)
         canary = narrow.run_worker("-", "--pretend", "hog", timeout_s=60.0)
         limited = narrow.run(self._job(inputs, repeats=5, warmup=1))
-        finding, figures["memory"] = memory.judge(
-            budget, free=free, canary=canary, limited=limited, where=where
-        )
-        return finding
+        return memory.judge(budget, free=free, canary=canary, limited=limited, where=where)
 
     def _times(self, free: Trace) -> dict[str, Any]:
         """Return container times under the profile's quota: never the device's latency."""

@@ -23,7 +23,13 @@ from edgepack.runtimes.engine import Engine, require
 from edgepack.runtimes.images import archive, shelf, tree
 from edgepack.runtimes.images.debian import mirror, packages_of
 from edgepack.runtimes.images.shelf import Listed
-from edgepack.runtimes.images.spec import ImageSpec, docker_folder, inputs_digest, known
+from edgepack.runtimes.images.spec import (
+    DEFAULTS,
+    ImageSpec,
+    docker_folder,
+    inputs_digest,
+    known,
+)
 from edgepack.runtimes.images.tools import emulators
 
 Progress = Callable[[str], None]
@@ -64,13 +70,13 @@ def _asked(
 ) -> tuple[ImageSpec, ...]:
     wanted = set(arches) if arches else None
     if runtime is None and version is None:
-        pool = [s for s in known() if (s.package, s.version) in _DEFAULTS]
+        pool = [s for s in known() if (s.package, s.version) in DEFAULTS]
     else:
         pool = [
             s for s in known() if runtime in (None, s.package) and version in (None, s.version)
         ]
         if version is None:
-            pool = [s for s in pool if (s.package, s.version) in _DEFAULTS]
+            pool = [s for s in pool if (s.package, s.version) in DEFAULTS]
     chosen = tuple(s for s in pool if wanted is None or s.arch in wanted)
     unknown = (wanted or set()) - {s.arch for s in chosen}
     if not chosen or unknown:
@@ -78,9 +84,6 @@ def _asked(
         asked = f"{runtime or 'any runtime'} {version or ''} {sorted(wanted or ())}"
         raise UsageError(f"no image can be made for {asked}; there is {have}")
     return chosen
-
-
-_DEFAULTS = {("tflite-runtime", "2.14.0"), ("ai-edge-litert", "1.4.0")}
 
 
 def _make(engine: Engine, spec: ImageSpec, progress: Progress) -> Listed:
@@ -116,7 +119,7 @@ def _make(engine: Engine, spec: ImageSpec, progress: Progress) -> Listed:
                 f"the engine refused the image {spec.tag}: {line['error']}"
             )
     progress(f"{spec.tag}: {identity[7:19]}")
-    return shelf.find(engine, spec)
+    return shelf.listing_of(engine, spec)
 
 
 def _unpack_debian(spec: ImageSpec, folder: Path, root: Path) -> str:

@@ -7,7 +7,13 @@ from typing import Any
 
 from edgepack.errors import EnvironmentMissing
 from edgepack.runtimes.engine import Engine
-from edgepack.runtimes.images.spec import ImageSpec, docker_folder, inputs_digest, known
+from edgepack.runtimes.images.spec import (
+    DEFAULTS,
+    ImageSpec,
+    docker_folder,
+    inputs_digest,
+    known,
+)
 
 INPUTS = "edgepack.inputs"
 DEBS = "edgepack.debs"
@@ -49,19 +55,30 @@ def listing(engine: Engine) -> tuple[Listed, ...]:
     return tuple(listing_of(engine, spec) for spec in known())
 
 
-def find(engine: Engine, spec: ImageSpec) -> Listed:
-    """Return the present or stale image of ``spec``.
+def find(engine: Engine, *specs: ImageSpec) -> tuple[Listed, ...]:
+    """Return the present or stale images of ``specs``, in their order.
 
     Raises:
-        EnvironmentMissing: it is absent; says how to build it.
+        EnvironmentMissing: some are absent; names them all and how to build them.
     """
-    found = listing_of(engine, spec)
-    if found.state == "absent":
-        raise EnvironmentMissing(
-            f"the image {spec.tag} is not there; build it with "
-            f"'edgepack images build --arch {spec.arch}'"
-        )
+    found = tuple(listing_of(engine, spec) for spec in specs)
+    absent = [listed.spec for listed in found if listed.state == "absent"]
+    if absent:
+        names = ", ".join(sorted({spec.tag for spec in absent}))
+        verb = "are" if len(absent) > 1 else "is"
+        raise EnvironmentMissing(f"{names} {verb} not there; {_how_to_build(absent)}")
     return found
+
+
+def _how_to_build(absent: list[ImageSpec]) -> str:
+    commands = ["edgepack images build"]
+    if not {(spec.package, spec.version) for spec in absent} <= DEFAULTS:
+        commands = [
+            f"edgepack images build --runtime {spec.package} --runtime-version {spec.version} "
+            f"--arch {spec.arch}"
+            for spec in sorted(set(absent))
+        ]
+    return "run " + " && ".join(f"'{command}'" for command in commands)
 
 
 def listing_of(engine: Engine, spec: ImageSpec) -> Listed:

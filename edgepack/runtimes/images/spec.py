@@ -29,6 +29,8 @@ _WHEELS: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("ai-edge-litert", "1.4.0"): ("bookworm", ("amd64", "arm64")),
     ("tflite-runtime", "2.9.1"): ("bullseye", ("amd64",)),
 }
+#: What ``images build`` makes unless told otherwise: the runtimes of the built-in profiles.
+DEFAULTS = frozenset({("tflite-runtime", "2.14.0"), ("ai-edge-litert", "1.4.0")})
 _PACKAGE = {"tflite": "tflite-runtime", "litert": "ai-edge-litert"}
 # of the machinery, what decides an image's content; a change makes the image stale
 _MAKERS = ("tree.py", "archive.py")
