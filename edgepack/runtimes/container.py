@@ -103,7 +103,7 @@ class ContainerRuntime:
         if folder is not None:
             mounts[folder] = "/job"
         return self.engine.run(
-            shelf.find(self.engine, self.spec)[0].identity,
+            shelf.find(self.engine, self.spec).identity,
             [*self._launcher(), "/edgepack/worker.py", *arguments],
             sandbox(
                 docker_folder(),

@@ -94,7 +94,7 @@ class Trial:
         """
         spec, remark = choose(profile.runtime, profile.cpu.isa)
         own = ImageSpec(spec.package, spec.version, engine.arch)
-        images = shelf.find(engine, spec, own)
+        images = shelf.find_all(engine, spec, own)
         for stale in sorted({image.spec.tag for image in images if image.state == "stale"}):
             remark += f"{'; ' if remark else ''}{stale} is stale, run 'edgepack images build'"
         share = profile.latency.cpu_share.value if profile.latency.cpu_share else None
@@ -120,7 +120,7 @@ class Trial:
         """Return all findings, in the order of GATES, and the figures behind them."""
         figures: dict[str, Any] = {
             "image": self.device.spec.tag,
-            "image_id": shelf.find(self.engine, self.device.spec)[0].identity,
+            "image_id": shelf.find(self.engine, self.device.spec).identity,
             "native_image": self.native.spec.tag,
             "engine": f"{self.engine.version}, cgroup v{self.engine.cgroup}",
             "kernels": self.kernels,

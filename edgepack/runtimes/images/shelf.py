@@ -55,7 +55,16 @@ def listing(engine: Engine) -> tuple[Listed, ...]:
     return tuple(listing_of(engine, spec) for spec in known())
 
 
-def find(engine: Engine, *specs: ImageSpec) -> tuple[Listed, ...]:
+def find(engine: Engine, spec: ImageSpec) -> Listed:
+    """Return the present or stale image of ``spec``.
+
+    Raises:
+        EnvironmentMissing: it is absent; says how to build it.
+    """
+    return find_all(engine, spec)[0]
+
+
+def find_all(engine: Engine, *specs: ImageSpec) -> tuple[Listed, ...]:
     """Return the present or stale images of ``specs``, in their order.
 
     Raises:

@@ -30,7 +30,7 @@ def probe(engine: Engine, stand_in: Callable[..., object], tmp_path: Path) -> Pr
         script.write_text(textwrap.dedent(code))
         script.chmod(0o644)
         return engine.run(
-            shelf.find(engine, runtime.spec)[0].identity,  # type: ignore[attr-defined]
+            shelf.find(engine, runtime.spec).identity,  # type: ignore[attr-defined]
             ["/usr/bin/python3.11", "-s", "/probe.py"],
             sandbox(docker_folder(), **limits),
             mounts={script: "/probe.py"},
