@@ -6,6 +6,7 @@ for what it is within milliseconds.
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 import zipfile
@@ -26,6 +27,8 @@ _KERAS_MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
 _SAVE_AGAIN = "save it again with model.save('model.keras')"
 _WANTED = "a Keras model (.keras, .h5 or a SavedModel folder)"
 
+# Faults of the disk we unpack to; any other comes from an offset that leads nowhere.
+_OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 Form = Literal["zip", "hdf5"]
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
@@ -129,6 +132,8 @@ def open_keras_zip(copy: Path, source: Path, into: Path) -> KerasZip:
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as fault:
         raise _damaged(source, quote(fault)) from fault
     except (RuntimeError, OSError, OverflowError) as fault:
+        if isinstance(fault, OSError) and fault.errno in _OUR_DISK:
+            raise
         raise _damaged(source, quote(fault)) from fault
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     if not isinstance(version, str):

@@ -162,7 +162,7 @@ def _copy(
 
 
 def _unreadable(path: Path, fault: Exception) -> ModelRefused:
-    """Return the refusal for a path that the system will not read."""
+    """Return the refusal for a path that the system will not read, or copy."""
     number = fault.errno if isinstance(fault, OSError) else errno.ELOOP
     got, do = {
         errno.ENOENT: ("no such file or folder", "check the path"),

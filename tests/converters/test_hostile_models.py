@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,19 @@ def test_what_the_system_refuses(
     monkeypatch.setattr(snapshot.os, "open", fail)
     with pytest.raises(ModelRefused, match=part):
         snapshot.take(tmp_path / "model.h5", tmp_path)
+
+
+def test_no_room_for_a_working_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = keras_h5(tmp_path / "m.h5", model())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    refused(path, "room for a working copy", "gone", "set TMPDIR")
+    monkeypatch.undo()
+
+    def full(*_: Any, **__: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    refused(path, "room for a working copy", "No space left", "set TMPDIR")
 
 
 @pytest.mark.parametrize(("size", "fits"), [(99, True), (100, True), (101, False)])
