@@ -66,13 +66,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit code; every failure is one line on stderr."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        sys.exit(app(words, standalone_mode=False) or 0)
-    except KeyboardInterrupt:
+        code = app(words, standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except (KeyboardInterrupt, typer.Abort):
         _fail(
             "interrupted; finished stages are kept, the same command goes on from there", words
         )
-        sys.exit(_INTERRUPTED)
-    except typer.Abort:
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our stdout left; nothing more can be said to it.
