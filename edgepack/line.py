@@ -108,7 +108,8 @@ class Source:
 
         plain = self.cache.json_of(digest_of("card", self.key), describe)
         lists = ("input_shape", "output_shape", "notes")
-        return Card(**{k: tuple(v) if k in lists else v for k, v in plain.items()})
+        made: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in plain.items()}
+        return Card(**made)
 
 
 @dataclass(frozen=True)
@@ -153,14 +154,15 @@ class Line:
             before = self.draft(number - 1)
             # Every stage learns from the model as it came, not from the one before it.
             training = replace(self.training, teacher=self.draft(0).model)
-            after = self.recipe.stages[number - 1](before, self.samples, training)
+            after: Draft = self.recipe.stages[number - 1](before, self.samples, training)
             from converters import keras2
 
             folder = cache.keep(key, lambda new: keras2.save_draft(after, new))
             return after
         from converters import keras2
 
-        return keras2.load_draft(folder)
+        kept: Draft = keras2.load_draft(folder)
+        return kept
 
     def float_scores(self) -> NDArray[np.float32]:
         """Return the untouched model's outputs on the test part, ``(N, *output_shape)``."""

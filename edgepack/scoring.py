@@ -25,7 +25,7 @@ def quantized(x: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
     scale, point = tensor.quantization.scales[0], tensor.quantization.zero_points[0]
     edges = np.iinfo(np.dtype(tensor.dtype))
     codes = np.rint(x.astype(np.float64) / scale) + point
-    return np.clip(codes, edges.min, edges.max).astype(tensor.dtype)
+    return np.asarray(np.clip(codes, edges.min, edges.max), dtype=tensor.dtype)
 
 
 def dequantized(codes: NDArray[Any], tensor: Tensor) -> NDArray[np.float32]:
