@@ -77,14 +77,14 @@ def by_xnnpack(facts: Facts, runtime: CarriedRuntime) -> Delegation:
     why = {op.index: xnnpack.refusal(op, facts, runtime) for op in facts.main.ops}
     whole = {op.index for op in facts.main.ops if why[op.index] is None}
     for op in facts.main.ops:  # stored half-precision weights are unpacked where they are used
-        inputs = facts.feeds(op)
-        if op.name == "DEQUANTIZE" and inputs[0] and inputs[0].constant:
+        source = facts.feed(op, 0)
+        if op.name == "DEQUANTIZE" and op.outputs and source and source.constant:
             users = facts.users.get(op.outputs[0], ())
             if users and all(user.index in whole for user in users):
                 whole.add(op.index)
     left = [(op, why[op.index] or "") for op in facts.main.ops if op.index not in whole]
-    source = f"measured on {truth.measured(runtime.name, runtime.version) or 'nothing so old'}"
-    return _told(facts, whole, left, source, measured=True)
+    basis = f"measured on {truth.measured(runtime.name, runtime.version) or 'nothing so old'}"
+    return _told(facts, whole, left, basis, measured=True)
 
 
 def _refused(

@@ -146,6 +146,10 @@ class Facts:
         """Return an operator's tensor by its number, None where it is left out (-1)."""
         return None if index < 0 else self.subgraphs[op.subgraph].tensors[index]
 
+    def feed(self, op: Op, slot: int) -> Tensor | None:
+        """Return one input of an operator; None where it is left out or there are fewer."""
+        return self.tensor(op, op.inputs[slot]) if slot < len(op.inputs) else None
+
     def feeds(self, op: Op) -> tuple[Tensor | None, ...]:
         """Return an operator's inputs; None where one is left out."""
         return tuple(self.tensor(op, index) for index in op.inputs)

@@ -78,7 +78,7 @@ def _mobile(facts: Facts, profile: Profile) -> Memory:
             sum(asks(op, facts).scratch[:1]) + weights.nbytes
             for op in facts.main.ops
             if op.name == "CONV_2D" and op.index not in taken
-            for weights in (facts.feeds(op)[1],)
+            for weights in (facts.feed(op, 1),)
             if weights is not None
         ),
         default=0,

@@ -89,6 +89,8 @@ def asks(op: Op, facts: Facts) -> Asks:
     inputs, outputs = facts.feeds(op), facts.yields(op)
     if ask is None or not outputs or not inputs:
         return Asks()
+    if any(tensor is not None and not tensor.shape for tensor in inputs[:3]):
+        return Asks()  # no kernel with weights takes scalars
     return ask(op, inputs, outputs)
 
 

@@ -32,7 +32,7 @@ def _of(op: Op, facts: Facts, pointer: int) -> int:
         return 0
     data = inputs[0]
     depthwise = op.name == "DEPTHWISE_CONV_2D"
-    if depthwise and data is not None and data.shape[-1] != 1:
+    if depthwise and data is not None and data.shape[-1:] != (1,):
         return _depthwise(op, weights, outputs[0], pointer)
     if depthwise or op.name in ("CONV_2D", "TRANSPOSE_CONV"):  # one group: a convolution
         packed = _packed(weights.shape[3 if depthwise else 0], weights)

@@ -35,6 +35,13 @@ _DATA_INPUT = {"SPLIT": 1, "SELECT": 1, "SELECT_V2": 1, "FILL": 1, "ONE_HOT": 2,
 _WEIGHTS_INPUT = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1,
                   "TRANSPOSE_CONV": 1, "BATCH_MATMUL": 1, "SVDF": 1, "LSTM": 2,
                   "UNIDIRECTIONAL_SEQUENCE_LSTM": 2}  # fmt: skip
+#: Inputs without which no kernel starts; one for every operator that is not here.
+_LEAST_INPUTS = {
+    "ADD": 2, "BATCH_MATMUL": 2, "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "DIV": 2,
+    "FULLY_CONNECTED": 2, "LSTM": 20, "MAXIMUM": 2, "MINIMUM": 2, "MUL": 2, "SUB": 2,
+    "SVDF": 5, "TRANSPOSE_CONV": 3, "UNIDIRECTIONAL_SEQUENCE_LSTM": 20,
+    "VAR_HANDLE": 0, "CALL_ONCE": 0, "HASHTABLE": 0,
+}  # fmt: skip
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE", "CAST"})
 _NAMES = {"tflite": "TensorFlow Lite", "litert": "LiteRT", "tflm": "TFLM"}
 
@@ -135,6 +142,10 @@ def _trouble(
             f"{op.name} is not among the {len(runtime.ops)} operators this build was made with"
         )
         return Trouble(op, "missing", says, f"add {op.name} to the build")
+    least = _LEAST_INPUTS.get(op.name, 1)
+    if len(op.inputs) < least:
+        says = f"operator {op.index}, {op.name}, has {len(op.inputs)} of {least} inputs"
+        return Trouble(op, "dtype", says, "the file is malformed: convert it again")
     use = use_of(op, facts)
     packed = any(tensor is not None and tensor.sparse for tensor in facts.feeds(op))
     if runtime.name == "tflm" and packed:

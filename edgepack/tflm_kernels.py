@@ -77,6 +77,10 @@ def keeps(op: Op, facts: Facts, pointer: int) -> Keeps:
     return GUESS
 
 
+def _weights(inputs: tuple[Tensor | None, ...]) -> Tensor | None:
+    return inputs[1] if len(inputs) > 1 else None
+
+
 def _channels(tensor: Tensor | None, axis: int) -> int:
     return tensor.shape[axis] if tensor and len(tensor.shape) > axis else 1
 
@@ -87,12 +91,12 @@ def _nibbles(weights: Tensor | None) -> tuple[int, ...]:
 
 
 def _conv(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> Keeps:
-    count = _channels(inputs[1], 3 if op.name == "DEPTHWISE_CONV_2D" else 0)
-    return Keeps(28, (80, 4 * count, 4 * count), _nibbles(inputs[1]))
+    count = _channels(_weights(inputs), 3 if op.name == "DEPTHWISE_CONV_2D" else 0)
+    return Keeps(28, (80, 4 * count, 4 * count), _nibbles(_weights(inputs)))
 
 
 def _dense(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> Keeps:
-    weights = inputs[1]
+    weights = _weights(inputs)
     many = weights.quantization.per_channel if weights and weights.quantization else False
     arrays = (4 * _channels(weights, 0),) * 2 if many else ()
     return Keeps(32, (72, *arrays), _nibbles(weights))
@@ -101,7 +105,7 @@ def _dense(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...
 def _transpose_conv(
     op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]
 ) -> Keeps:
-    count, wide = _channels(inputs[1], 0), {"int8": 4, "int16": 8}.get(outputs[0].dtype, 0)
+    count, wide = _channels(_weights(inputs), 0), {"int8": 4, "int16": 8}.get(outputs[0].dtype, 0)
     bias = inputs[3] if len(inputs) > 3 else None
     scratch = [wide * outputs[0].elements] if wide else []
     if bias is not None and bias.dtype == "int16":
@@ -110,7 +114,7 @@ def _transpose_conv(
 
 
 def _matmul(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> Keeps:
-    lhs, rhs = inputs[0], inputs[1]
+    lhs, rhs = inputs[0], _weights(inputs)
     moved = [rhs.nbytes if rhs else 0]
     if op.options.get("adj_x") and lhs:
         moved.append(lhs.nbytes)
@@ -119,7 +123,7 @@ def _matmul(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ..
 
 
 def _svdf(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> Keeps:
-    batch, filters = _channels(inputs[0], 0), _channels(inputs[1], 0)
+    batch, filters = _channels(inputs[0], 0), _channels(_weights(inputs), 0)
     scratch = [4 * batch * filters]
     if outputs[0].dtype == "int8":
         scratch.append(4 * outputs[0].elements)

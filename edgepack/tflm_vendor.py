@@ -29,7 +29,9 @@ class CmsisNn:
     def __call__(self, op: Op, facts: Facts) -> int:
         inputs, outputs = facts.feeds(op), facts.yields(op)
         data = inputs[0] if inputs else None
-        if data is None or not outputs or outputs[0].dtype not in ("int8", "int16"):
+        if data is None or not data.shape or not outputs:
+            return 0
+        if outputs[0].dtype not in ("int8", "int16"):
             return 0
         weights = inputs[1] if len(inputs) > 1 else None
         if op.name == "AVERAGE_POOL_2D":

@@ -32,6 +32,10 @@ def refusal(op: Op, facts: Facts, runtime: CarriedRuntime) -> str | None:
     changes = (truth.use_in(known, use, op.version) or {}).get(runtime.name, [])
     if not truth.at(changes, release, False):
         return f"not XNNPACK's in {use or 'this dtype'}"
+    if facts.feed(op, 0 if op.name not in ("SPLIT", "TRANSPOSE_CONV") else 1) is None:
+        return "it reads nothing"
+    if not op.outputs:
+        return "it yields nothing"
     tensors = [t for t in (*facts.feeds(op), *facts.yields(op)) if t is not None]
     if any(tensor.sparse for tensor in tensors):
         return "its weights are stored sparse"
@@ -65,17 +69,17 @@ def stored(tensor: Tensor, facts: Facts) -> bool:
     maker = facts.makers.get(tensor.index)
     if maker is None or maker.name != "DEQUANTIZE":
         return False
-    source = facts.feeds(maker)[0]
+    source = facts.feed(maker, 0)
     return source is not None and source.constant
 
 
 def _convolution(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
     if op.name == "DEPTHWISE_CONV_2D" and (len(op.inputs) < 3 or op.inputs[2] < 0):
         return "it has no bias"
-    weights, out = facts.feeds(op)[1], facts.yields(op)[0]
+    weights, out = facts.feed(op, 1), facts.yields(op)[0]
     scales = weights.quantization.scales if weights and weights.quantization else ()
     if scales and out.quantization and line == "tflite" and release < _LARGE_SCALES:
-        ratio = _scale(facts.feeds(op)[0]) * max(scales) / (_scale(out) or 1.0)
+        ratio = _scale(facts.feed(op, 0)) * max(scales) / (_scale(out) or 1.0)
         if ratio >= 2**8:
             return f"its scales multiply to {ratio:.3g}"
     return _constant((1, 2), "weights")(op, facts, release, line)
@@ -169,7 +173,7 @@ def _matmul(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | 
 
 
 def _numbers(op: Op, facts: Facts, slot: int) -> list[int]:
-    tensor = facts.feeds(op)[slot] if slot < len(op.inputs) else None
+    tensor = facts.feed(op, slot)
     if tensor is None or not tensor.constant or tensor.dtype not in ("int32", "int64"):
         return []
     return list(facts.values(tensor).cast("i" if tensor.dtype == "int32" else "q"))

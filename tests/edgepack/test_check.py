@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -15,9 +16,13 @@ from edgepack import catalogue
 from edgepack.check import check
 from edgepack.errors import InputError
 from edgepack.verdict import Outcome
-from tests.edgepack.networks import residual
-from tests.edgepack.test_gates import device, limit
-from tests.edgepack.tinymodels import Net
+from tests.edgepack.networks import mixed, residual
+from tests.edgepack.opzoo import cases
+from tests.edgepack.test_gates import MICRO, device, limit
+from tests.edgepack.tinymodels import Net, pack, unpack
+
+ZOO = list(cases())
+DELEGATES = ("xnnpack", "gpu", "nnapi", "hexagon", "edgetpu", "coreml", "ethos-u55-128")
 
 #: What each file of other people fails on the NUCLEO-L4R5ZI, and why.
 NUCLEO = {
@@ -70,14 +75,14 @@ def test_other_peoples_models_are_refused_for_the_right_reason(
     assert says in found.says
 
 
-def test_every_built_in_profile_judges_every_model_without_a_fault(
+def test_every_built_in_profile_judges_other_peoples_models_without_a_fault(
     shared_data: Callable[[str], Path],
 ) -> None:
     folders = (shared_data("mlperf_tiny"), shared_data("third_party_models"))
     models = [path.read_bytes() for f in folders for path in sorted(f.rglob("*.tflite"))]
-    profiles = [catalogue.load(name) for name in catalogue.names()]
-    for profile in profiles:
-        for model in models[::3]:
+    for turn, name in enumerate(catalogue.names()):
+        profile = catalogue.load(name)
+        for model in (models[turn % len(models)], models[(7 * turn + 3) % len(models)]):
             _, verdict = check(model, profile)
             assert verdict.findings
             assert all("\n" not in finding.says for finding in verdict.findings)
@@ -87,19 +92,18 @@ def test_every_built_in_profile_judges_every_model_without_a_fault(
 def test_five_megabytes_are_checked_within_a_second_of_start(
     profile: str, tmp_path: Path
 ) -> None:
-    """Start-up of Python included; three tries, for the machine may be busy."""
+    """Processor time, start-up of Python included: the machine may be busy."""
     path = tmp_path / "large.tflite"
     path.write_bytes(large(5))
     assert path.stat().st_size > 5_000_000
     code = "import sys; from edgepack.cli.main import main; sys.exit(main(sys.argv[1:]))"
     words = [sys.executable, "-c", code, "check", str(path), "--profile", profile]
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        took.append(time.perf_counter() - start)
-        assert done.returncode in (0, 3), done.stderr
-    assert min(took) < 1
+    before = os.times()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    after = os.times()
+    assert done.returncode in (0, 3), done.stderr
+    took = after.children_user + after.children_system
+    assert took - before.children_user - before.children_system < 1
 
 
 def test_checking_opens_no_slow_door() -> None:
@@ -133,3 +137,61 @@ def test_the_same_bytes_give_the_same_verdict() -> None:
     model = residual(8, 16)
     assert np.frombuffer(model, np.uint8).size
     assert check(model, device())[1] == check(bytes(model), device())[1]
+
+
+def strange(seed: int) -> bytes:
+    """Return a file whose structure is sound and whose graph is nonsense."""
+    rng = np.random.default_rng(seed)
+    sources = [case.model for case in ZOO] if seed % 2 else [residual(4, 8), mixed(seed % 6)]
+    model = unpack(sources[int(rng.integers(len(sources)))])
+    graph = model.subgraphs[0]
+    for _ in range(int(rng.integers(1, 6))):
+        op = graph.operators[int(rng.integers(len(graph.operators)))]
+        tensor = graph.tensors[int(rng.integers(len(graph.tensors)))]
+        kind = int(rng.integers(8))
+        if kind == 0:
+            op.inputs = [int(i) for i in op.inputs][: int(rng.integers(len(op.inputs) + 1))]
+        elif kind == 1:
+            op.outputs = [int(i) for i in op.outputs][: int(rng.integers(len(op.outputs) + 1))]
+        elif kind == 2:
+            op.inputs = [int(i) for i in rng.integers(-1, len(graph.tensors), rng.integers(6))]
+        elif kind == 3:
+            tensor.shape = [int(n) for n in rng.integers(0, 4, rng.integers(6))]
+        elif kind == 4:
+            tensor.type = int(rng.integers(22))
+        elif kind == 5:
+            model.operatorCodes[op.opcodeIndex].builtinCode = int(rng.integers(128, 210))
+            model.operatorCodes[op.opcodeIndex].deprecatedBuiltinCode = 127
+        elif kind == 6:
+            model.operatorCodes[op.opcodeIndex].deprecatedBuiltinCode = int(rng.integers(127))
+            model.operatorCodes[op.opcodeIndex].builtinCode = 0
+        else:
+            op.builtinOptions, op.builtinOptionsType = None, 0
+    if rng.random() < 0.2:
+        graph.inputs, graph.outputs = graph.inputs[:0], graph.outputs[:0]
+    return pack(model)
+
+
+def test_nonsense_is_judged_or_refused_and_never_a_crash() -> None:
+    """Operators without inputs, outputs, shapes, options; other operators' codes."""
+    profiles = [
+        device(kernels_of) if isinstance(kernels_of, str) else device(**kernels_of)
+        for kernels_of in (
+            "tablet",
+            "mcu",
+            {"kind": "phone", "delegates": [{"name": n, "source": "test"} for n in DELEGATES]},
+            {"kind": "npu", "runtime": {**MICRO, "kernels": "cmsis-nn"}},
+        )
+    ]
+    judged = 0
+    for seed in range(150):
+        model = strange(seed)
+        for profile in profiles:
+            try:
+                _, verdict = check(model, profile)
+            except InputError as error:
+                assert "\n" not in str(error)
+                break
+            assert verdict.findings
+            judged += 1
+    assert judged > 300

@@ -289,7 +289,7 @@ def test_one_part_shared_without_end_costs_no_more_than_the_file_is_large() -> N
     )
 )
 @example(flips=[(0, 7)])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_flipped_bits_give_facts_or_one_line(flips: list[tuple[int, int]]) -> None:
     data = bytearray(small())
     for place, bit in flips:
@@ -298,7 +298,7 @@ def test_flipped_bits_give_facts_or_one_line(flips: list[tuple[int, int]]) -> No
 
 
 @given(garbage=st.binary(max_size=400), keep=st.integers(0, 64))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_garbage_with_a_good_beginning_gives_facts_or_one_line(
     garbage: bytes, keep: int
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgepack import truth
@@ -197,3 +198,48 @@ def test_every_use_names_its_dtypes() -> None:
     for case in ZOO:
         wanted = f"{case.dtype}/{case.variant}" if case.variant else case.dtype
         assert use(case) == wanted, case
+
+
+def test_an_operator_without_its_weights_is_named() -> None:
+    facts = dense(per_channel=False)
+    bare = dataclasses.replace(facts.main.ops[0], inputs=(0,))
+    facts = dataclasses.replace(
+        facts, subgraphs=(dataclasses.replace(facts.main, ops=(bare,)),)
+    )
+    (trouble,) = troubles(facts, runtime("litert"))
+    assert "FULLY_CONNECTED, has 1 of 2 inputs" in trouble.says
+
+
+@pytest.mark.train
+def test_a_model_converted_today_is_refused_where_it_runs_wrong_and_cured_by_the_option(
+    tmp_path: Path,
+) -> None:
+    """TensorFlow's converter writes per-channel dense weights since 2.18, all in version 4."""
+    import tensorflow as tf
+
+    weights = np.random.default_rng(0).normal(0, 1, (16, 8)).astype("f4")
+    weights *= np.geomspace(0.01, 1, 8, dtype="f4")
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 16), tf.float32)])
+    def dense(x):  # type: ignore[no-untyped-def]
+        return tf.matmul(x, weights)
+
+    def rows():  # type: ignore[no-untyped-def]
+        for seed in range(8):
+            yield [np.random.default_rng(seed).normal(0, 1, (1, 16)).astype("f4")]
+
+    def convert(*, per_channel: bool) -> Facts:
+        concrete = dense.get_concrete_function()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = rows
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+        option = "_experimental_disable_per_channel_quantization_for_dense_layers"
+        setattr(converter, option, not per_channel)
+        return read(converter.convert())
+
+    plain, cured = convert(per_channel=True), convert(per_channel=False)
+    assert kinds(plain, runtime("tflite", "2.9.1")) == ["wrong"]
+    assert kinds(plain, runtime("tflite", "2.14.0")) == []
+    assert kinds(cured, runtime("tflite", "2.9.1")) == []
