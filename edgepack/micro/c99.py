@@ -13,7 +13,7 @@ from importlib import resources
 import numpy as np
 
 from edgepack.errors import UsageError
-from edgepack.micro.graph import DType, Tensor
+from edgepack.micro.graph import DType, Tensor, reads
 from edgepack.micro.lowering import Program, lower
 from edgepack.micro.reading import read
 from edgepack.micro.shaped import float_literal
@@ -182,7 +182,7 @@ def _source(program: Program, name: str) -> str:
 
 
 def _shapes(step: Step) -> str:
-    source, target = step.op.input(0), step.op.output
+    source, target = reads(step.op)[0], step.op.output
     return f"{'x'.join(map(str, source.shape))} -> {'x'.join(map(str, target.shape))}"
 
 

@@ -113,14 +113,9 @@ def depthwise(op: Op) -> Step:
     if in_c == 1:
         whole = layer(op, taps, fold=True, per_channel=True)
         return _conv(op, whole, fields, 1)
-    if channels != in_c:
-        op.refuse(
-            f"{channels // in_c} filters a channel; the limit is 1 for more than one input "
-            "channel",
-            op.input(1),
-        )
     whole = layer(op, taps, fold=False, per_channel=True)
-    if (step := _depthwise3(op, whole, dict(fields))) is not None:
+    step = _depthwise3(op, whole, dict(fields)) if channels == in_c else None
+    if step is not None:
         return step
     name = step_name(op)
     weights = Array(
@@ -139,6 +134,7 @@ def depthwise(op: Op) -> Step:
             output,
             *fields,
             ("channels", short(op, "channels", channels, op.output)),
+            ("multiplier", str(channels // in_c)),
             ("in_zero", str(whole.input_zero)),
         ),
         (weights, bias, *arrays),

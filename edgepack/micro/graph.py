@@ -119,6 +119,7 @@ class Graph:
 
 
 def reads(op: Op) -> tuple[Tensor, ...]:
-    """Return the tensors whose *values* the operator needs: RESHAPE ignores its shape input."""
+    """Return the tensors whose *values* the operator needs: a given shape is none of them."""
     given = op.inputs[:1] if op.name in {"RESHAPE", "EXPAND_DIMS", "SQUEEZE"} else op.inputs
+    given = given[1:] if op.name == "TRANSPOSE_CONV" else given
     return tuple(t for t in given if t is not None)

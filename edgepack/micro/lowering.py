@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgepack.micro import convolution, pointwise, recurrent, shaped, weighted
+from edgepack.micro import (
+    convolution,
+    pointwise,
+    recurrent,
+    shaped,
+    tables,
+    transposed,
+    views,
+    weighted,
+)
 from edgepack.micro.graph import DType, Graph, Op, Tensor, UnsupportedModel, reads
 from edgepack.micro.plan import Block, Placement, place
 from edgepack.micro.step import Lowering, Step
@@ -13,7 +22,7 @@ from edgepack.micro.step import Lowering, Step
 
 def _quantize(op: Op) -> Step:
     from_float = op.input(0).dtype is DType.FLOAT32
-    return shaped.quantize(op) if from_float else pointwise.requantize(op)
+    return shaped.quantize(op) if from_float else tables.requantize(op)
 
 
 OPERATORS: Mapping[str, Lowering] = {
@@ -25,22 +34,32 @@ OPERATORS: Mapping[str, Lowering] = {
     "DEQUANTIZE": shaped.dequantize,
     "EXPAND_DIMS": shaped.reshape,
     "FULLY_CONNECTED": weighted.dense,
-    "HARD_SWISH": pointwise.hard_swish,
-    "LEAKY_RELU": pointwise.relu,
-    "LOGISTIC": pointwise.logistic,
+    "HARD_SWISH": tables.hard_swish,
+    "LEAKY_RELU": tables.relu,
+    "LOGISTIC": tables.logistic,
+    "MAXIMUM": pointwise.extreme,
     "MAX_POOL_2D": shaped.pool,
     "MEAN": shaped.mean,
+    "MINIMUM": pointwise.extreme,
     "MUL": pointwise.multiply,
     "PAD": shaped.pad,
     "PADV2": shaped.pad,
+    "PRELU": pointwise.prelu,
     "QUANTIZE": _quantize,
-    "RELU": pointwise.relu,
-    "RELU6": pointwise.relu,
+    "REDUCE_MAX": shaped.reduce_max,
+    "RELU": tables.relu,
+    "RELU6": tables.relu,
     "RESHAPE": shaped.reshape,
+    "RESIZE_NEAREST_NEIGHBOR": views.enlarge,
+    "REVERSE_V2": views.reverse,
+    "SLICE": views.slice_,
     "SOFTMAX": shaped.softmax,
     "SQUEEZE": shaped.reshape,
+    "STRIDED_SLICE": views.strided_slice,
     "SUB": pointwise.add,
-    "TANH": pointwise.tanh,
+    "TANH": tables.tanh,
+    "TRANSPOSE": views.transpose,
+    "TRANSPOSE_CONV": transposed.transpose_conv,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": recurrent.lstm,
 }
 

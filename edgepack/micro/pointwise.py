@@ -1,36 +1,34 @@
-"""ADD, SUB, MUL and the functions of one byte, which become tables of 256."""
+"""ADD, SUB, MUL, MAXIMUM, MINIMUM and PRELU: two tensors, the smaller one repeated."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-import numpy as np
-
-from edgepack.micro import fixed
-from edgepack.micro.graph import DType, Op, Tensor
-from edgepack.micro.step import Array, Step, activation_range, factor, quantized, step_name
+from edgepack.micro.graph import Op
+from edgepack.micro.step import Step, activation_range, factor, quantized, step_name
 
 _ADD_BITS = 20  # more bits for the sum, as TFLM's int8 ADD has
-_Q4_BITS = 4  # integer bits of the input of logistic and tanh
 
 
-def _repeat(op: Op) -> tuple[int, tuple[str, str]]:
-    """Return after how many bytes the smaller input starts again, and the inputs' order."""
+def _repetition(op: Op) -> tuple[tuple[tuple[str, str], ...], tuple[str, str]]:
+    """Return the fields that say how the smaller input repeats, and the inputs' order."""
     first, second = op.input(0), op.input(1)
     order = ("{in0}", "{in1}")
     if first.size < second.size:
         first, second, order = second, first, ("{in1}", "{in0}")
     if first.shape != op.output.shape:
         op.refuse("wanted the shape of the larger input", op.output)
-    tail = second.shape
-    while tail and tail[0] == 1:
-        tail = tail[1:]
-    if tail != first.shape[len(first.shape) - len(tail) :]:
+    shape = (1,) * (len(first.shape) - len(second.shape)) + second.shape
+    kept = [i for i, n in enumerate(shape) if n != 1]
+    start, end = (kept[0], kept[-1] + 1) if kept else (len(shape), len(shape))
+    if len(shape) != len(first.shape) or shape[start:end] != first.shape[start:end]:
         op.refuse(f"cannot repeat {list(second.shape)} along {list(first.shape)}", second)
-    if second.size != math.prod(tail):
-        op.refuse(f"cannot repeat {list(second.shape)} along {list(first.shape)}", second)
-    return second.size, order
+    fields = (
+        ("count", str(first.size)),
+        ("repeat", str(second.size)),
+        ("hold", str(math.prod(first.shape[end:]))),
+    )
+    return fields, order
 
 
 def _numbers(values: tuple[int, ...]) -> str:
@@ -43,7 +41,7 @@ def _words(values: tuple[int, ...]) -> str:
 
 def add(op: Op) -> Step:
     """ADD or SUB of two tensors, or of a tensor and one that repeats along it."""
-    repeat, order = _repeat(op)
+    repetition, order = _repetition(op)
     swapped = order[0] == "{in1}"
     if swapped and op.name == "SUB":
         op.refuse("the larger tensor has to come first", op.input(0))
@@ -67,8 +65,7 @@ def add(op: Op) -> Step:
         ("low", str(low)),
         ("high", str(high)),
         ("sign", "-1" if op.name == "SUB" else "1"),
-        ("count", str(op.output.size)),
-        ("repeat", str(repeat)),
+        *repetition,
     )
     call = f"ep_add(&{name}, {order[0]}, {order[1]}, {{out0}});"
     return Step(op, "elementwise", call, "ep_sum", fields, overwrites=_overwrites(op))
@@ -76,7 +73,7 @@ def add(op: Op) -> Step:
 
 def multiply(op: Op) -> Step:
     """MUL of two tensors, or of a tensor and one that repeats along it."""
-    repeat, order = _repeat(op)
+    repetition, order = _repetition(op)
     tensors = (op.input(0), op.input(1))
     if order[0] == "{in1}":
         tensors = tensors[::-1]
@@ -91,148 +88,46 @@ def multiply(op: Op) -> Step:
         ("zero", _numbers((zero_a, zero_b, zero_out))),
         ("low", str(low)),
         ("high", str(high)),
-        ("count", str(op.output.size)),
-        ("repeat", str(repeat)),
+        *repetition,
     )
     call = f"ep_multiply(&{name}, {order[0]}, {order[1]}, {{out0}});"
     return Step(op, "elementwise", call, "ep_product", fields, overwrites=_overwrites(op))
 
 
+def extreme(op: Op) -> Step:
+    """MAXIMUM or MINIMUM of two tensors of one scale."""
+    repetition, order = _repetition(op)
+    target = quantized(op, op.output)
+    for position in (0, 1):
+        if quantized(op, op.input(position)) != target:
+            op.refuse("wanted the scale and zero point of the output", op.input(position))
+    numbers = ", ".join(value for _, value in repetition)
+    sign = 1 if op.name == "MAXIMUM" else -1
+    call = f"ep_extreme({order[0]}, {order[1]}, {{out0}}, {numbers}, {sign});"
+    return Step(op, "elementwise", call, overwrites=_overwrites(op))
+
+
+def prelu(op: Op) -> Step:
+    """PRELU with a slope a channel, or any that repeats along the input."""
+    repetition, order = _repetition(op)
+    if order[0] != "{in0}":
+        op.refuse("more slopes than inputs", op.input(1))
+    (scale, zero), (slope_scale, slope_zero) = (quantized(op, op.input(i)) for i in (0, 1))
+    out_scale, out_zero = quantized(op, op.output)
+    factors = (
+        factor(op, scale / out_scale, op.output),
+        factor(op, scale * slope_scale / out_scale, op.output),
+    )
+    fields = (
+        ("multiplier", _words(tuple(m for m, _ in factors))),
+        ("shift", _numbers(tuple(s for _, s in factors))),
+        ("zero", _numbers((zero, slope_zero, out_zero))),
+        *repetition,
+    )
+    call = f"ep_prelu(&{step_name(op)}, {{in0}}, {{in1}}, {{out0}});"
+    return Step(op, "elementwise", call, "ep_slope", fields, overwrites=(0,))
+
+
 def _overwrites(op: Op) -> tuple[int, ...]:
     """Inputs as large as the output: each byte is read before it is written."""
     return tuple(i for i in (0, 1) if op.input(i).bytes == op.output.bytes)
-
-
-def _table(op: Op, function: Callable[[int], int]) -> Step:
-    """Return the step that looks each byte up; ``function`` takes the byte's value."""
-    source = op.input(0)
-    if source.size != op.output.size:
-        op.refuse(f"wanted {source.size} elements", op.output)
-    unsigned = source.dtype is DType.UINT8
-    domain = range(256) if unsigned else range(-128, 128)
-    values = np.array([function(x) for x in domain], np.int64)
-    array = Array(
-        f"{step_name(op)}_table", "int8_t", np.clip(values, -128, 127).astype(np.int8)
-    )
-    flip = "0" if unsigned else "128"
-    call = f"ep_lookup({array.name}, {{in0}}, {{out0}}, {op.output.size}, {flip});"
-    return Step(op, "elementwise", call, arrays=(array,), overwrites=(0,))
-
-
-def _squashed(op: Op, *, tanh: bool) -> Step:
-    scale, zero = quantized(op, op.input(0))
-    output = quantized(op, op.output)
-    wanted = (1 / 128, 0) if tanh else (1 / 256, -128)
-    if output != wanted:
-        op.refuse(f"scale {output[0]}, zero point {output[1]}; wanted {wanted}", op.output)
-    fraction, shift = math.frexp(scale * (1 << (31 - _Q4_BITS)))
-    mantissa = math.floor(fraction * (1 << 31) + 0.5)
-    radius = fixed.input_radius(_Q4_BITS, shift)
-
-    def value(byte: int) -> int:
-        x = byte - zero
-        if abs(x) >= radius:
-            return 127 if x > 0 else -128
-        q4 = fixed.rescale(x, mantissa, shift)
-        if tanh:
-            return fixed.shift_right(fixed.tanh(q4, _Q4_BITS), 24)
-        return fixed.shift_right(fixed.logistic(q4, _Q4_BITS), 23) - 128
-
-    return _table(op, value)
-
-
-def logistic(op: Op) -> Step:
-    """LOGISTIC as a table."""
-    return _squashed(op, tanh=False)
-
-
-def tanh(op: Op) -> Step:
-    """TANH as a table."""
-    return _squashed(op, tanh=True)
-
-
-def requantize(op: Op) -> Step:
-    """QUANTIZE from bytes of one scale to bytes of another, or from unsigned ones."""
-    source = op.input(0)
-    kind = DType.UINT8 if source.dtype is DType.UINT8 else DType.INT8
-    scale, zero = quantized(op, source, kind)
-    out_scale, out_zero = quantized(op, op.output)
-    mantissa, shift = factor(op, scale / out_scale, op.output)
-    return _table(op, lambda x: fixed.rescale(x - zero, mantissa // 2, shift) + out_zero)
-
-
-def relu(op: Op) -> Step:
-    """RELU, RELU6 or LEAKY_RELU that no layer before it took in."""
-    scale, zero = quantized(op, op.input(0))
-    out_scale, out_zero = quantized(op, op.output)
-    if op.name == "RELU6":
-        return _table(op, _between(op, scale, zero))
-    mantissa, shift = factor(op, scale / out_scale, op.output)
-
-    def rescaled(x: int) -> int:
-        return fixed.rescale(x - zero, mantissa // 2, shift) + out_zero
-
-    if op.name == "RELU":
-        return _table(op, lambda x: max(rescaled(x), out_zero))
-    alpha = np.float32(op.options["alpha"])
-    slope = float(np.float32(scale) * alpha / np.float32(out_scale))
-    if slope < 0:
-        op.refuse(f"slope {alpha}; wanted none below zero", op.input(0))
-    low_mantissa, low_shift = fixed.multiplier(slope)
-
-    def leaky(x: int) -> int:
-        if x >= zero:
-            return rescaled(x)
-        return fixed.rescale(x - zero, low_mantissa, low_shift) + out_zero
-
-    return _table(op, leaky)
-
-
-def _between(op: Op, scale: float, zero: int) -> Callable[[int], int]:
-    """Return what TFLM's RELU6 does: clamp, without any rescaling."""
-    if quantized(op, op.output) != (scale, zero):
-        op.refuse("wanted the scale and zero point of the input", op.output)
-    six = min(127, zero + math.floor(float(np.float32(6.0) / np.float32(scale)) + 0.5))
-    return lambda x: min(max(x, zero), six)
-
-
-def hard_swish(op: Op) -> Step:
-    """HARD_SWISH as a table, in the 16-bit steps of TFLM."""
-    scale, zero = quantized(op, op.input(0))
-    out_scale, out_zero = quantized(op, op.output)
-    fine = float(np.float32(1.0 / 128.0) * np.float32(scale))
-    out_mantissa, out_exponent = _half(op, fine / out_scale, op.output)
-    relu_mantissa, relu_exponent = _half(
-        op, fine / float(np.float32(3.0 / 32768.0)), op.input(0)
-    )
-    if out_exponent > 0:
-        op.refuse("an output scale finer than the input's by 128", op.output)
-
-    def value(byte: int) -> int:
-        x = (byte - zero) * 128
-        swished = (x * out_mantissa + (1 << 14)) >> 15
-        gate = x
-        if relu_exponent > 0:
-            gate = _left_16(gate, relu_exponent - 1)
-        gate = (gate * relu_mantissa + (1 << 14)) >> 15
-        if relu_exponent > 0:
-            gate = _left_16(gate, 1)
-        if relu_exponent < 0:
-            gate = fixed.shift_right(gate, -relu_exponent)
-        gate = (gate + (1 << 15)) >> 1
-        product = gate * swished
-        halved = abs(product) >> 15
-        y = fixed.shift_right(halved if product >= 0 else -halved, -out_exponent)
-        return y + out_zero
-
-    return _table(op, value)
-
-
-def _half(op: Op, real: float, tensor: Tensor) -> tuple[int, int]:
-    """Return a multiplier with its mantissa in 16 bits."""
-    mantissa, shift = factor(op, real, tensor)
-    return min((mantissa // 2 + (1 << 15)) >> 16, 32767), shift
-
-
-def _left_16(value: int, bits: int) -> int:
-    return max(-32768, min(32767, value << bits))

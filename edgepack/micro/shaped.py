@@ -171,18 +171,31 @@ def concatenate(op: Op) -> Step:
     return Step(op, "move", "\n".join(lines))
 
 
-def mean(op: Op) -> Step:
-    """MEAN over neighbouring dimensions, such as height and width."""
-    scale, zero = quantized(op, op.input(0))
-    out_scale, out_zero = quantized(op, op.output)
+def _middle(op: Op) -> tuple[int, int, int]:
+    """Return a reduction's sizes before, within and after the dimensions it is over."""
     shape = op.input(0).shape
     axes = sorted({int(a) + (len(shape) if a < 0 else 0) for a in op.constant(1).reshape(-1)})
     if not axes or axes != list(range(axes[0], axes[-1] + 1)) or not 0 <= axes[-1] < len(shape):
-        op.refuse(f"mean over dimensions {axes}; wanted neighbouring ones", op.input(0))
+        op.refuse(f"over dimensions {axes}; wanted neighbouring ones", op.input(0))
     outer, count = math.prod(shape[: axes[0]]), math.prod(shape[axes[0] : axes[-1] + 1])
     inner = math.prod(shape[axes[-1] + 1 :])
     if op.output.size != outer * inner:
         op.refuse(f"wanted {outer * inner} elements", op.output)
+    return outer, count, inner
+
+
+def reduce_max(op: Op) -> Step:
+    """REDUCE_MAX over neighbouring dimensions."""
+    _same_scale(op)
+    outer, count, inner = _middle(op)
+    return Step(op, "pool", f"ep_reduce_max({{in0}}, {{out0}}, {outer}, {count}, {inner});")
+
+
+def mean(op: Op) -> Step:
+    """MEAN over neighbouring dimensions, such as height and width."""
+    scale, zero = quantized(op, op.input(0))
+    out_scale, out_zero = quantized(op, op.output)
+    outer, count, inner = _middle(op)
     doubled, shift = factor(op, scale / out_scale, op.output)
     spare = min(count.bit_length() - 1, 31 + shift)
     name = step_name(op)

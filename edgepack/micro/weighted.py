@@ -83,15 +83,19 @@ def read_bias(op: Op, position: int, channels: int) -> NDArray[np.int64]:
     return op.constant(position).reshape(-1).astype(np.int64)
 
 
-def layer(op: Op, weights: NDArray[np.int8], *, fold: bool, per_channel: bool) -> Layer:
+def layer(
+    op: Op, weights: NDArray[np.int8], *, fold: bool, per_channel: bool, source: int = 0
+) -> Layer:
     """Return the numbers of a weighted operator whose sums run over ``weights[c]``.
 
-    ``fold`` takes the input's zero point into the bias; ``per_channel`` repeats a single
-    scale for every channel.
+    Args:
+        fold: takes the input's zero point into the bias.
+        per_channel: repeats a single scale for every channel.
+        source: position of the data among the inputs.
     """
     channels = len(weights)
     filters = op.input(1)
-    input_scale, input_zero = quantized(op, op.input(0))
+    input_scale, input_zero = quantized(op, op.input(source))
     output_scale, output_zero = quantized(op, op.output)
     if filters.dtype is not DType.INT8:
         op.refuse(f"weights of dtype {filters.dtype}; wanted int8", filters)
@@ -105,7 +109,7 @@ def layer(op: Op, weights: NDArray[np.int8], *, fold: bool, per_channel: bool) -
     if per_channel:
         factors = factors * (channels // len(factors))
     doubled, powers = _multipliers(op, factors, filters)
-    bias = read_bias(op, 2, channels)
+    bias = read_bias(op, 3 if source else 2, channels)
     dead = np.broadcast_to(doubled == 0, (channels,))
     weights = np.where(dead[:, None], np.int8(0), weights)  # TFLM gives the zero point there
     bias = np.where(dead, 0, bias)
@@ -135,10 +139,10 @@ def _multipliers(
 
 
 def output_fields(
-    name: str, layer: Layer, group: int = 1
+    name: str, layer: Layer, group: int = 1, *, exact: bool = False
 ) -> tuple[tuple[str, str], tuple[Array, ...]]:
-    """Return the ``ep_output`` of a layer and its two arrays."""
-    shifts = -layer.shifts - 1 if layer.fast else layer.shifts
+    """Return the ``ep_output`` of a layer and its two arrays; ``exact`` keeps TFLM's shifts."""
+    shifts = -layer.shifts - 1 if layer.fast and not exact else layer.shifts
     arrays = (
         Array(f"{name}_multiplier", "uint32_t", filled_up(layer.mantissas, group)),
         Array(f"{name}_shift", "int8_t", filled_up(shifts.astype(np.int8), group)),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* DEPTHWISE_CONV_2D with one filter a channel: four channels at a time, tap by tap.
+/* DEPTHWISE_CONV_2D: four channels at a time, tap by tap, where each has one filter.
  *
  * Taps outside the picture are left out, so the zero point is taken from every input.
  */
@@ -14,7 +14,8 @@ typedef struct {
     ep_output output;
     int16_t in_h, in_w;
     int16_t out_h, out_w;
-    int16_t channels;
+    int16_t channels;   /* of the output */
+    int16_t multiplier; /* filters of an input channel */
     int16_t kernel_h, kernel_w;
     int16_t stride_h, stride_w;
     int16_t dilation_h, dilation_w;
@@ -31,9 +32,10 @@ typedef struct {
     int weight_step, weight_skip;
 } ep_taps;
 
-EP_INLINE int32_t ep_depthwise_one(const ep_taps *taps, int channel, int32_t sum, int32_t zero)
+EP_INLINE int32_t ep_depthwise_one(const ep_taps *taps, int from, int channel, int32_t sum,
+                                   int32_t zero)
 {
-    const int8_t *x = taps->input + channel, *w = taps->weights + channel;
+    const int8_t *x = taps->input + from, *w = taps->weights + channel;
     for (int ky = taps->rows; ky > 0; --ky) {
         for (int kx = taps->columns; kx > 0; --kx) {
             sum += *w * (*x - zero);
@@ -57,7 +59,7 @@ EP_INLINE void ep_depthwise_pixel(const ep_depthwise *l, const ep_taps *taps, in
     int c = 0;
 #if EP_DSP
     const uint32_t zero = (uint32_t)(-l->in_zero & 0xffff) * 0x10001u;
-    for (; c + 3 < l->channels; c += 4) {
+    for (; l->multiplier == 1 && c + 3 < l->channels; c += 4) {
         int32_t s0 = l->bias[c], s1 = l->bias[c + 1], s2 = l->bias[c + 2], s3 = l->bias[c + 3];
         const int8_t *x = taps->input + c, *w = taps->weights + c;
         for (int ky = taps->rows; ky > 0; --ky) {
@@ -82,7 +84,8 @@ EP_INLINE void ep_depthwise_pixel(const ep_depthwise *l, const ep_taps *taps, in
     }
 #endif
     for (; c < l->channels; ++c) {
-        const int32_t sum = ep_depthwise_one(taps, c, l->bias[c], l->in_zero);
+        const int32_t sum =
+            ep_depthwise_one(taps, c / l->multiplier, c, l->bias[c], l->in_zero);
         out[c] = ep_depthwise_byte(l, sum, c, exact);
     }
 }
@@ -99,9 +102,9 @@ EP_INLINE int ep_inside(int start, int dilation, int taps, int size, int *count)
 EP_INLINE void ep_depthwise_any(const ep_depthwise *l, const int8_t *in, int8_t *out,
                                 const int exact)
 {
-    const int row = l->in_w * l->channels;
+    const int depth = l->channels / l->multiplier, row = l->in_w * depth;
     ep_taps taps;
-    taps.input_step = l->dilation_w * l->channels;
+    taps.input_step = l->dilation_w * depth;
     taps.weight_step = l->channels;
     for (int oy = 0; oy < l->out_h; ++oy) {
         const int y = oy * l->stride_h - l->pad_top;
@@ -110,7 +113,7 @@ EP_INLINE void ep_depthwise_any(const ep_depthwise *l, const int8_t *in, int8_t 
             const int x = ox * l->stride_w - l->pad_left;
             const int kx = ep_inside(x, l->dilation_w, l->kernel_w, l->in_w, &taps.columns);
             taps.input = in + (y + ky * l->dilation_h) * row
-                         + (x + kx * l->dilation_w) * l->channels;
+                         + (x + kx * l->dilation_w) * depth;
             taps.weights = l->weights + (ky * l->kernel_w + kx) * l->channels;
             taps.input_skip = l->dilation_h * row - taps.columns * taps.input_step;
             taps.weight_skip = (l->kernel_w - taps.columns) * l->channels;

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ADD, SUB, MUL, and every function of one byte as a table. */
+/* ADD, SUB, MUL, MAXIMUM, MINIMUM, PRELU, and every function of one byte as a table.
+ *
+ * The second input may be smaller: each of its ``repeat`` bytes stands for ``hold`` of the
+ * first's, and behind the last it starts again.
+ */
 #ifndef EP_ELEMENTWISE_H
 #define EP_ELEMENTWISE_H
 
@@ -12,8 +16,7 @@ typedef struct {
     int16_t zero[3];
     int16_t low, high;
     int16_t sign; /* -1 subtracts the second input */
-    int32_t count;
-    int32_t repeat; /* the second input starts again after so many bytes */
+    int32_t count, repeat, hold;
 } ep_sum;
 
 /* The second rounding with its shift's constants at hand; a shift of 0 leaves ``x``. */
@@ -38,16 +41,16 @@ EP_KERNEL void ep_add(const ep_sum *l, const int8_t *a, const int8_t *b, int8_t 
     const ep_rounding ro = ep_rounding_of(l->right[2]);
     const uint32_t ma = l->multiplier[0], mb = l->multiplier[1], mo = l->multiplier[2];
     const int32_t za = l->zero[0], zb = l->zero[1], zo = l->zero[2];
-    const int32_t low = l->low, high = l->high, sign = l->sign, repeat = l->repeat;
-    for (int32_t left = l->count; left > 0; left -= repeat) {
-        for (int32_t i = 0; i < repeat; ++i) {
-            const int32_t x = ep_round(ep_high((a[i] - za) * (1 << 20), ma), ra);
-            const int32_t y = ep_round(ep_high((b[i] - zb) * (1 << 20), mb), rb);
-            const int32_t sum = ep_round(ep_high(x + sign * y, mo), ro);
-            out[i] = (int8_t)ep_clamp(sum + zo, low, high);
+    const int32_t low = l->low, high = l->high, sign = l->sign, hold = l->hold;
+    for (const int8_t *const end = a + l->count; a < end;) {
+        for (int32_t i = 0; i < l->repeat; ++i) {
+            const int32_t y = sign * ep_round(ep_high((b[i] - zb) * (1 << 20), mb), rb);
+            for (int32_t k = hold; k > 0; --k) {
+                const int32_t x = ep_round(ep_high((*a++ - za) * (1 << 20), ma), ra);
+                const int32_t sum = ep_round(ep_high(x + y, mo), ro);
+                *out++ = (int8_t)ep_clamp(sum + zo, low, high);
+            }
         }
-        a += repeat;
-        out += repeat;
     }
 }
 
@@ -56,20 +59,55 @@ typedef struct {
     int8_t shift;
     int16_t zero[3];
     int16_t low, high;
-    int32_t count;
-    int32_t repeat;
+    int32_t count, repeat, hold;
 } ep_product;
 
 EP_KERNEL void ep_multiply(const ep_product *l, const int8_t *a, const int8_t *b, int8_t *out)
 {
-    for (int32_t done = 0; done < l->count; done += l->repeat) {
+    for (const int8_t *const end = a + l->count; a < end;) {
         for (int32_t i = 0; i < l->repeat; ++i) {
-            const int32_t x = (a[i] - l->zero[0]) * (b[i] - l->zero[1]);
-            const int32_t y = ep_scale(x, l->multiplier, l->shift) + l->zero[2];
-            out[i] = (int8_t)ep_clamp(y, l->low, l->high);
+            const int32_t y = b[i] - l->zero[1];
+            for (int32_t k = l->hold; k > 0; --k) {
+                const int32_t x = ep_scale((*a++ - l->zero[0]) * y, l->multiplier, l->shift);
+                *out++ = (int8_t)ep_clamp(x + l->zero[2], l->low, l->high);
+            }
         }
-        a += l->repeat;
-        out += l->repeat;
+    }
+}
+
+/* The larger of two bytes of one scale, or the smaller (``sign`` -1). */
+EP_KERNEL void ep_extreme(const int8_t *a, const int8_t *b, int8_t *out, int32_t count,
+                          int32_t repeat, int32_t hold, int32_t sign)
+{
+    for (const int8_t *const end = a + count; a < end;) {
+        for (int32_t i = 0; i < repeat; ++i) {
+            for (int32_t k = hold; k > 0; --k) {
+                *out++ = sign * *a >= sign * b[i] ? *a : b[i];
+                ++a;
+            }
+        }
+    }
+}
+
+typedef struct {
+    uint32_t multiplier[2]; /* where the input is not below zero, and where it is */
+    int8_t shift[2];
+    int16_t zero[3];
+    int32_t count, repeat, hold;
+} ep_slope;
+
+EP_KERNEL void ep_prelu(const ep_slope *l, const int8_t *a, const int8_t *b, int8_t *out)
+{
+    for (const int8_t *const end = a + l->count; a < end;) {
+        for (int32_t i = 0; i < l->repeat; ++i) {
+            const int32_t slope = b[i] - l->zero[1];
+            for (int32_t k = l->hold; k > 0; --k) {
+                const int32_t x = *a++ - l->zero[0], below = x < 0;
+                const int32_t y = ep_scale(below ? x * slope : x, l->multiplier[below],
+                                           l->shift[below]);
+                *out++ = ep_saturate(y + l->zero[2]);
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What crosses the border to floating point, and what only moves bytes: QUANTIZE, DEQUANTIZE,
- * PAD, CONCATENATION. */
+ * PAD, CONCATENATION, and every view of a tensor. */
 #ifndef EP_MOVE_H
 #define EP_MOVE_H
 
@@ -60,6 +60,35 @@ EP_KERNEL void ep_pad(const ep_padding *l, const int8_t *in, int8_t *out)
                 in += row;
             }
         }
+    }
+}
+
+/* The output's elements in order, each taken from a place in the input that moves by a fixed
+ * step along each dimension: slices, transposition, reversal, repetition. */
+typedef struct {
+    int16_t size[6];
+    int32_t step[6];
+    int32_t offset;
+    int32_t run; /* bytes that lie side by side, besides the six dimensions */
+} ep_view;
+
+EP_KERNEL void ep_copy_view(const ep_view *l, const int8_t *in, int8_t *out)
+{
+    int16_t at[6] = {0, 0, 0, 0, 0, 0};
+    const int8_t *from = in + l->offset;
+    for (;;) {
+        memcpy(out, from, (size_t)l->run);
+        out += l->run;
+        int d = 5;
+        while (d >= 0 && ++at[d] == l->size[d]) {
+            from -= l->step[d] * (l->size[d] - 1);
+            at[d] = 0;
+            --d;
+        }
+        if (d < 0) {
+            return;
+        }
+        from += l->step[d];
     }
 }
 

@@ -102,4 +102,22 @@ EP_KERNEL void ep_mean(const ep_average *l, const int8_t *in, int8_t *out)
     }
 }
 
+/* The largest byte along the middle one of three dimensions. */
+EP_KERNEL void ep_reduce_max(const int8_t *in, int8_t *out, int32_t outer, int32_t count,
+                             int32_t inner)
+{
+    for (int32_t i = 0; i < outer; ++i) {
+        for (int32_t c = 0; c < inner; ++c) {
+            const int8_t *p = in + c;
+            int32_t most = -128;
+            for (int32_t n = count; n > 0; --n) {
+                most = *p > most ? *p : most;
+                p += inner;
+            }
+            *out++ = (int8_t)most;
+        }
+        in += count * inner;
+    }
+}
+
 #endif

@@ -12,6 +12,7 @@ from edgepack.micro.graph import DType, Graph
 from tests.edgepack.tinymodels import Net
 
 Rng = np.random.Generator
+FUSING = {"AddOptions", "SubOptions", "MulOptions"}
 
 
 def quantization(rng: Rng, low: float = 0.001, high: float = 0.1) -> tuple[float, int]:
@@ -50,7 +51,7 @@ def convolution(seed: int, *, depthwise: bool = False) -> bytes:
     depth = int(rng.choice([1, 2, 3, 4, 5, 8, 12]))
     channels = int(rng.integers(1, 11))
     if depthwise:
-        channels = depth * int(rng.integers(1, 4)) if depth == 1 else depth
+        channels = depth * int(rng.integers(1, 4)) if depth == 1 or seed % 5 == 2 else depth
     scale, zero = quantization(rng)
     out_scale, out_zero = quantization(rng, 0.01, 1.0)
     if seed % 3 == 0:
@@ -112,12 +113,17 @@ def binary(seed: int, *, op: str, options: str) -> bytes:
         quantization(rng), quantization(rng), quantization(rng, 0.005, 0.3),
     )  # fmt: skip
     x = net.tensor(shape, scale=first[0], zero=first[1])
-    other: tuple[int, ...] = ((shape[-1],), shape, (1, 1, 1, 1))[seed % 3]
+    middle = (1, shape[1], shape[2], 1)
+    other: tuple[int, ...] = ((shape[-1],), shape, (1, 1, 1, 1), middle)[seed % 4]
     y = net.weights(other, scale=second[0], zero=second[1])
+    if op in {"MAXIMUM", "MINIMUM"}:  # these only compare bytes
+        out = first
+        net.tensors[y].quantization = net.tensors[x].quantization
     made = net.tensor(shape, scale=out[0], zero=out[1])
     pair = [x, y] if op == "SUB" or seed % 2 else [y, x]
-    fused = int(rng.choice([0, 1, 3]))
-    net.op(op, pair, [made], 2, options, fusedActivationFunction=fused)
+    pair = pair if op != "PRELU" else [x, y]
+    fused = {"fusedActivationFunction": int(rng.choice([0, 1, 3]))}
+    net.op(op, pair, [made], 2, options, **(fused if options in FUSING else {}))
     return net.done([x], [made])
 
 
@@ -208,6 +214,90 @@ def mean(seed: int) -> bytes:
     return net.done([x], [y])
 
 
+def moved(seed: int, *, op: str) -> bytes:
+    """A tensor seen otherwise: sliced, turned round, turned over, enlarged."""
+    rng, net = np.random.default_rng(seed), Net(seed)
+    shape = (1, *(int(v) for v in rng.integers(2, 7, 3)))
+    scale, zero = quantization(rng)
+    x = net.tensor(shape, scale=scale, zero=zero)
+    data = np.zeros(shape, np.int8)
+    if op == "TRANSPOSE":
+        order = [int(v) for v in rng.permutation(4)]
+        view, more = data.transpose(order), [net.ints(order)]
+        options: dict[str, Any] = {"options": "TransposeOptions"}
+    elif op == "REVERSE_V2":
+        view, more = data, [net.ints([int(rng.integers(0, 4)) - 4 * (seed % 2)])]
+        options = {"options": "ReverseV2Options"}
+    elif op == "SLICE":
+        begins = [int(rng.integers(0, n)) for n in shape]
+        sizes = [int(rng.integers(1, n - b + 1)) for n, b in zip(shape, begins, strict=True)]
+        sizes[2] = -1
+        view = data[
+            tuple(
+                slice(b, None if z < 0 else b + z) for b, z in zip(begins, sizes, strict=True)
+            )
+        ]
+        more, options = [net.ints(begins), net.ints(sizes)], {"options": "SliceOptions"}
+    elif op == "STRIDED_SLICE":
+        view = data[:, 1:-1:1, ::2, -1] if seed % 2 else data[:, 0:2, :, ::-1]
+        ends = [[0, -1, 0, 0], [0, 2, 0, 0]][1 - seed % 2]
+        begins = [[0, 1, 0, -1], [0, 0, 0, 0]][1 - seed % 2]
+        steps = [[1, 1, 2, 1], [1, 1, 1, -1]][1 - seed % 2]
+        more = [net.ints(begins), net.ints(ends), net.ints(steps)]
+        masks = ((0b0101, 0b0101, 0b1000), (0b1101, 0b1101, 0))[1 - seed % 2]
+        options = {"options": "StridedSliceOptions"} | dict(
+            zip(("beginMask", "endMask", "shrinkAxisMask"), masks, strict=True)
+        )
+    else:
+        times = [int(v) for v in rng.integers(1, 4, 2)]
+        view = data.repeat(times[0], axis=1).repeat(times[1], axis=2)
+        more = [net.ints([view.shape[1], view.shape[2]])]
+        options = {
+            "options": "ResizeNearestNeighborOptions",
+            "halfPixelCenters": bool(seed % 2),
+        }
+    if view.size == 0:
+        return moved(seed + 1000, op=op)
+    y = net.tensor(view.shape, scale=scale, zero=zero)
+    net.op(op, [x, *more], [y], 2, **options)
+    return net.done([x], [y])
+
+
+def largest(seed: int) -> bytes:
+    rng, net = np.random.default_rng(seed), Net(seed)
+    shape = (1, *(int(v) for v in rng.integers(1, 9, 3)))
+    axes = ([1, 2], [1], [2, 3], [-1])[seed % 4]
+    gone = {a % 4 for a in axes}
+    left = tuple(n for i, n in enumerate(shape) if i not in gone)
+    scale, zero = quantization(rng)
+    x = net.tensor(shape, scale=scale, zero=zero)
+    y = net.tensor(left, scale=scale, zero=zero)
+    net.op("REDUCE_MAX", [x, net.ints(axes)], [y], 2, "ReducerOptions", keepDims=False)
+    return net.done([x], [y])
+
+
+def transposed(seed: int) -> bytes:
+    """TRANSPOSE_CONV, whose output's size is given."""
+    rng, net = np.random.default_rng(seed), Net(seed)
+    height, width, depth, channels = (int(v) for v in rng.integers(1, 6, 4))
+    kernel, stride = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    same = bool(seed % 2)
+    out = [n * stride if same else (n - 1) * stride + kernel for n in (height, width)]
+    scale, zero = quantization(rng)
+    out_scale, out_zero = quantization(rng, 0.01, 1.0)
+    x = net.tensor((1, height, width, depth), scale=scale, zero=zero)
+    per_channel = scales(rng, 1e-3, 0.05, channels)
+    weights = net.weights((channels, kernel, kernel, depth), scale=per_channel)
+    y = net.tensor((1, *out, channels), scale=out_scale, zero=out_zero)
+    values = rng.integers(-3000, 3000, channels).astype(np.int32)
+    bias = net.tensor((channels,), "int32", values, scale=1.0)
+    net.op(
+        "TRANSPOSE_CONV", [net.ints([1, *out, channels]), weights, x, bias], [y], 3,
+        "TransposeConvOptions", padding=0 if same else 1, strideH=stride, strideW=stride,
+    )  # fmt: skip
+    return net.done([x], [y])
+
+
 def floating_border(seed: int) -> bytes:
     """QUANTIZE, FULLY_CONNECTED, DEQUANTIZE."""
     rng, net = np.random.default_rng(seed), Net(seed)
@@ -237,6 +327,11 @@ KINDS: Mapping[str, Callable[[int], bytes]] = {
     "concatenation": concatenation,
     "convolution": convolution,
     "dense": dense,
+    "largest": largest,
+    "maximum": partial(binary, op="MAXIMUM", options="MaximumMinimumOptions"),
+    "minimum": partial(binary, op="MINIMUM", options="MaximumMinimumOptions"),
+    "prelu": partial(binary, op="PRELU", options=""),
+    "transposed": transposed,
     "depthwise": partial(convolution, depthwise=True),
     "float_border": floating_border,
     "mean": mean,
@@ -245,6 +340,12 @@ KINDS: Mapping[str, Callable[[int], bytes]] = {
     "pool": pool,
     "residual": residual,
     "sub": partial(binary, op="SUB", options="SubOptions"),
+    **{
+        op.lower(): partial(moved, op=op)
+        for op in (
+            "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SLICE", "STRIDED_SLICE", "TRANSPOSE",
+        )
+    },
     **{
         op.lower(): partial(unary, op=op)
         for op in (
