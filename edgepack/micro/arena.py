@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepack.errors import RuntimeFailure
-from edgepack.micro.graph import Graph
+from edgepack.micro.graph import Graph, busiest
 from edgepack.micro.reading import read
 from edgepack.micro.tflm import run_worker
 from edgepack.verdict import How
@@ -32,12 +32,14 @@ class ArenaFigures:
         probes: how many sizes were tried.
         cmsis_nn_scratch_bytes: most that CMSIS-NN takes for one layer with DSP instructions.
         esp_nn_scratch_bytes: most that ESP-NN takes for one layer on an ESP32-S3.
+        busiest: the operator that needs most memory, in words.
     """
 
     host_bytes: int
     probes: int
     cmsis_nn_scratch_bytes: int
     esp_nn_scratch_bytes: int
+    busiest: str = ""
 
     def needed(self, kernels: str, features: tuple[str, ...] = ()) -> tuple[int, How, str]:
         """Return the arena to reserve, how it was obtained and what was added.
@@ -84,6 +86,7 @@ def minimum(model: bytes) -> ArenaFigures:
         probes=probes,
         cmsis_nn_scratch_bytes=_cmsis_nn(graph),
         esp_nn_scratch_bytes=_esp_nn(graph),
+        busiest=busiest(graph),
     )
 
 

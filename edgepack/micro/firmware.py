@@ -19,6 +19,7 @@ from edgepack.micro import arena, c99, emulate, gates, goldens, toolchain, vela
 from edgepack.micro.bundle_c import c_bundle
 from edgepack.micro.bundle_tflm import tflm_bundle
 from edgepack.micro.goldens import Goldens
+from edgepack.micro.graph import busiest
 from edgepack.micro.lowering import Program
 from edgepack.micro.targets import Target, target_for
 from edgepack.profile import Profile
@@ -105,7 +106,7 @@ def trial_c(program: Program, vectors: Goldens, profile: Profile) -> tuple[Findi
     target = target_for(profile.cpu)
     absent = toolchain.missing((toolchain.ARM_GCC, toolchain.QEMU))
     constants = sum(a.bytes for a in c99.constants(program))
-    planned = gates.c_planned(program.arena_bytes, constants, profile)
+    planned = gates.c_planned(program.arena_bytes, constants, profile, busiest(program.graph))
     if target is None or absent:
         core = profile.cpu.qemu_cpu or profile.cpu.isa
         why = absent or f"{core} has no emulated board; its golden rows ran on this machine"
@@ -135,7 +136,7 @@ def _on_core(
         checked = vectors.rows
     return (
         gates.goldens_c(wrong, checked, where),
-        *gates.c_memory(run, profile),
+        *gates.c_memory(run, profile, busiest(program.graph)),
         gates.instructions(run),
         gates.latency(max(run.instructions), profile),
     )

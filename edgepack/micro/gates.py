@@ -31,6 +31,10 @@ def flash_limit(profile: Profile) -> int | None:
     return None if budget is None else budget.value
 
 
+def _remedy(busiest: str) -> str:
+    return f"{busiest}; {_SMALLER}" if busiest else _SMALLER
+
+
 def open_gate(gate: str, says: str) -> Finding:
     """Return a finding that answers nothing, and why."""
     return Finding(gate=gate, verdict=Outcome.INCONCLUSIVE, says=says)
@@ -41,7 +45,7 @@ def tflm_memory(model_bytes: int, arena: ArenaFigures, profile: Profile) -> tupl
     needed, how, says = arena.needed(profile.runtime.kernels, profile.cpu.features)
     ram = at_most(
         "arena", needed, ram_limit(profile), "B",
-        how=how, what=f"TFLM arena ({says})", remedy=_SMALLER,
+        how=how, what=f"TFLM arena ({says})", remedy=_remedy(arena.busiest),
     )  # fmt: skip
     return ram, _tflm_flash(model_bytes, flash_limit(profile))
 
@@ -63,14 +67,14 @@ def _tflm_flash(model_bytes: int, limit: int | None) -> Finding:
     )  # fmt: skip
 
 
-def c_memory(run: Emulation, profile: Profile) -> tuple[Finding, ...]:
+def c_memory(run: Emulation, profile: Profile, busiest: str = "") -> tuple[Finding, ...]:
     """Return ``arena``, ``flash`` and ``stack`` of a compiled model, from what was run."""
     ram = run.sizes.ram_bytes + run.stack_bytes
     return (
         at_most(
             "arena", ram, ram_limit(profile), "B", how=How.EMULATED,
             what=f"arena {run.sizes.ram_bytes:,} B and stack {run.stack_bytes:,} B,",
-            remedy=_SMALLER,
+            remedy=_remedy(busiest),
         ),
         at_most(
             "flash", run.flash_bytes, flash_limit(profile), "B", how=How.EMULATED,
@@ -83,25 +87,43 @@ def c_memory(run: Emulation, profile: Profile) -> tuple[Finding, ...]:
     )  # fmt: skip
 
 
-def c_planned(arena_bytes: int, constant_bytes: int, profile: Profile) -> tuple[Finding, ...]:
+def c_planned(
+    arena_bytes: int, constant_bytes: int, profile: Profile, busiest: str = ""
+) -> tuple[Finding, ...]:
     """Return ``arena`` and ``flash`` of a compiled model that no compiler here builds.
 
     The plan is exact for arena and constants; stack and code get a generous allowance.
     """
     return (
-        _planned("arena", arena_bytes, STACK_ALLOWANCE_BYTES, ram_limit(profile), "stack"),
-        _planned("flash", constant_bytes, CODE_ALLOWANCE_BYTES, flash_limit(profile), "code"),
+        _planned(
+            "arena",
+            arena_bytes,
+            STACK_ALLOWANCE_BYTES,
+            ram_limit(profile),
+            "stack",
+            _remedy(busiest),
+        ),
+        _planned(
+            "flash",
+            constant_bytes,
+            CODE_ALLOWANCE_BYTES,
+            flash_limit(profile),
+            "code",
+            _SMALLER,
+        ),
     )
 
 
-def _planned(gate: str, value: int, allowance: int, limit: int | None, what: str) -> Finding:
+def _planned(
+    gate: str, value: int, allowance: int, limit: int | None, what: str, remedy: str
+) -> Finding:
     says = f"{value:,} B planned and {allowance:,} B allowed for {what}"
     if limit is None:
         verdict, says = Outcome.INCONCLUSIVE, f"{says}; the profile names no limit"
     elif value + allowance <= limit:
         verdict, says = Outcome.PASS, f"{says}, of {limit:,} B"
     elif value > limit:
-        verdict, says = Outcome.FAIL, f"{says}, of {limit:,} B; {_SMALLER}"
+        verdict, says = Outcome.FAIL, f"{says}, of {limit:,} B; {remedy}"
     else:
         verdict, says = Outcome.INCONCLUSIVE, f"{says}, of {limit:,} B: it takes the compiler"
     return Finding(

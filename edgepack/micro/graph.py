@@ -123,3 +123,21 @@ def reads(op: Op) -> tuple[Tensor, ...]:
     given = op.inputs[:1] if op.name in {"RESHAPE", "EXPAND_DIMS", "SQUEEZE"} else op.inputs
     given = given[1:] if op.name == "TRANSPOSE_CONV" else given
     return tuple(t for t in given if t is not None)
+
+
+def busiest(graph: Graph) -> str:
+    """Return the operator during which most bytes are needed at once, with its output.
+
+    Inputs, outputs and what lies between them are counted, no scratch and no sharing.
+    """
+    last = {t.index: n for n, op in enumerate(graph.ops) for t in reads(op)}
+    last |= {t.index: len(graph.ops) for t in graph.outputs}
+    live = {t.index: t.bytes for t in graph.inputs}
+    worst, where = -1, graph.ops[0]
+    for number, op in enumerate(graph.ops):
+        live |= {t.index: t.bytes for t in op.outputs}
+        live |= {t.index: t.bytes for t in reads(op) if t.variable}
+        if sum(live.values()) > worst:
+            worst, where = sum(live.values()), op
+        live = {i: size for i, size in live.items() if last.get(i, -1) > number}
+    return f"op {where.index} {where.name} at {where.output} needs {worst:,} B at once"

@@ -41,15 +41,22 @@ EP_KERNEL void ep_add(const ep_sum *l, const int8_t *a, const int8_t *b, int8_t 
     const ep_rounding ro = ep_rounding_of(l->right[2]);
     const uint32_t ma = l->multiplier[0], mb = l->multiplier[1], mo = l->multiplier[2];
     const int32_t za = l->zero[0], zb = l->zero[1], zo = l->zero[2];
-    const int32_t low = l->low, high = l->high, sign = l->sign, hold = l->hold;
+    const int32_t low = l->low, high = l->high, sign = l->sign;
+    const int32_t step = l->hold == 1; /* the second input moves with the first */
+    const int32_t runs = step ? 1 : l->repeat, run = step ? l->repeat : l->hold;
     for (const int8_t *const end = a + l->count; a < end;) {
-        for (int32_t i = 0; i < l->repeat; ++i) {
-            const int32_t y = sign * ep_round(ep_high((b[i] - zb) * (1 << 20), mb), rb);
-            for (int32_t k = hold; k > 0; --k) {
-                const int32_t x = ep_round(ep_high((*a++ - za) * (1 << 20), ma), ra);
-                const int32_t sum = ep_round(ep_high(x + y, mo), ro);
-                *out++ = (int8_t)ep_clamp(sum + zo, low, high);
+        const int8_t *p = b;
+        for (int32_t i = 0; i < runs; ++i) {
+            for (int32_t k = 0; k < run; ++k) {
+                const int32_t x = ep_round(ep_high((a[k] - za) * (1 << 20), ma), ra);
+                const int32_t y = ep_round(ep_high((*p - zb) * (1 << 20), mb), rb);
+                const int32_t sum = ep_round(ep_high(x + sign * y, mo), ro);
+                out[k] = (int8_t)ep_clamp(sum + zo, low, high);
+                p += step;
             }
+            a += run;
+            out += run;
+            p += !step;
         }
     }
 }

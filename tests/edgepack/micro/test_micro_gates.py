@@ -12,11 +12,14 @@ from edgepack.micro import gates
 from edgepack.micro.arena import ArenaFigures
 from edgepack.micro.elf import Sizes
 from edgepack.micro.emulate import Emulation
+from edgepack.micro.graph import busiest
+from edgepack.micro.reading import read
 from edgepack.micro.targets import TARGETS, target_for
 from edgepack.micro.timing import BANDS, Range, milliseconds
 from edgepack.micro.vela import Compiled
 from edgepack.profile import Profile
 from edgepack.verdict import Finding, How, Outcome
+from tests.edgepack.tinymodels import Net
 
 PASS, FAIL, OPEN = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
 
@@ -117,6 +120,16 @@ def test_a_plan_without_a_compiler_proves_only_with_room(
     found = by_gate(gates.c_planned(limit + over, 1, board))
     assert found["arena"].verdict is verdict
     assert found["arena"].how is How.PLANNED
+
+
+def test_an_arena_that_does_not_fit_names_operator_tensor_and_limit(board: Profile) -> None:
+    net = Net()
+    x = net.tensor((1, 512, 512, 2))
+    graph = read(net.done([x], [net.pool(net.conv(x, 4, 1), 512)]))
+    found = by_gate(gates.c_planned(2_000_000, 1, board, busiest(graph)))["arena"].says
+    assert "op 0 CONV_2D at 't3' int8[1, 512, 512, 4] needs 1,572,864 B at once" in found
+    assert "of 491,520 B" in found
+    assert "\n" not in found
 
 
 @pytest.mark.parametrize(("wrong", "verdict"), [(0, PASS), (1, FAIL)])
