@@ -96,26 +96,18 @@ def c_planned(
     """
     return (
         _planned(
-            "arena",
-            arena_bytes,
-            STACK_ALLOWANCE_BYTES,
-            ram_limit(profile),
-            "stack",
-            _remedy(busiest),
+            "arena", arena_bytes, STACK_ALLOWANCE_BYTES, ram_limit(profile),
+            what="stack", remedy=_remedy(busiest),
         ),
         _planned(
-            "flash",
-            constant_bytes,
-            CODE_ALLOWANCE_BYTES,
-            flash_limit(profile),
-            "code",
-            _SMALLER,
+            "flash", constant_bytes, CODE_ALLOWANCE_BYTES, flash_limit(profile),
+            what="code", remedy=_SMALLER,
         ),
-    )
+    )  # fmt: skip
 
 
 def _planned(
-    gate: str, value: int, allowance: int, limit: int | None, what: str, remedy: str
+    gate: str, value: int, allowance: int, limit: int | None, *, what: str, remedy: str
 ) -> Finding:
     says = f"{value:,} B planned and {allowance:,} B allowed for {what}"
     if limit is None:
