@@ -105,7 +105,8 @@ def _dense(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...
 def _transpose_conv(
     op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]
 ) -> Keeps:
-    count, wide = _channels(_weights(inputs), 0), {"int8": 4, "int16": 8}.get(outputs[0].dtype, 0)
+    count = _channels(_weights(inputs), 0)
+    wide = {"int8": 4, "int16": 8}.get(outputs[0].dtype, 0)
     bias = inputs[3] if len(inputs) > 3 else None
     scratch = [wide * outputs[0].elements] if wide else []
     if bias is not None and bias.dtype == "int16":

@@ -32,6 +32,14 @@ def refusal(op: Op, facts: Facts, runtime: CarriedRuntime) -> str | None:
     changes = (truth.use_in(known, use, op.version) or {}).get(runtime.name, [])
     if not truth.at(changes, release, False):
         return f"not XNNPACK's in {use or 'this dtype'}"
+    shaped = _misshapen(op, facts)
+    if shaped:
+        return shaped
+    rule = _RULES.get(op.name)
+    return rule(op, facts, truth.order(release), runtime.name) if rule else None
+
+
+def _misshapen(op: Op, facts: Facts) -> str | None:
     if facts.feed(op, 0 if op.name not in ("SPLIT", "TRANSPOSE_CONV") else 1) is None:
         return "it reads nothing"
     if not op.outputs:
@@ -43,8 +51,7 @@ def refusal(op: Op, facts: Facts, runtime: CarriedRuntime) -> str | None:
         return f"it has more than {MOST_DIMENSIONS} dimensions"
     if op.options.get("activation", 0) not in CLAMPS:
         return "its fused activation is none of relu, relu6, relu_n1_to_1"
-    rule = _RULES.get(op.name)
-    return rule(op, facts, truth.order(release), runtime.name) if rule else None
+    return None
 
 
 Rule = Callable[[Op, Facts, tuple[int, ...], str], str | None]
