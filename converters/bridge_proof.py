@@ -9,6 +9,7 @@ itself, by moving its input by a few float32 steps. The number that leaves is th
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,12 @@ def _inner_models(
 ) -> tuple[Any, Any] | None:
     """Return both models with every layer's output, or None where that takes too much."""
     from converters.keras2 import keras as keras2
-    from converters.keras3 import door
 
     size = sum(4 * _ROWS * math.prod(tuple(ours.shape)[1:]) for _, _, ours in pairs)
     if not pairs or size > _INNER_BYTES:
         return None
     graph = getattr(original, "_functional", None) or original
-    theirs = door().Model(graph.inputs[0], [tensor for _, tensor, _ in pairs])
+    theirs = sys.modules["keras"].Model(graph.inputs[0], [tensor for _, tensor, _ in pairs])
     ours = keras2.Model(model.inputs[0], [tensor for _, _, tensor in pairs])
     return theirs, ours
 
