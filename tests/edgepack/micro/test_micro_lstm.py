@@ -12,6 +12,7 @@ from edgepack.micro import c99, emulate, goldens
 from edgepack.micro.graph import UnsupportedModel
 from edgepack.micro.recurrent import sigmoid_table
 from tests.edgepack.micro import nets
+from tests.edgepack.micro.randoms import quantization, scales
 from tests.edgepack.tinymodels import Net
 
 pytest.importorskip("tflite_micro", reason="pip install 'edgepack[micro]'")
@@ -56,11 +57,11 @@ def sequence(seed: int, *, clip: float = 0.0, peephole: bool = False) -> bytes:
     """An LSTM of random sizes and scales before a dense layer."""
     rng, net = np.random.default_rng(seed), Net(seed)
     steps, features, units = (int(v) for v in rng.integers(1, 9, 3))
-    x_scale, x_zero = nets.quantization(rng, 0.004, 0.02)
-    h_scale, h_zero = nets.quantization(rng, 0.004, 0.01)
+    x_scale, x_zero = quantization(rng, 0.004, 0.02)
+    h_scale, h_zero = quantization(rng, 0.004, 0.01)
     x = net.tensor((1, steps, features), scale=x_scale, zero=x_zero)
     weights = [
-        net.weights((units, width), scale=nets.scales(rng, 0.003, 0.03, 1)[0])
+        net.weights((units, width), scale=scales(rng, 0.003, 0.03, 1)[0])
         for width in [features] * 4 + [units] * 4
     ]
     biases = []
