@@ -25,16 +25,19 @@ answers() {
     fi
 }
 
-# Whether process $1 is alive and is named $2 (a pid file can outlive its process, and the
-# number may belong to another one by now).
-runs() { [ "$(cat "/proc/$1/comm" 2>/dev/null || true)" = "$2" ]; }
+# Whether process $1 is alive and is named $2: a pid file can outlive its process, the number
+# may belong to another one by now, and where no init reaps, the dead keep their names.
+runs() {
+    [ -n "$1" ] && [ "$(cat "/proc/$1/comm" 2>/dev/null || true)" = "$2" ] &&
+        ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null
+}
 
 drop_stale() {
     for file in "$PIDFILE" /run/docker/containerd/containerd.pid; do
         [ -f "$file" ] || continue
         pid=$(tr -dc '0-9' <"$file")
         case $file in *containerd.pid) name=containerd ;; *) name=dockerd ;; esac
-        if [ -n "$pid" ] && runs "$pid" "$name"; then
+        if runs "$pid" "$name"; then
             say "$name runs as $pid"
         else
             say "removing the stale $file"
@@ -78,7 +81,7 @@ start_engine() {
             say "started, version $version"
             return 0
         fi
-        kill -0 "$started" 2>/dev/null || [ -f "$PIDFILE" ] || break
+        kill -0 "$started" 2>/dev/null || runs "$(cat "$PIDFILE" 2>/dev/null)" dockerd || break
         sleep 0.5
         left=$((left - 1))
     done

@@ -6,6 +6,7 @@ is made on any machine. What maintainer scripts would have set up is the environ
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -60,9 +61,19 @@ def build(
         found = shelf.listing_of(engine, spec)
         if force or found.state != "present":
             progress(f"{spec.tag}: {found.state}, making it")
-            found = _make(engine, spec, progress)
+            former, found = found.identity, _make(engine, spec, progress)
+            _drop(engine, former, found.identity)
         made.append(found)
     return tuple(made)
+
+
+def _drop(engine: Engine, former: str, present: str) -> None:
+    """Remove the image that another now takes the name of; one in use stays."""
+    from docker.errors import APIError
+
+    if former and former != present:
+        with contextlib.suppress(APIError):
+            engine.api.remove_image(former)
 
 
 def _asked(

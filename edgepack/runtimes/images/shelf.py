@@ -27,11 +27,13 @@ class Listed:
         state: ``present``, ``stale`` (made from other inputs) or ``absent``.
         identity: image id, empty where absent.
         size_bytes: unpacked, 0 where absent.
+        inputs: SHA-256 of what an image made today would be made from.
         debs: SHA-256 of the list of Debian packages inside, empty where absent.
     """
 
     spec: ImageSpec
     state: str
+    inputs: str
     identity: str = ""
     size_bytes: int = 0
     debs: str = ""
@@ -44,6 +46,7 @@ class Listed:
             "version": self.spec.version,
             "arch": self.spec.arch,
             "state": self.state,
+            "inputs": self.inputs,
             "id": self.identity,
             "size_bytes": self.size_bytes,
             "debs": self.debs,
@@ -93,15 +96,16 @@ def _how_to_build(absent: list[ImageSpec]) -> str:
 def listing_of(engine: Engine, spec: ImageSpec) -> Listed:
     from docker.errors import ImageNotFound
 
+    inputs = inputs_digest(spec, docker_folder())
     try:
         told = engine.api.inspect_image(spec.tag)
     except ImageNotFound:
-        return Listed(spec, "absent")
+        return Listed(spec, "absent", inputs)
     labels = told["Config"].get("Labels") or {}
-    fresh = labels.get(INPUTS) == inputs_digest(spec, docker_folder())
     return Listed(
         spec,
-        "present" if fresh else "stale",
+        "present" if labels.get(INPUTS) == inputs else "stale",
+        inputs,
         str(told["Id"]),
         int(told["Size"]),
         str(labels.get(DEBS, "")),

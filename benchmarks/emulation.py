@@ -1,0 +1,255 @@
+"""The figures of docs/emulation.md, measured again.
+
+    python benchmarks/emulation.py images            size, seconds, same id twice
+    python benchmarks/emulation.py counts            two runs to the last digit, overhead
+    python benchmarks/emulation.py memory            verdicts around the measured need
+    python benchmarks/emulation.py bench [PROFILE …] every gate on other people's models
+    python benchmarks/emulation.py calibrate         the [[count]] table (needs TensorFlow)
+
+Needs an engine (docker/engine.sh). Models are the .tflite files below EDGEPACK_DATA, else
+below ../shared/data beside the checkout.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack import catalogue, flatbuffer
+from edgepack.hardware import SourcedBytes
+from edgepack.profile import Profile
+from edgepack.runtimes import memory
+from edgepack.runtimes.bench import bench
+from edgepack.runtimes.container import ContainerRuntime
+from edgepack.runtimes.engine import Engine, require
+from edgepack.runtimes.host import HostRuntime
+from edgepack.runtimes.images import ImageSpec, build, known
+from edgepack.runtimes.protocol import Ending, Job
+from edgepack.runtimes.trial import Ask, Trial
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("EDGEPACK_DATA", ROOT.parent / "shared/data"))
+FIVE = (
+    "mlperf_tiny/anomaly_detection/ad01_int8.tflite",
+    "mlperf_tiny/image_classification/pretrainedResnet_quant.tflite",
+    "mlperf_tiny/keyword_spotting/kws_ref_model.tflite",
+    "mlperf_tiny/visual_wake_words/vww_96_int8.tflite",
+    "third_party_models/coral/mobilenet_v1_0.25_128_quant.tflite",
+)
+ARM = (
+    ImageSpec("tflite-runtime", "2.14.0", "arm64"),
+    ImageSpec("tflite-runtime", "2.14.0", "armv7"),
+    ImageSpec("ai-edge-litert", "1.4.0", "arm64"),
+)
+
+
+def random_rows(model: bytes, rows: int) -> tuple[NDArray[Any], ...]:
+    """Return seeded rows for every input tensor: uniform codes, or normal floats."""
+    rng = np.random.default_rng(0)
+    found = []
+    for tensor in flatbuffer.read(model).inputs:
+        shape = (rows, *tensor.shape[1:])
+        kind = np.dtype(tensor.dtype)
+        if kind.kind in "iu":
+            edges = np.iinfo(kind)
+            found.append(rng.integers(edges.min, edges.max, shape, kind, endpoint=True))
+        else:
+            found.append(rng.standard_normal(shape).astype(kind))
+    return tuple(found)
+
+
+def models() -> Iterator[tuple[str, bytes]]:
+    for path in sorted(DATA.rglob("*.tflite")):
+        yield path.name, path.read_bytes()
+
+
+def row(*cells: object) -> None:
+    print(" | ".join(str(cell) for cell in cells), flush=True)
+
+
+def images(engine: Engine) -> None:
+    row("image", "MB", "seconds", "same id twice")
+    for spec in known():
+        ids, seconds = [], []
+        for _ in range(2):
+            start = time.monotonic()
+            made = build(
+                [spec.arch], spec.package, version=spec.version, force=True, engine=engine
+            )[0]
+            seconds.append(time.monotonic() - start)
+            ids.append(made.identity)
+        row(spec.tag, round(made.size_bytes / 1e6, 1), f"{max(seconds):.1f}", ids[0] == ids[1])
+
+
+def counts(engine: Engine) -> None:
+    row("model", "image", "instructions", "two runs equal", "overhead")
+    for spec in ARM:
+        runtime = ContainerRuntime(engine=engine, spec=spec, counted=True)
+        for name in FIVE:
+            model = (DATA / name).read_bytes()
+            job = Job(model=model, inputs=random_rows(model, 1)[0], repeats=5, warmup=2)
+            one, other = runtime.run(job), runtime.run(job)
+            plain = [replace(runtime, counted=False).run(job) for _ in range(2)]
+            took = [
+                statistics.fmean(trace.extra["container_s"] for trace in pair)
+                for pair in ((one, other), plain)
+            ]
+            row(
+                Path(name).stem,
+                spec.tag,
+                one.extra["instructions"]["total"],
+                one.extra["instructions_each"] == other.extra["instructions_each"],
+                f"{took[0] / took[1]:.2f}x ({took[0]:.2f} s of {took[1]:.2f} s)",
+            )
+
+
+def memory_verdicts(engine: Engine) -> None:
+    shares = (0.5, 0.9, 0.97, 1.03, 1.1, 2.0)
+    row("model", "image", "need KiB", *shares)
+    for profile in (
+        catalogue.load("clinic-tablet-1gb-armv7"),
+        catalogue.load("midrange-phone-arm64"),
+    ):
+        for name, model in models():
+            rows = random_rows(model, 2)
+            if len(rows) != 1:
+                continue
+            trial = Trial.of(engine, profile, model, Ask(seconds=0.1))
+            free = trial.native.run(Job(model=model, inputs=rows[0], repeats=20, warmup=3))
+            if free.ending is not Ending.OK:
+                row(name, trial.native.spec.tag, free.says)
+                continue
+            need = memory.need_bytes(free)
+            verdicts = [
+                Trial.of(engine, granted(profile, need, share), model, Ask(seconds=0.1))
+                .memory(rows[0])[0]
+                .verdict.value
+                for share in shares
+            ]
+            row(name, trial.native.spec.tag, need // 1024, *verdicts)
+
+
+def granted(profile: Profile, need: int, share: float) -> Profile:
+    budget = SourcedBytes(value=int(need * share), source="policy: a benchmark")
+    return profile.model_copy(update={"ram": profile.ram.model_copy(update={"budget": budget})})
+
+
+def benches(engine: Engine, profiles: list[str]) -> None:
+    row("profile", "model", "seconds", "instructions", "verdicts")
+    for profile in [catalogue.load(name) for name in profiles]:
+        for name, model in models():
+            rows = random_rows(model, 16)
+            golden = HostRuntime().run(Job(model=model, inputs=rows[0], kernels="reference"))
+            if golden.outputs is None:
+                row(profile.name, name, golden.says)
+                continue
+            findings, figures = bench(model, profile, rows[0], golden.outputs, engine=engine)
+            counted = figures.get("instructions") or {"by_class": {"total": "-"}}
+            verdicts = " ".join(f"{f.gate}={f.verdict.value}" for f in findings)
+            row(profile.name, name, figures["seconds"], counted["by_class"]["total"], verdicts)
+
+
+def calibrate(engine: Engine) -> None:
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tensorflow as tf
+    import tf_keras
+
+    build_one = tf_keras.applications
+    made = {
+        f"mobilenet_v1_{alpha:g}_{size}".replace("_1_", "_1.0_"): (
+            size,
+            lambda alpha=alpha, size=size, classes=classes: build_one.MobileNet(
+                (size, size, 3), alpha, weights=None, classes=classes
+            ),
+        )
+        for alpha, size, classes in (
+            (0.25, 96, 5),
+            (0.25, 128, 1001),
+            (0.5, 160, 1001),
+            (0.75, 192, 1001),
+            (1.0, 224, 1001),
+        )
+    }
+    square = (224, 224, 3)
+    made["mobilenet_v2_1.0_224"] = (
+        224,
+        lambda: build_one.MobileNetV2(square, weights=None, classes=1001),
+    )
+    for size_name, maker in (
+        ("large", build_one.MobileNetV3Large),
+        ("small", build_one.MobileNetV3Small),
+    ):
+        made[f"mobilenet_v3_{size_name}_224"] = (
+            224,
+            lambda maker=maker: maker(
+                square, weights=None, include_preprocessing=False, classes=1001
+            ),
+        )
+    for name, (size, make) in made.items():
+        tf_keras.utils.set_random_seed(0)
+        model, shape = make(), (1, size, size, 3)
+        once = tf.function(lambda x, model=model: model(x, training=False))
+        graph = once.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+        for precision in ("float32", "int8"):
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], model)
+            if precision == "int8":
+                rng = np.random.default_rng(0)
+                samples = [[rng.standard_normal(shape).astype("f")] for _ in range(4)]
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.representative_dataset = lambda samples=samples: iter(samples)
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+                converter.inference_input_type = tf.int8
+                converter.inference_output_type = tf.int8
+                converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+            _count_published(engine, name, precision, converter.convert())
+
+
+def _count_published(engine: Engine, name: str, precision: str, model: bytes) -> None:
+    rows = random_rows(model, 1)[0]
+    for spec in ARM[1:]:
+        runtime = ContainerRuntime(engine=engine, spec=spec, counted=True)
+        # the armv7 wheel applies no delegate: there "default" is "builtin"
+        for kernels in ("default", "builtin") if spec.arch == "arm64" else ("builtin",):
+            job = Job(
+                model=model, inputs=rows, kernels=kernels, repeats=5, warmup=1, timeout_s=600
+            )
+            trace = runtime.run(job)
+            path = "xnnpack" if trace.extra.get("delegates") else "builtin"
+            print(
+                f'\n[[count]]\nmodel = "{name}"\nprecision = "{precision}"\n'
+                f'arch = "{spec.arch}"\nkernels = "{path}"\nruntime = "{trace.runtime}"\n'
+                f"instructions = {trace.extra['instructions']['total']}",
+                flush=True,
+            )
+
+
+def main(arguments: list[str]) -> int:
+    what, rest = (arguments[0] if arguments else ""), arguments[1:]
+    engine = require()
+    steps = {
+        "images": lambda: images(engine),
+        "counts": lambda: counts(engine),
+        "memory": lambda: memory_verdicts(engine),
+        "bench": lambda: benches(
+            engine, rest or ["clinic-tablet-1gb-armv7", "midrange-phone-arm64"]
+        ),
+        "calibrate": lambda: calibrate(engine),
+    }
+    if what not in steps:
+        print(__doc__, file=sys.stderr)
+        return 2
+    steps[what]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
