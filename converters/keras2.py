@@ -14,13 +14,10 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from converters.draft import Draft
 
 if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
     raise ImportError(
@@ -77,10 +74,8 @@ __all__ = [
     "is_quantized",
     "keras",
     "kernels",
-    "load_draft",
     "predict",
     "quiet",
-    "save_draft",
     "seed",
     "tf",
     "tfmot",
@@ -161,21 +156,3 @@ def kernels(model: Any) -> dict[str, Any]:
                 twins = sum(known.split("#")[0] == name for known in found)
                 found[f"{name}#{twins + 1}" if twins else name] = variable
     return found
-
-
-def save_draft(draft: Draft, folder: Path) -> None:
-    """Write ``draft`` into the existing ``folder``, the same bytes for the same draft."""
-    from converters import draft_files
-
-    draft_files.save(draft, folder)
-
-
-def load_draft(folder: Path) -> Draft:
-    """Return the draft that ``save_draft`` wrote.
-
-    Raises:
-        ModelRefused: nothing of ours, or damaged.
-    """
-    from converters import draft_files
-
-    return draft_files.load(folder)

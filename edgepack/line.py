@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters import draft_files
 from converters.draft import Draft, Samples, Training
 from converters.task import task_of
 from edgepack.recipe import Recipe, described
@@ -155,14 +156,9 @@ class Line:
             # Every stage learns from the model as it came, not from the one before it.
             training = replace(self.training, teacher=self.draft(0).model)
             after: Draft = self.recipe.stages[number - 1](before, self.samples, training)
-            from converters import keras2
-
-            folder = cache.keep(key, lambda new: keras2.save_draft(after, new))
+            cache.keep(key, lambda new: draft_files.save(after, new))
             return after
-        from converters import keras2
-
-        kept: Draft = keras2.load_draft(folder)
-        return kept
+        return draft_files.load(folder)
 
     def float_scores(self) -> NDArray[np.float32]:
         """Return the untouched model's outputs on the test part, ``(N, *output_shape)``."""

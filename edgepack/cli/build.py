@@ -163,6 +163,7 @@ def _products(request: Request, bars: output.Progress) -> tuple[Product, ...]:
     from edgepack import catalogue, data, pipeline, recipe, store
     from edgepack.assembly import Order
     from edgepack.cli.means import means_of
+    from edgepack.data_forms import PIXELS
     from edgepack.errors import UsageError
     from edgepack.fidelity import TASKS
     from edgepack.line import Line, Source
@@ -172,6 +173,8 @@ def _products(request: Request, bars: output.Progress) -> tuple[Product, ...]:
     steps = recipe.load(request.recipe)
     if request.task is not None and request.task not in TASKS:
         raise UsageError(f"--task: wanted {', '.join(TASKS)}. Received: {request.task!r}")
+    if request.pixels not in PIXELS:
+        raise UsageError(f"--pixels: wanted {', '.join(PIXELS)}. Received: {request.pixels!r}")
     sign = _signer(request.sign_key)
     evidence_bytes = _evidence(request.evidence)
     store.make_folder(request.out)

@@ -10,7 +10,7 @@ import typer
 from edgepack.cli import output
 from edgepack.cli.check import CEILING_BYTES, Json
 
-app = typer.Typer(no_args_is_help=True, help="The device catalogue.", rich_markup_mode=None)
+app = typer.Typer(help="The device catalogue.", rich_markup_mode=None)
 
 
 @app.command("list")
@@ -113,8 +113,14 @@ def probe(
     import datetime
 
     from edgepack import probe as probing
+    from edgepack.errors import UsageError
     from edgepack.store import write_whole
 
+    if out is not None:
+        # A profile is known by its file's name; another one inside would be refused.
+        if name is not None and name != out.stem:
+            raise UsageError(f"--name {name!r} and --out {out}: name the file {name}.toml")
+        name = out.stem
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     if adb:
         from edgepack.device.adb import attached
@@ -126,4 +132,5 @@ def probe(
         typer.echo(text, nl=False)
     else:
         write_whole(out, text.encode())
+        typer.echo(str(out))
     return 0

@@ -14,7 +14,7 @@ from edgepack.units import format_bytes
 if TYPE_CHECKING:
     from edgepack.runtimes.images.shelf import Listed
 
-app = typer.Typer(no_args_is_help=True, help="Images of the sandbox.", rich_markup_mode=None)
+app = typer.Typer(help="Images of the sandbox.", rich_markup_mode=None)
 
 Arch = Annotated[
     list[str] | None, typer.Option("--arch", "-a", help="amd64, arm64, armv7; may be repeated.")

@@ -65,6 +65,8 @@ def _root(
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit code; every failure is one line on stderr."""
     words = sys.argv[1:] if arguments is None else arguments
+    if not words:
+        words = ["--help"]
     try:
         code = app(words, standalone_mode=False) or 0
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
