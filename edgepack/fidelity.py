@@ -221,7 +221,7 @@ def judge(found: Fidelity, asked: Accuracy, labels: Sequence[str] = ()) -> tuple
     low, high = found.drop_interval
     verdict = Outcome.PASS if high <= limit else Outcome.FAIL if low > limit else None
     says = (
-        f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} on the device:"
+        f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} int8:"
         f" drop {found.drop:+.4f} [{low:+.4f}, {high:+.4f}] of {limit:.4f} allowed,"
         f" {found.samples:,} samples"
     )
