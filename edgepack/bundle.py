@@ -11,7 +11,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,10 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Rows = Annotated[int, Field(ge=0, le=2**31)]
 
 
 class Member(_Part):
@@ -74,10 +77,26 @@ class Step(_Part):
     stage: str
     score_name: str
     score: float
-    flatbuffer_bytes: int
-    download_bytes: int
-    zeros_share: float
-    codes: int
+    flatbuffer_bytes: int = Field(ge=0, le=CEILING_BYTES)
+    download_bytes: int = Field(ge=0, le=CEILING_BYTES)
+    zeros_share: float = Field(ge=0, le=1)
+    codes: int = Field(ge=0, le=CEILING_BYTES)
+
+
+class Comparison(_Part):
+    """The paired comparison with the float model, as ``fidelity.Fidelity`` keeps it."""
+
+    score: Literal["accuracy", "r2"]
+    samples: Rows
+    float_score: float
+    float_interval: tuple[float, float]
+    score_now: float
+    score_interval: tuple[float, float]
+    drop: float
+    drop_interval: tuple[float, float]
+    p_value: float | None
+    agreement: float | None
+    recalls: tuple[tuple[Rows, Rows], ...]
 
 
 class Manifest(_Part):
@@ -99,11 +118,11 @@ class Manifest(_Part):
     output: Tensor
     labels: tuple[str, ...] = ()
     preprocessing: str
-    golden_rows: int
-    evidence_rows: int
-    test_rows: int
+    golden_rows: Rows
+    evidence_rows: Rows
+    test_rows: Rows
     findings: tuple[Gate, ...]
-    fidelity: dict[str, Any]
+    fidelity: Comparison
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
     provenance: dict[str, Any]
@@ -132,7 +151,14 @@ class Bundle:
             raise InputError(f"{self.manifest.name}: the bundle holds no {name}")
         try:
             return np.asarray(np.load(io.BytesIO(self.files[name]), allow_pickle=False))
-        except (ValueError, EOFError, OSError, TypeError, SyntaxError) as error:
+        except (
+            ValueError,
+            EOFError,
+            OSError,
+            TypeError,
+            SyntaxError,
+            ArithmeticError,
+        ) as error:
             raise InputError(f"{self.manifest.name}: {name} is no plain array") from error
 
 
@@ -229,7 +255,7 @@ def _extract(data: bytes, where: str) -> dict[str, bytes]:
                     raise InputError(
                         f"{where}: member {name!r} would leave its folder; refused"
                     )
-            return {entry.filename: archive.read(entry) for entry in entries}
+            return {entry.filename: _inflated(archive, entry, where) for entry in entries}
     except InputError:
         raise
     except Exception as error:
@@ -237,3 +263,16 @@ def _extract(data: bytes, where: str) -> dict[str, bytes]:
         raise InputError(
             f"{where}: not a bundle, or truncated or damaged ({type(error).__name__}: {error})"
         ) from error
+
+
+def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> bytes:
+    """Return a member, reading no further than the size it declares."""
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise InputError(f"{where}: {entry.filename} is packed neither plain nor by deflate")
+    with archive.open(entry) as member:
+        data = member.read(entry.file_size)
+        if len(data) != entry.file_size or member.read(1):
+            raise InputError(
+                f"{where}: {entry.filename} is not as large as it declares; refused"
+            )
+    return data

@@ -94,7 +94,7 @@ def parse(raw: bytes, name: str, where: str) -> Recipe:
     """
     try:
         table = tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOML, text, or an integer too long
         raise UsageError(f"{where}: not a recipe in TOML: {error}") from error
     _known(table, {"schema", "title", "stage", "int8"}, where)
     if table.get("schema") != 1:

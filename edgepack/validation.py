@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgepack import bundle as packing
@@ -12,7 +14,7 @@ from edgepack import fidelity, scoring, signing
 from edgepack.bundle import Bundle
 from edgepack.check import check
 from edgepack.errors import InputError
-from edgepack.facts import Facts
+from edgepack.facts import Facts, Tensor
 from edgepack.profile import Profile
 from edgepack.runtimes.protocol import Runtime
 from edgepack.verdict import Finding, How, Outcome, Verdict
@@ -61,7 +63,7 @@ def validate(
     )
     if trusted_pem is not None:
         verdict = verdict.plus(_signature(bundle, trusted_pem, trusted_name))
-    verdict = verdict.plus(_goldens(bundle, runtime))
+    verdict = verdict.plus(_goldens(bundle, facts, runtime))
     verdict = verdict.plus(*_accuracy(bundle, profile, facts, runtime))
     kept = {gate.gate: gate for gate in bundle.manifest.findings}
     if "calibration" in kept and profile == profile_of(bundle):
@@ -82,12 +84,27 @@ def _signature(bundle: Bundle, trusted_pem: bytes, name: str) -> Finding:
     )
 
 
-def _goldens(bundle: Bundle, runtime: Runtime) -> Finding:
-    """Return whether the goldens come out bit for bit under reference kernels."""
-    wanted = bundle.array("golden/outputs.npy")
-    got = scoring.answers(
-        runtime, bundle.model, bundle.array("golden/inputs.npy"), kernels="reference"
+def goldens_of(bundle: Bundle, facts: Facts) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the golden (inputs, outputs), each of the model's own dtype and shape.
+
+    Raises:
+        InputError: absent, or of another form.
+    """
+    rows = bundle.manifest.golden_rows
+    return (
+        _form(bundle, "golden/inputs.npy", rows, facts.inputs[0]),
+        _form(bundle, "golden/outputs.npy", rows, facts.outputs[0]),
     )
+
+
+def _form(bundle: Bundle, name: str, rows: int, tensor: Tensor) -> NDArray[Any]:
+    return _array(bundle, name, tensor.dtype, (rows, *tensor.shape[1:]))
+
+
+def _goldens(bundle: Bundle, facts: Facts, runtime: Runtime) -> Finding:
+    """Return whether the goldens come out bit for bit under reference kernels."""
+    inputs, wanted = goldens_of(bundle, facts)
+    got = scoring.answers(runtime, bundle.model, inputs, kernels="reference")
     same = got.shape == wanted.shape and bool((got == wanted).all())
     wrong = int((got != wanted).sum()) if got.shape == wanted.shape else wanted.size
     return Finding(
@@ -115,18 +132,52 @@ def _accuracy(
                 says="the bundle carries no test rows (built with --evidence 0 B)",
             ),
         )
-    rows = bundle.array("evidence/inputs.npy")
-    before = bundle.array("evidence/float_scores.npy")
-    truth = bundle.array("evidence/targets.npy")
-    if not len(rows) == len(before) == len(truth):
-        raise InputError(f"{manifest.name}: evidence of unequal length")
+    rows, before, truth = _evidence(bundle, facts)
     codes = scoring.answers(runtime, bundle.model, rows)
     after = scoring.dequantized(codes, facts.outputs[0])
     found = fidelity.compare(
         manifest.task,
-        np.asarray(truth),
+        truth,
         before,
         after,
         confidence=profile.accuracy.confidence,
     )
     return fidelity.judge(found, profile.accuracy, manifest.labels)
+
+
+def _evidence(bundle: Bundle, facts: Facts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return (inputs, float scores, targets), each of the model's own form.
+
+    Raises:
+        InputError: of another dtype, shape, length or range: such rows prove nothing.
+    """
+    manifest, rows = bundle.manifest, bundle.manifest.evidence_rows
+    takes, gives = facts.inputs[0], facts.outputs[0]
+    inputs = _array(bundle, "evidence/inputs.npy", takes.dtype, (rows, *takes.shape[1:]))
+    scores = _array(bundle, "evidence/float_scores.npy", "float32", (rows, *gives.shape[1:]))
+    if manifest.task != fidelity.CLASSIFICATION:
+        shape = (rows, *gives.shape[1:])
+        targets = _array(bundle, "evidence/targets.npy", "float32", shape)
+        if len(np.unique(targets)) < 2:
+            raise InputError(f"{manifest.name}: evidence/targets.npy: every target is the same")
+        return inputs, scores, targets
+    targets = _array(bundle, "evidence/targets.npy", "int64", (rows,))
+    classes = max(2, int(np.prod(gives.shape[1:])))
+    if targets.min() < 0 or targets.max() >= classes:
+        raise InputError(
+            f"{manifest.name}: evidence/targets.npy: wanted classes 0 to {classes - 1}."
+            f" Received: {targets.min()} to {targets.max()}"
+        )
+    return inputs, scores, targets
+
+
+def _array(bundle: Bundle, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    found = bundle.array(name)
+    if str(found.dtype) != dtype or found.shape != shape:
+        raise InputError(
+            f"{bundle.manifest.name}: {name}: wanted {dtype}{list(shape)}."
+            f" Received: {found.dtype}{list(found.shape)}"
+        )
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        raise InputError(f"{bundle.manifest.name}: {name}: holds NaN or infinity")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -175,6 +176,7 @@ def _products(request: Request, bars: output.Progress) -> tuple[Product, ...]:
         raise UsageError(f"--task: wanted {', '.join(TASKS)}. Received: {request.task!r}")
     if request.pixels not in PIXELS:
         raise UsageError(f"--pixels: wanted {', '.join(PIXELS)}. Received: {request.pixels!r}")
+    name = _name(request)
     sign = _signer(request.sign_key)
     evidence_bytes = _evidence(request.evidence)
     store.make_folder(request.out)
@@ -198,7 +200,7 @@ def _products(request: Request, bars: output.Progress) -> tuple[Product, ...]:
         source, steps, samples, Training(task=task, seed=request.seed, progress=bars.step)
     )
     order = Order(
-        name=request.name or request.model.stem,
+        name=name,
         task=task,
         preprocessing=request.pixels,
         evidence_bytes=evidence_bytes,
@@ -206,6 +208,21 @@ def _products(request: Request, bars: output.Progress) -> tuple[Product, ...]:
     )
     means = means_of(micro=request.micro, sandbox=request.sandbox, say=bars.say)
     return pipeline.build(line, profiles, order, means)
+
+
+def _name(request: Request) -> str:
+    """Return the model's name as it may stand in a file's name."""
+    from edgepack.errors import UsageError
+
+    if request.name is None:
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", request.model.stem)[:60].strip(".-")
+        return plain or "model"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", request.name):
+        raise UsageError(
+            "--name: wanted at most 60 letters, digits, dots, dashes and underscores."
+            f" Received: {request.name!r}"
+        )
+    return request.name
 
 
 def _route(word: str) -> Literal["c", "tflm"]:

@@ -114,4 +114,4 @@ def _fail(message: str, words: list[str]) -> None:
     print(f"edgepack: {line}", file=sys.stderr)
     if "--json" in words:
         out: dict[str, Any] = {"schema": "edgepack.error/1", "error": line}
-        print(json.dumps(out, ensure_ascii=False))
+        print(json.dumps(out))  # ASCII: a name that is no text must not break it

@@ -50,13 +50,16 @@ class Trial:
 
             self.say(f"running the firmware of {profile.name}")
             return firmware.trial(bundle, profile)
+        from edgepack.flatbuffer import read
         from edgepack.runtimes.bench import bench
+        from edgepack.validation import goldens_of
 
+        inputs, outputs = goldens_of(bundle, read(bundle.model))
         findings, self.figures[profile.name] = bench(
             bundle.model,
             profile,
-            bundle.array("golden/inputs.npy"),
-            bundle.array("golden/outputs.npy"),
+            inputs,
+            outputs,
             ask=self.ask,
             say=self.say,
         )

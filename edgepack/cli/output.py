@@ -25,7 +25,7 @@ def as_json(schema: str, verdict: Verdict, **more: Any) -> dict[str, Any]:
 
 def emit(plain: dict[str, Any]) -> None:
     """Print one JSON object to stdout."""
-    print(json.dumps(plain, ensure_ascii=False, sort_keys=False, allow_nan=False))
+    print(json.dumps(plain, allow_nan=False))
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:

@@ -31,20 +31,20 @@ def page(bundles: Sequence[tuple[Bundle, str]]) -> str:
 
 def _shown(bundle: Bundle, digest: str) -> dict[str, Any]:
     manifest, found = bundle.manifest, bundle.manifest.fidelity
-    low, high = found["drop_interval"]
+    low, high = found.drop_interval
     return {
         "name": manifest.name,
         "title": profile_of(bundle).title,
         "verdict": manifest.verdict.value,
         "proven": manifest.proven,
-        "score": found["score_now"],
-        "score_name": found["score"],
+        "score": found.score_now,
+        "score_name": found.score,
         "flatbuffer": format_bytes(len(bundle.files[MODEL])),
         "download": format_bytes(compressed_size(bundle.files[MODEL])),
         "comparison": (
-            f"{found['score']} {found['score_now']:.4f} against {found['float_score']:.4f}"
-            f" of the float model: drop {found['drop']:+.4f} [{low:+.4f}, {high:+.4f}] on"
-            f" {found['samples']:,} test samples."
+            f"{found.score} {found.score_now:.4f} against {found.float_score:.4f}"
+            f" of the float model: drop {found.drop:+.4f} [{low:+.4f}, {high:+.4f}] on"
+            f" {found.samples:,} test samples."
         ),
         "findings": [gate.model_dump(mode="json") for gate in manifest.findings],
         "steps": [step.model_dump() for step in manifest.steps],

@@ -18,6 +18,19 @@ FILES = {
     bundle.PROFILE: b"{}",
     "golden/inputs.npy": bundle.npy(np.arange(6, dtype=np.int8).reshape(2, 3)),
 }
+FIDELITY = {
+    "score": "accuracy",
+    "samples": 2,
+    "float_score": 1.0,
+    "float_interval": (0.3, 1.0),
+    "score_now": 1.0,
+    "score_interval": (0.3, 1.0),
+    "drop": 0.0,
+    "drop_interval": (-0.6, 0.6),
+    "p_value": 1.0,
+    "agreement": 1.0,
+    "recalls": ((1, 1), (1, 1)),
+}
 
 
 def manifest(files: dict[str, bytes] = FILES, **changes: Any) -> bundle.Manifest:
@@ -35,7 +48,7 @@ def manifest(files: dict[str, bytes] = FILES, **changes: Any) -> bundle.Manifest
         "evidence_rows": 0,
         "test_rows": 0,
         "findings": (),
-        "fidelity": {},
+        "fidelity": FIDELITY,
         "steps": (),
         "notes": (),
         "provenance": {},
@@ -112,6 +125,32 @@ def test_a_bundle_larger_than_the_ceiling_is_not_unpacked(
     monkeypatch.setattr(bundle, "CEILING_BYTES", 10)
     with pytest.raises(InputError, match="more than 10 B unpacked"):
         bundle.unpack(packed(), "b")
+
+
+def test_a_member_larger_than_it_declares_is_not_inflated() -> None:
+    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest()), **FILES}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in whole.items():
+            archive.writestr(name, data)
+        archive.writestr("bomb", bytes(50_000_000))
+        archive.infolist()[-1].file_size = 100
+    with pytest.raises(InputError, match="bomb"):
+        bundle.unpack(out.getvalue(), "b")
+
+
+def test_a_slow_packing_is_refused() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("x", bytes(1000))
+    with pytest.raises(InputError, match="neither plain nor by deflate"):
+        bundle.unpack(out.getvalue(), "b")
+
+
+def test_numbers_that_are_none_are_refused() -> None:
+    text = bundle.manifest_bytes(manifest()).replace(b'"drop": 0.0', b'"drop": NaN')
+    with pytest.raises(InputError, match=r"manifest\.json: fidelity\.drop"):
+        bundle.unpack(zipped({bundle.MANIFEST: text, **FILES}), "b")
 
 
 def test_a_manifest_of_another_form_names_the_place() -> None:
