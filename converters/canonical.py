@@ -98,7 +98,10 @@ def _fold_batchnorm(layers: list[Config], config: Config, weights: Weights) -> N
         scaled = _scale_outputs(into["class_name"], kernel, factor)
         before = bias[0] if bias else np.zeros_like(mean)
         weights[name] = [scaled, (before - mean) * factor + shift]
-        into["config"]["use_bias"] = True
+        into["config"] |= {"use_bias": True, "kernel_regularizer": None}
+        into["config"] |= (
+            {"depthwise_regularizer": None} if "Depthwise" in into["class_name"] else {}
+        )
         layers.remove(norm)
         _rename(layers, config, norm["name"], name)
     for layer in layers:

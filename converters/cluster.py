@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from converters import invariants
-from converters.draft import Draft, Samples, Trait, Training
+from converters.draft import Draft, Samples, Training, Trait
 from converters.errors import ModelRefused
 
 

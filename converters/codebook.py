@@ -9,6 +9,7 @@ keeps its code, and the converter finds the same scale and the same codes again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,8 @@ class Codebook:
 
     def snap(self, values: NDArray[np.floating]) -> NDArray[np.int16]:
         """Return the code of each value, given on the scale of codes."""
-        return self.codes[np.searchsorted(self.edges, values)]
+        snapped: NDArray[np.int16] = self.codes[np.searchsorted(self.edges, values)]
+        return snapped
 
 
 def scales(kernel: NDArray[np.floating], channels: Axes) -> NDArray[np.float32]:
@@ -54,17 +56,31 @@ def scales(kernel: NDArray[np.floating], channels: Axes) -> NDArray[np.float32]:
 
 def to_codes(kernel: NDArray[np.floating], channels: Axes) -> NDArray[np.int16]:
     """Return the int8 codes that the converter gives ``kernel``, in its own shape."""
-    return np.rint(kernel / scales(kernel, channels) * LIMIT).astype(np.int16)
+    codes: NDArray[np.int16] = np.rint(kernel / scales(kernel, channels) * LIMIT).astype(
+        np.int16
+    )
+    return codes
+
+
+def to_tflite(kernel: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Return a Keras kernel in the axis order of its .tflite operator, by layer class."""
+    orders = {
+        "Conv1D": (2, 0, 1),
+        "Conv2D": (3, 0, 1, 2),
+        "Conv2DTranspose": (2, 0, 1, 3),
+        "Dense": (1, 0),
+    }
+    return kernel.transpose(orders[kind]) if kind in orders else kernel
 
 
 def fit(
-    kernel: NDArray[np.floating], channels: Axes, clusters: int, rate: float = 0.0
+    kernel: NDArray[np.floating], channels: Axes, clusters: int, bit_price: float = 0.0
 ) -> Codebook:
     """Return the codebook of at most ``clusters`` codes with the least squared error.
 
-    Exact: the best split of the 255 bins into runs, by dynamic programming. ``rate`` adds
-    its price per bit of the codes' entropy to the squared error of each weight (both in
-    units of one code squared), which buys a smaller download for a little error (entropy
+    Exact: the best split of the 255 bins into runs, by dynamic programming. ``bit_price``
+    adds its price per bit of the codes' entropy to the squared error of each weight (both
+    in units of one code squared), which buys a smaller download for a little error (entropy
     constrained quantization: Chou, Lookabaugh and Gray 1989).
 
     Raises:
@@ -77,9 +93,9 @@ def fit(
     counts = np.bincount(bins, minlength=_BINS).astype(np.float64)
     cost, centres = _runs(
         counts,
-        np.bincount(bins, values, minlength=_BINS),
-        np.bincount(bins, values**2, minlength=_BINS),
-        rate,
+        np.bincount(bins, values, minlength=_BINS).astype(np.float64),
+        np.bincount(bins, values**2, minlength=_BINS).astype(np.float64),
+        bit_price,
     )
     starts = _split(cost, clusters)
     ends = np.append(starts[1:], _BINS)
@@ -91,7 +107,7 @@ def _runs(
     counts: NDArray[np.float64],
     sums: NDArray[np.float64],
     squares: NDArray[np.float64],
-    rate: float,
+    bit_price: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return (cost, code) of every run of bins ``[a, b]`` that shares one code."""
     n, s, q = (np.concatenate([[0.0], np.cumsum(part)]) for part in (counts, sums, squares))
@@ -108,7 +124,7 @@ def _runs(
     clash = sum(where.astype(int) for where in pinned) > 1
     error = square - 2 * centre * total + number * centre**2
     share = np.divide(number, n[-1], out=np.ones_like(number), where=number > 0)
-    cost = error - rate * number * np.log2(share)
+    cost = error - bit_price * number * np.log2(share)
     return np.where(valid & ~clash, cost, np.inf), centre.astype(np.int64)
 
 

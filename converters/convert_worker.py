@@ -1,31 +1,59 @@
-"""The converter's own process: ``python -m converters.convert_worker FOLDER``."""
+"""The converter's own process: ``python -m converters.convert_worker FOLDER``.
+
+Reads ``FOLDER/model`` (a SavedModel) and ``jobs.json``; writes one .tflite a job. What the
+converter refuses goes into ``refused.txt`` as one line, exit 1.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+REFUSED = "refused.txt"
+_LONGEST = 300
+
 
 def main(folder: Path) -> int:
-    """Convert ``FOLDER/model`` into ``FOLDER/model.tflite``."""
+    """Return 0 once every job is written, 1 if the converter refused one."""
     from converters.keras2 import tf
 
-    options = json.loads((folder / "options.json").read_text())
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "model"))
-    if (folder / "rows.npy").exists():
-        rows = np.load(folder / "rows.npy")
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([row[np.newaxis]] for row in rows)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
-        if not options["per_channel_dense"]:
-            converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    (folder / "model.tflite").write_bytes(converter.convert())
+    jobs = json.loads((folder / "jobs.json").read_text(encoding="utf-8"))
+    try:
+        for job in jobs:
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "model"))
+            if job["rows"] is not None:
+                _calibrate(converter, np.load(folder / job["rows"]), job, tf)
+            (folder / job["out"]).write_bytes(converter.convert())
+    except Exception as refusal:  # noqa: BLE001 - whatever it is, the parent reports it
+        line = one_line(str(refusal)) or type(refusal).__name__
+        (folder / REFUSED).write_text(line, encoding="utf-8")
+        return 1
     return 0
+
+
+def _calibrate(converter: Any, rows: Any, job: dict[str, Any], tf: Any) -> None:
+    """Ask for int8 everywhere, ranges from ``rows``, one at a time."""
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([row[np.newaxis]] for row in rows)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+    if not job["per_channel_dense"]:
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+
+
+def one_line(message: str) -> str:
+    """Return the line of a converter's page-long ``message`` that says what is wrong."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line or "not supported" in line]
+    line = (telling or lines or [""])[0]
+    line = re.sub(r"<unknown>:\d+:\s*|loc\([^)]*\):?\s*", "", line)
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 if __name__ == "__main__":

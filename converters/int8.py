@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from converters import invariants
 from converters.draft import Draft, Samples, Training, calibration_rows
-from converters.errors import ConverterCrashed
-
-TIMEOUT_S = 1800
+from converters.errors import DataRefused, FloatIsland, ModelRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +24,9 @@ class Converted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Int8:
     """Quantize everything to int8 and convert; ranges come from calibration rows.
+
+    A draft that was trained quantized keeps the ranges it learned; the rows then serve the
+    layers that were not. The same draft, rows and seed give the same bytes.
 
     Attributes:
         calibration_samples: rows drawn from the training part.
@@ -53,64 +49,87 @@ class Int8:
             )
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Converted:
-        """Return the converted draft."""
+        """Return the converted draft, its promises counted again in the bytes.
+
+        Raises:
+            ConverterCrashed: the converter died, ran out of time, or refused the graph.
+            FloatIsland: an operator still computes in float.
+            InvariantBroken: zeros or clusters lost in conversion.
+            ModelRefused: NaN weights, several inputs, or an input of unknown size.
+            DataRefused: fewer than two rows to calibrate with, or of another shape.
+        """
         rows = self.rows(samples, training)
-        return Converted(self._converted(draft, samples.x_train[rows]))
+        return Converted(self._converted(draft, [samples.x_train[rows]])[0])
 
     def halves(self, draft: Draft, samples: Samples, training: Training) -> tuple[bytes, bytes]:
-        """Return two conversions, each calibrated on one half of the rows alone."""
+        """Return two conversions, each calibrated on one half of the rows alone.
+
+        Raises:
+            As a plain call.
+        """
         rows = self.rows(samples, training)
-        first, second = (self._converted(draft, samples.x_train[rows[i::2]]) for i in (0, 1))
+        parts = [samples.x_train[rows[start::2]] for start in (0, 1)]
+        first, second = self._converted(draft, parts)
         return first, second
 
     def rows(self, samples: Samples, training: Training) -> NDArray[np.int64]:
         """Return the numbers of the calibration rows in the training part."""
         return calibration_rows(len(samples.x_train), self.calibration_samples, training.seed)
 
-    def _converted(self, draft: Draft, rows: NDArray[Any]) -> bytes:
-        return converted(draft.model, rows, {"per_channel_dense": self.per_channel_dense})
+    def _converted(self, draft: Draft, parts: list[NDArray[Any]]) -> list[bytes]:
+        from converters import conversion
+
+        _check(draft.model, parts)
+        made = conversion.convert(draft.model, parts, per_channel_dense=self.per_channel_dense)
+        for tflite in made:
+            refuse_float(tflite, draft.model.name)
+            invariants.assert_tflite(tflite, draft)
+        return made
 
 
 def float_tflite(model: Any) -> bytes:
-    """Return ``model`` as a float .tflite: the size that others are compared with."""
-    return converted(model, None, {})
-
-
-def converted(model: Any, rows: NDArray[Any] | None, options: dict[str, Any]) -> bytes:
-    """Return .tflite bytes, made in a process of its own, because the converter can crash.
+    """Return ``model`` as a float .tflite: the size that others are compared with.
 
     Raises:
-        ConverterCrashed: it died, hung or refused the graph.
+        ConverterCrashed, ModelRefused: as ``Int8``.
     """
-    from converters import keras2
+    from converters import conversion
 
-    tf = keras2.tf
-    with tempfile.TemporaryDirectory(prefix="edgepack-convert-") as room:
-        folder = Path(room)
-        shape = (1, *(int(size) for size in model.input_shape[1:]))
-        with keras2.quiet():
-            run = tf.function(lambda x: model(x, training=False)).get_concrete_function(
-                tf.TensorSpec(shape, tf.float32, name="input")
+    return conversion.convert(model, [None])[0]
+
+
+def refuse_float(tflite: bytes, name: str) -> None:
+    """Return if every operator computes in integers.
+
+    Raises:
+        FloatIsland: naming each operator that does not, and its tensor.
+    """
+    from converters.tflite import float_islands
+
+    islands = float_islands(tflite)
+    if islands:
+        more = f" and {len(islands) - 3} more" if len(islands) > 3 else ""
+        raise FloatIsland(
+            f"{name}: wanted integer operators only. Received: {'; '.join(islands[:3])}{more};"
+            " replace the layer these come from"
+        )
+
+
+def _check(model: Any, parts: list[NDArray[Any]]) -> None:
+    for variable in model.variables:
+        values = np.asarray(variable)
+        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+            bad = int(np.sum(~np.isfinite(values)))
+            raise ModelRefused(
+                f"{model.name}: {variable.name}: {bad} of {values.size} weights are NaN or "
+                "infinite: wanted numbers; train it again"
             )
-            holder = tf.Module()
-            holder.model, holder.run = model, run
-            tf.saved_model.save(
-                holder, str(folder / "model"), signatures={"serving_default": run}
+    shape = tuple(model.input_shape[1:])
+    for part in parts:
+        if len(part) == 0 or part.shape[1:] != shape:
+            raise DataRefused(
+                f"x_train: wanted calibration rows of shape {shape}. Received: {len(part)} of "
+                f"{part.shape[1:]}"
             )
-        if rows is not None:
-            np.save(folder / "rows.npy", rows.astype(np.float32))
-        (folder / "options.json").write_text(json.dumps(options))
-        command = [sys.executable, "-m", "converters.convert_worker", str(folder)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise ConverterCrashed(
-                f"{model.name}: the converter ran over {TIMEOUT_S} s"
-            ) from error
-        if done.returncode < 0:
-            name = signal.Signals(-done.returncode).name
-            raise ConverterCrashed(f"{model.name}: the converter died by {name}")
-        if done.returncode:
-            tail = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise ConverterCrashed(f"{model.name}: the converter refused it: {' '.join(tail)}")
-        return (folder / "model.tflite").read_bytes()
+        if not np.isfinite(np.asarray(part, np.float32)).all():
+            raise DataRefused("x_train: calibration rows hold NaN or infinite values")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from converters import invariants
-from converters.draft import Draft, Samples, Trait, Training
+from converters.draft import Draft, Samples, Training, Trait
 from converters.errors import ModelRefused
 
 

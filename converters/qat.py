@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from converters import codebook, invariants
-from converters.draft import Draft, Samples, Trait, Training
+from converters.draft import Draft, Samples, Training, Trait, calibration_rows
 from converters.errors import ModelRefused
+
+_ROWS_FOR_MEANS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,20 +23,23 @@ class Qat:
     """Train with the rounding of the int8 device, keeping the draft's zeros and clusters.
 
     BatchNormalization is folded first, because the folded kernel is the one deployed.
-    Layers that TFMOT cannot train this way stay float here and are quantized at
+    Layers that cannot be trained this way stay float here and are quantized at
     conversion; the notes name them.
 
     Attributes:
-        epochs: passes over the training part.
-        learning_rate: of Adam at the first step.
+        epochs: passes over the training part; in the last third the codes stay and only
+            scales and biases learn.
+        learning_rate: of Adam at the first step, on kernels over their scales.
         distillation: share of the loss that matches the uncompressed model, in [0, 1].
-        rate: price of a bit of the codes' entropy; see ``codebook.fit``.
+        bit_price: what a bit of the codes' entropy costs a clustered kernel, in squared
+            codes a weight (see ``codebook.fit``): 0 keeps most accuracy, more downloads
+            smaller.
     """
 
-    epochs: int = 4
-    learning_rate: float = 1e-4
+    epochs: int = 6
+    learning_rate: float = 1e-3
     distillation: float = 0.7
-    rate: float = 0.0
+    bit_price: float = 40.0
 
     def __post_init__(self) -> None:
         """Refuse settings that no training can meet.
@@ -44,6 +49,8 @@ class Qat:
         """
         if self.epochs < 1:
             raise ValueError(f"epochs: wanted 1 or more. Received: {self.epochs}")
+        if self.bit_price < 0:
+            raise ValueError(f"bit_price: wanted 0 or more. Received: {self.bit_price}")
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with its kernels on int8 codes and its ranges learned.
@@ -52,7 +59,7 @@ class Qat:
             ModelRefused: no layer that can be trained so, or a model already quantized.
             InvariantBroken: zeros or clusters lost, or a layer that died.
         """
-        from converters import canonical, finetune, keras2, objective, scheme, wrapping
+        from converters import canonical, keras2, scheme, wrapping
 
         wrapping.refuse_quantized(draft.model, "qat")
         keras2.seed(training.seed)
@@ -67,31 +74,17 @@ class Qat:
         model = scheme.apply(folded, names, clusters)
         _hold_still(model, left, draft)
         _mask(model, draft)
-        finetune.fine_tune(
-            model,
-            objective.objective(draft.model, training),
-            samples,
-            training,
-            finetune.Plan(
-                stage="qat",
-                epochs=self.epochs,
-                learning_rate=self.learning_rate,
-                distillation=self.distillation,
-            ),
-            teacher=training.teacher if training.teacher is not None else draft.model,
-            hooks=finetune.Hooks(
-                before_epoch=lambda epoch: self._refit(model, epoch),
-            ),
-        )
-        codes = {
-            f"{name}": float(k)
-            for name, _, q, _ in scheme.code_kernels(model)
-            for k in [q.clusters]
-        }
-        deployed = _deploy(model, scheme.apply(folded, names, None))
+        scheme.normalise(model)
+        scheme.set_taps(model, folded, samples.x_train[_rows(samples, training)])
+        _fit(model, self.bit_price)
+        self._train(model, draft, samples, training)
+
+        codes = {name: q.clusters for name, _, q, _ in scheme.code_kernels(model)}
         done = replace(
             draft,
-            model=keras2.compile_like(deployed, draft.model),
+            model=keras2.compile_like(
+                _deploy(model, scheme.apply(folded, names, None)), draft.model
+            ),
             traits=draft.traits | Trait.QUANTIZED,
             promises={**draft.promises, "QUANTIZED": codes},
             notes=draft.notes + _notes(left),
@@ -99,18 +92,58 @@ class Qat:
         invariants.assert_model(done)
         return done
 
-    def _refit(self, model: Any, epoch: int) -> None:
-        """Fit every codebook anew; the last epoch trains on one that stays."""
-        from converters import scheme
+    def _train(self, model: Any, draft: Draft, samples: Samples, training: Training) -> None:
+        """Train kernels, scales and biases, then scales and biases on codes that stay."""
+        from converters import finetune, objective, scheme
 
-        if epoch and epoch == self.epochs - 1:
-            return
-        for _, kernel, quantizer, variables in scheme.code_kernels(model):
-            if quantizer.clusters > 2 * codebook.LIMIT:
-                continue
-            latent = (kernel * variables["mask"]).numpy()
-            book = codebook.fit(latent, quantizer.channels, quantizer.clusters, self.rate)
-            spare = quantizer.clusters - len(book.codes)
+        settling = self.epochs // 3
+        phases = (
+            ("qat", self.epochs - settling, model.trainable_variables),
+            ("qat, codes fixed", settling, scheme.beside_kernels(model)),
+        )
+        for stage, epochs, variables in phases:
+            if epochs:
+                finetune.fine_tune(
+                    model,
+                    objective.objective(draft.model, training),
+                    samples,
+                    training,
+                    finetune.Plan(
+                        stage=stage,
+                        epochs=epochs,
+                        learning_rate=self.learning_rate,
+                        distillation=self.distillation,
+                    ),
+                    teacher=training.teacher if training.teacher is not None else draft.model,
+                    only=variables,
+                )
+
+
+def _rows(samples: Samples, training: Training) -> Any:
+    """Return rows enough for the mean input of each weight."""
+    return calibration_rows(len(samples.x_train), _ROWS_FOR_MEANS, training.seed)
+
+
+def _fit(model: Any, bit_price: float) -> None:
+    """Give every clustered kernel its codebook: one for all kernels of as many codes.
+
+    One codebook compresses better than one a kernel, because a compressor learns it once;
+    kernels over their scales are alike enough to share it.
+    """
+    from converters import scheme
+
+    groups: dict[int, list[Any]] = {}
+    for _, kernel, quantizer, variables in scheme.code_kernels(model):
+        if quantizer.clusters <= 2 * codebook.LIMIT:
+            groups.setdefault(quantizer.clusters, []).append((kernel, quantizer, variables))
+    for clusters, members in groups.items():
+        flat = []
+        for kernel, quantizer, variables in members:
+            kept = (kernel * variables["mask"]).numpy()
+            flat.append((kept / codebook.scales(kept, quantizer.channels)).ravel())
+        book = codebook.fit(np.concatenate(flat), (), clusters, bit_price)
+        spare = clusters - len(book.codes)
+        for _, _, variables in members:
             variables["codes"].assign(np.pad(book.codes.astype(np.float32), (0, spare)))
             variables["edges"].assign(np.pad(book.edges, (0, spare), constant_values=np.inf))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from tensorflow_model_optimization.python.core.quantization.keras import (
     quantize_config,
     quantizers,
@@ -30,7 +31,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 )
 
 from converters import keras2
-from converters.codebook import CHANNELS, LIMIT, OUTPUTS, Axes
+from converters.codebook import CHANNELS, LIMIT, OUTPUTS, Axes, scales
 
 tf = keras2.tf
 
@@ -59,7 +60,8 @@ class RangeQuantizer(quantizers.MovingAverageQuantizer):  # type: ignore[misc]
         """Return the variables of one tensor's range."""
         zero = keras2.keras.initializers.Constant(0.0)
         count = layer.add_weight(f"{name}_count", initializer=zero, trainable=False)
-        return super().build(tensor_shape, name, layer) | {"count": count}
+        limits: dict[str, Any] = super().build(tensor_shape, name, layer)
+        return limits | {"count": count}
 
     def __call__(self, inputs: Any, training: Any, weights: Any, **kwargs: Any) -> Any:
         """Return ``inputs`` on 256 levels; while training, move the range first."""
@@ -94,6 +96,7 @@ class CodeQuantizer(quantizers.Quantizer):  # type: ignore[misc]
         self.variables = {
             "mask": fixed("mask", tensor_shape, "ones"),
             "taps": fixed("taps", tensor_shape, "zeros"),
+            "unit": fixed("unit", self._gains(tensor_shape), "ones"),
             "codes": fixed("codes", (self.clusters,), "zeros"),
             "edges": fixed("edges", (self.clusters - 1,), "zeros"),
             "gain": layer.add_weight(
@@ -110,7 +113,7 @@ class CodeQuantizer(quantizers.Quantizer):  # type: ignore[misc]
 
     def __call__(self, inputs: Any, training: Any, weights: Any, **kwargs: Any) -> Any:
         """Return the kernel that the device will compute with, as floats."""
-        kept = inputs * weights["mask"]
+        kept = inputs * weights["mask"]  # inputs are the kernel over its first scales
         still = tf.stop_gradient(kept)
         others = [axis for axis in range(len(still.shape)) if axis not in self.channels]
         scale = tf.reduce_max(tf.abs(still), axis=others, keepdims=True)
@@ -121,12 +124,14 @@ class CodeQuantizer(quantizers.Quantizer):  # type: ignore[misc]
         else:
             found = tf.searchsorted(weights["edges"], tf.reshape(level, [-1]))
             codes = tf.reshape(tf.gather(weights["codes"], found), tf.shape(level))
-        return (kept + tf.stop_gradient(codes * scale - kept)) * tf.exp(weights["gain"])
+        rounded = kept + tf.stop_gradient(codes * scale - kept)
+        return rounded * weights["unit"] * tf.exp(weights["gain"])
 
     def shift(self, kernel: Any) -> Any:
         """Return how far rounding ``kernel`` moves the mean of each output channel."""
         rounded = self(kernel, False, self.variables)
-        exact = kernel * self.variables["mask"] * tf.exp(self.variables["gain"])
+        free = self.variables["unit"] * tf.exp(self.variables["gain"])
+        exact = kernel * self.variables["mask"] * free
         others = [axis for axis in range(len(kernel.shape)) if axis not in self.outputs]
         moved = tf.reduce_sum((rounded - exact) * self.variables["taps"], axis=others)
         return tf.stop_gradient(tf.reshape(moved, [-1]))
@@ -312,6 +317,24 @@ def code_kernels(model: Any) -> Iterator[tuple[str, Any, CodeQuantizer, Mapping[
         for kernel, quantizer, variables in getattr(wrapper, "_weight_vars", [])[:1]:
             kind = kernel.name.split(":")[0].split("/")[-1]
             yield f"{wrapper.layer.name}/{kind}", kernel, quantizer, variables
+
+
+def normalise(model: Any) -> None:
+    """Divide each kernel by its first scales, kept beside it, without changing outputs.
+
+    Adam moves every weight by about the learning rate whatever its size, and folded
+    kernels differ by orders of magnitude (0.02 in the first layer of a 0..255 network).
+    """
+    for _, kernel, quantizer, variables in code_kernels(model):
+        unit = scales(kernel.numpy(), quantizer.channels)
+        kernel.assign(kernel / unit)
+        variables["unit"].assign(np.reshape(unit, variables["unit"].shape))
+
+
+def beside_kernels(model: Any) -> list[Any]:
+    """Return the trainable variables that change no code: gains, biases, other layers'."""
+    kernels = {id(kernel) for _, kernel, _, _ in code_kernels(model)}
+    return [variable for variable in model.trainable_variables if id(variable) not in kernels]
 
 
 def device_values(model: Any) -> dict[int, Any]:
