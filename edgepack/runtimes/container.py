@@ -118,7 +118,16 @@ class ContainerRuntime:
         )
 
     def traced(self, ended: ContainerEnded, timeout_s: float) -> Trace:
-        """Return the Trace of a container that ended like this."""
+        """Return the Trace of a container that ended like this.
+
+        Raises:
+            EnvironmentMissing: the emulator has no such core.
+        """
+        if self.emulated and b"unable to find CPU model" in ended.stderr[:200]:
+            raise EnvironmentMissing(
+                f"the emulator of {self.spec.tag} has no core {self.cpu!r}; name one it has in "
+                f"the profile's cpu.qemu_cpu, such as {DEFAULT_CPU.get(self.spec.arch, 'max')}"
+            )
         return trace_from(
             code=ended.code,
             stdout=ended.stdout,
@@ -141,6 +150,17 @@ class ContainerRuntime:
         qemu = ["/qemu/ld.so", "--library-path", "/qemu/lib", f"/qemu/{self.spec.emulator}"]
         plugin = ["-plugin", "/qemu/count.so"] if self.counted else []
         return [*qemu, "-cpu", self.cpu, *plugin, *python]
+
+
+def sandboxed(engine: Engine) -> ContainerRuntime:
+    """Return the runtime for models from elsewhere: LiteRT on this machine, in the sandbox.
+
+    Its reference kernels are equal to the bit to those of the host's LiteRT. The image must
+    be there (``images.build``).
+    """
+    return ContainerRuntime(
+        engine=engine, spec=ImageSpec("ai-edge-litert", "1.4.0", engine.arch)
+    )
 
 
 @contextmanager

@@ -211,7 +211,9 @@ class Trial:
         if trace.outputs is None:
             return memory.unfinished(trace, self.native.name, gate=GATES[0])
         told = f"reference kernels, {self.device.name} against {self.native.spec.arch}"
-        return goldens.judge(GATES[0], emulated, trace.outputs, goldens.EXACT, told)[0]
+        floats = np.issubdtype(emulated.dtype, np.floating)
+        limits = goldens.EXACT_FLOAT if floats else goldens.EXACT
+        return goldens.judge(GATES[0], emulated, trace.outputs, limits, told)[0]
 
     def _rows(self, most: int, total: int | None, cost: int) -> int:
         if total is None or not self.device.emulated:

@@ -238,6 +238,7 @@ def measure(folder: Path, job: dict[str, Any]) -> tuple[dict[str, Any], list[Any
         wall_ms, cpu_ms = times.column(0), times.column(1)
         figures["inferences"] = times.seen
     peak, anon, file = status_bytes("VmHWM", "RssAnon", "RssFile")
+    figures["process_cpu_s"] = round(time.process_time(), 4)
     figures.update(rss_anon_bytes=anon, rss_file_bytes=file, baseline_anon_bytes=baseline_anon)
     header = {
         "ending": "ok",

@@ -14,7 +14,7 @@ from edgepack.hardware import SourcedBytes
 from edgepack.profile import CarriedRuntime, Profile
 from edgepack.runtimes import goldens, memory
 from edgepack.runtimes.bench import GATES, Ask, Benched, bench
-from edgepack.runtimes.container import ContainerRuntime
+from edgepack.runtimes.container import ContainerRuntime, sandboxed
 from edgepack.runtimes.engine import Engine
 from edgepack.runtimes.host import HostRuntime
 from edgepack.runtimes.images import build
@@ -153,6 +153,27 @@ def test_a_runtime_on_a_processor_it_fails_on_is_caught(
         assert trace.outputs is not None, trace.says
         finding, _ = goldens.judge("g", trace.outputs, wanted, goldens.OPTIMISED, core)
         assert finding.verdict is verdict, finding.says
+
+
+def test_a_core_that_the_emulator_lacks_leaves_every_gate_open(
+    stand_in: Standing, case: Case
+) -> None:
+    for arch in ("armv7", case.engine.arch):
+        stand_in("tflite-runtime", "2.14.0", arch)
+    cpu = TABLET.cpu.model_copy(update={"qemu_cpu": "cortex-z9"})
+    findings, _ = case.bench(TABLET.model_copy(update={"cpu": cpu}))
+    assert {f.verdict for f in findings} == {Outcome.INCONCLUSIVE}
+    assert "cortex-z9" in findings[0].says
+
+
+def test_a_strangers_model_runs_in_the_sandbox_as_on_the_host(
+    stand_in: Standing, case: Case
+) -> None:
+    stand_in("ai-edge-litert", "1.4.0", case.engine.arch)
+    job = Job(model=case.model, inputs=case.rows, kernels="reference")
+    trace = sandboxed(case.engine).run(job)
+    assert trace.outputs is not None, trace.says
+    np.testing.assert_array_equal(trace.outputs, case.golden)
 
 
 def test_a_soak_passes_on_a_model_that_keeps_its_memory(stand_in: Standing, case: Case) -> None:
