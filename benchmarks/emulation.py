@@ -28,13 +28,13 @@ from edgepack import catalogue, flatbuffer
 from edgepack.hardware import SourcedBytes
 from edgepack.profile import Profile
 from edgepack.runtimes import memory
-from edgepack.runtimes.bench import bench
+from edgepack.runtimes.bench import Ask, bench
 from edgepack.runtimes.container import ContainerRuntime
 from edgepack.runtimes.engine import Engine, require
 from edgepack.runtimes.host import HostRuntime
 from edgepack.runtimes.images import ImageSpec, build, known
 from edgepack.runtimes.protocol import Ending, Job
-from edgepack.runtimes.trial import Ask, Trial
+from edgepack.runtimes.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("EDGEPACK_DATA", ROOT.parent / "shared/data"))

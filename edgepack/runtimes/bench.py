@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from edgepack.errors import EnvironmentMissing, UsageError
 from edgepack.profile import Profile
+from edgepack.runtimes.ask import GATES, Ask
 from edgepack.runtimes.engine import Engine, NoEngine, available
 from edgepack.runtimes.images.spec import ARCHES
-from edgepack.runtimes.trial import GATES, Ask, Trial
+from edgepack.runtimes.trial import Trial
 from edgepack.verdict import Finding, Outcome
 
 __all__ = ["GATES", "Ask", "Benched", "bench"]

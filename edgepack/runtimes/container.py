@@ -12,8 +12,8 @@ from edgepack.errors import EnvironmentMissing
 from edgepack.runtimes import worker
 from edgepack.runtimes.counts import read_counts
 from edgepack.runtimes.endings import trace_from
-from edgepack.runtimes.engine import Ended as ContainerEnded
 from edgepack.runtimes.engine import Engine
+from edgepack.runtimes.following import Ended as ContainerEnded
 from edgepack.runtimes.frame import MAX_FRAME_BYTES, job_files
 from edgepack.runtimes.images import shelf
 from edgepack.runtimes.images.spec import ImageSpec, docker_folder

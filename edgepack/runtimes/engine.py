@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from edgepack.errors import EnvironmentMissing
+from edgepack.runtimes.following import Ended, follow
 from edgepack.runtimes.sandbox import Sandbox
 
 LABEL = "edgepack.deadline"
-_SIGKILLED, _STDOUT = 137, 1
-_MAX_STDERR_BYTES = 1 << 20
 _REMEDY = "start one with docker/engine.sh (as root), or set DOCKER_HOST"
 
 
@@ -25,19 +23,6 @@ class NoEngine:
     """Why no container engine can be used, with the remedy, on one line."""
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a container ended; ``oom_killed`` is the kernel's word, not read from the code."""
-
-    code: int
-    stdout: bytes
-    stderr: bytes
-    oom_killed: bool
-    timed_out: bool
-    flooded: bool
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +78,7 @@ class Engine:
                 ),
             )
             with self._removed_after(made["Id"]):
-                return self._follow(made["Id"], timeout_s, max_bytes)
+                return follow(self.api, made["Id"], timeout_s, max_bytes)
         except DockerException as error:
             raise EnvironmentMissing(
                 f"the container engine (version {self.version}) could not run {image}: {error}"
@@ -108,82 +93,6 @@ class Engine:
         finally:
             with contextlib.suppress(NotFound):  # swept by another process: gone is gone
                 self.api.remove_container(container, force=True, v=True)
-
-    @contextlib.contextmanager
-    def _output(self, container: str) -> Iterator[Iterator[tuple[int, bytes]]]:
-        """Yield (stream number, piece) pairs of a container's output, closed afterwards.
-
-        The SDK's own generator leaves its socket open.
-        """
-        from docker.utils.socket import frames_iter
-
-        line = self.api.attach_socket(
-            container, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 0}
-        )
-        try:
-            yield frames_iter(line, tty=False)
-        finally:
-            response, raw = getattr(line, "_response", None), getattr(line, "_sock", None)
-            for each in (response, line, raw):
-                if each is not None:
-                    each.close()
-
-    def _follow(self, container: str, timeout_s: float, max_bytes: int) -> Ended:
-        from docker.errors import APIError
-
-        late = threading.Event()
-
-        def kill() -> None:
-            with contextlib.suppress(APIError):  # it ended by itself in this very moment
-                self.api.kill(container)
-
-        def expire() -> None:
-            late.set()
-            kill()
-
-        out, err, flooded = bytearray(), bytearray(), False
-        timer = threading.Timer(timeout_s, expire)
-        timer.daemon = True
-        with self._output(container) as pieces:
-            start = time.monotonic()
-            self.api.start(container)
-            timer.start()
-            try:
-                for stream, piece in pieces:
-                    if stream == _STDOUT:
-                        out += piece
-                    elif len(err) < _MAX_STDERR_BYTES:
-                        err += piece
-                    if len(out) > max_bytes:
-                        del out[max_bytes:]
-                        if not flooded:
-                            flooded = True
-                            # beside: the engine ends it only while its output is read
-                            threading.Thread(target=kill, daemon=True).start()
-                code = int(self.api.wait(container, timeout=30)["StatusCode"])
-            finally:
-                timer.cancel()
-            seconds = time.monotonic() - start
-        ours = late.is_set() or flooded
-        return Ended(
-            code=code,
-            stdout=bytes(out),
-            stderr=bytes(err),
-            oom_killed=self._oom_killed(container, patient=code == _SIGKILLED and not ours),
-            timed_out=late.is_set(),
-            flooded=flooded,
-            seconds=seconds,
-        )
-
-    def _oom_killed(self, container: str, patient: bool) -> bool:
-        """Return the kernel's word. The engine may hear of it after the exit, so a kill that
-        was not ours is asked about for up to two seconds.
-        """
-        for _ in range(20 if patient else 1):
-            if self.api.inspect_container(container)["State"].get("OOMKilled"):
-                return True
-            time.sleep(0.1 if patient else 0)
-        return False
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -17,7 +17,7 @@ from edgepack.runtimes.bench import GATES, Ask, Benched, bench
 from edgepack.runtimes.container import ContainerRuntime, sandboxed
 from edgepack.runtimes.engine import Engine
 from edgepack.runtimes.host import HostRuntime
-from edgepack.runtimes.images import build
+from edgepack.runtimes.images import build, find
 from edgepack.runtimes.protocol import Ending, Job
 from edgepack.runtimes.trial import Trial
 from edgepack.verdict import Finding, How, Outcome
@@ -179,7 +179,7 @@ def test_a_strangers_model_runs_in_the_sandbox_as_on_the_host(
 def test_a_soak_passes_on_a_model_that_keeps_its_memory(stand_in: Standing, case: Case) -> None:
     for arch in ("armv7", case.engine.arch):
         stand_in("tflite-runtime", "2.14.0", arch)
-    ask = replace(QUICK, soak_minutes=0.05)
+    ask = replace(QUICK, soak_minutes=0.02)
     findings, figures = case.bench(TABLET, ask)
     assert named(findings)["soak"].verdict is Outcome.PASS, figures["soak"]
 
@@ -196,8 +196,10 @@ def test_a_file_that_is_no_model_fails_and_raises_nothing(
 
 def test_an_image_made_again_is_the_same_image(engine: Engine, stand_in: Standing) -> None:
     spec = stand_in("tflite-runtime", "2.14.0", "armv7").spec
-    one = build([spec.arch], spec.package, version=spec.version, engine=engine, force=True)[0]
-    other = build([spec.arch], spec.package, version=spec.version, engine=engine, force=True)[0]
-    assert one.identity == other.identity
-    assert one.state == "present"
-    assert one.size_bytes < 100e6
+    before = find(engine, spec)
+    again = build([spec.arch], spec.package, version=spec.version, engine=engine, force=True)[0]
+    if again.debs != before.debs:
+        pytest.skip("the mirror has other packages than when the present image was made")
+    assert again.identity == before.identity
+    assert again.state == "present"
+    assert again.size_bytes < 100e6
