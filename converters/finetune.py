@@ -99,7 +99,9 @@ def fine_tune(
     train, val = (_part(objective, teacher if alpha else None, x, y) for x, y in parts)
     per_epoch = steps_per_epoch(samples, training)
     weights = list(model.trainable_variables if only is None else only)
-    step, judge = _functions(model, weights, objective, plan, alpha, per_epoch * plan.epochs)
+    step, judge = _functions(
+        model, weights, objective, plan, alpha=alpha, total=per_epoch * plan.epochs
+    )
 
     shuffle = np.random.default_rng(training.seed)
     total, best, kept, history = per_epoch * plan.epochs, math.inf, None, []
@@ -151,6 +153,7 @@ def _functions(
     weights: list[Any],
     objective: Objective,
     plan: Plan,
+    *,
     alpha: float,
     total: int,
 ) -> tuple[Any, Any]:
