@@ -134,7 +134,9 @@ class ContainerRuntime:
             stderr=ended.stderr,
             timeout_s=timeout_s,
             timed_out=ended.timed_out,
-            oom_killed=ended.oom_killed,
+            # with a limit, a lone process of a sandbox that was killed and not by us: nobody
+            # but the kernel (or the model itself) can send that signal
+            oom_killed=ended.oom_killed or (ended.killed and self.memory_bytes is not None),
             flooded=ended.flooded,
             container_s=round(ended.seconds, 3),
         )

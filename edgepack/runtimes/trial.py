@@ -214,7 +214,8 @@ class Trial:
             return memory.unfinished(free, f"{where}, no memory limit"), {}
         size = memory.limit_bytes(free, budget)
         narrow = replace(self.native, memory_bytes=size, cpu_share=None)
-        canary = narrow.run_worker("-", "--pretend", "hog", timeout_s=60.0)
+        hog = f"hog:{2 * size + 2**26}"
+        canary = narrow.run_worker("-", "--pretend", hog, timeout_s=60.0)
         limited = narrow.run(self._job(inputs, repeats=5, warmup=1))
         return memory.judge(budget, free=free, canary=canary, limited=limited, where=where)
 

@@ -255,11 +255,17 @@ def measure(folder: Path, job: dict[str, Any]) -> tuple[dict[str, Any], list[Any
 
 
 def pretend(what: str) -> None:
-    """End the way a bad model would: the sandbox proves on these that it can tell."""
+    """End the way a bad model would: the sandbox proves on these that it can tell.
+
+    ``hog:N`` touches N bytes and then complains that it lived, so that it cannot eat a
+    machine whose limit does not bite.
+    """
+    what, _, size = what.partition(":")
     if what == "hog":
         hoard: list[bytes] = []
-        while True:
+        for _ in range(int(size or 1 << 30) >> 20):
             hoard.append(os.urandom(4096) * 256)  # 1 MiB, every page touched
+        raise RuntimeError(f"a hog of {len(hoard)} MiB lived")
     if what == "hang":
         while True:
             time.sleep(1)

@@ -148,3 +148,9 @@ def test_a_frame_written_is_a_frame_read(tmp_path: Path) -> None:
     frame = read_frame(path.read_bytes())
     np.testing.assert_array_equal(frame.arrays[0], array)
     assert json.loads(json.dumps(frame.header))["says"] == "s"
+
+
+def test_a_hog_that_lives_complains_instead_of_eating_the_machine() -> None:
+    trace = HOST.run_worker("-", "--pretend", f"hog:{32 * 2**20}", timeout_s=20)
+    assert trace.ending is Ending.ERROR
+    assert "32 MiB lived" in trace.says
