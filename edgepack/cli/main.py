@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +24,7 @@ from edgepack.errors import EdgepackError, UsageError
 
 FAILED_GATE = 3
 _INTERRUPTED = 130
+_STOPPED = "interrupted; finished stages are kept, the same command goes on from there"
 
 app = typer.Typer(
     name="edgepack",
@@ -67,15 +70,21 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     if not words:
         words = ["--help"]
+    stopped: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, stop)
     try:
         code = app(words, standalone_mode=False) or 0
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
             raise KeyboardInterrupt
         sys.exit(code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail(
-            "interrupted; finished stages are kept, the same command goes on from there", words
-        )
+        _fail(_STOPPED, words)
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our stdout left; nothing more can be said to it.
@@ -86,22 +95,20 @@ def main(arguments: list[str] | None = None) -> None:
         if message:
             _fail(f"{message} (see --help)", words)
         sys.exit(UsageError.exit_code)
-    except ConversionError as error:
+    except Exception as error:  # noqa: BLE001 - the last door: every failure is one line
+        if stopped:  # what Ctrl-C cut short may raise anything on its way up
+            _fail(_STOPPED, words)
+            sys.exit(_INTERRUPTED)
         _raise_if_debugging(words)
-        _fail(str(error), words)
-        sys.exit(1)
-    except EdgepackError as error:
-        _raise_if_debugging(words)
-        _fail(str(error), words)
-        sys.exit(error.exit_code)
-    except MemoryError:
-        _raise_if_debugging(words)
-        _fail("out of memory; use a smaller batch or fewer samples", words)
-        sys.exit(1)
-    except Exception as error:  # noqa: BLE001 - the last door: a defect is one line too
-        _raise_if_debugging(words)
-        _fail(f"a defect in edgepack: {type(error).__name__}: {error}; --debug shows it", words)
-        sys.exit(1)
+        known = isinstance(error, ConversionError | EdgepackError)
+        _fail(str(error) if known else _defect(error), words)
+        sys.exit(error.exit_code if isinstance(error, EdgepackError) else 1)
+
+
+def _defect(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory; use a smaller batch or fewer samples"
+    return f"a defect in edgepack: {type(error).__name__}: {error}; --debug shows it"
 
 
 def _raise_if_debugging(words: list[str]) -> None:
