@@ -14,9 +14,9 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
-# The unmarked suite: no TensorFlow, no engine, no emulator.
+# The unmarked suite: no TensorFlow, no engine, no emulator, no other program.
 fast: $(READY)
-	$(BIN)/python -m pytest -m "not train and not container and not qemu and not device"
+	$(BIN)/python -m pytest -m "not train and not container and not qemu and not device and not tools"
 
 lint: $(READY)
 	$(BIN)/ruff check .

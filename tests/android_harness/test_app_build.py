@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+pytestmark = pytest.mark.tools
+
 HARNESS = Path(__file__).resolve().parents[2] / "android_harness"
 ANDROID = "{http://schemas.android.com/apk/res/android}"
 

@@ -20,7 +20,9 @@ from edgepack import bundle as packing
 from edgepack import catalogue
 from edgepack.device import judge
 from edgepack.device import report as reports
-from edgepack.verdict import Outcome
+from tests.edgepack.manifests import manifest
+
+pytestmark = pytest.mark.tools
 
 HARNESS = Path(__file__).resolve().parents[2] / "android_harness"
 CORE = HARNESS / "app/src/main/java/org/edgepack/harness/core"
@@ -66,29 +68,15 @@ def members() -> dict[str, bytes]:
 
 def packed() -> bytes:
     files = members()
-    manifest = packing.Manifest.model_validate(
-        {
-            "schema": "edgepack.bundle/1",
-            "name": "caf\u00e9 \u5206\u985e",
-            "profile": "clinic-tablet-1gb-armv7",
-            "task": "classification",
-            "verdict": Outcome.PASS,
-            "proven": True,
-            "input": {"shape": (3,), "dtype": "int8", "scale": 0.5, "zero_point": 1},
-            "output": {"shape": (2,), "dtype": "int8", "scale": 0.5, "zero_point": 1},
-            "preprocessing": 'raw "as is" \\ /255',
-            "golden_rows": 4,
-            "evidence_rows": 0,
-            "test_rows": 0,
-            "findings": (),
-            "fidelity": {"drop": -1.5e-7, "nested": [[], {}, None, True]},
-            "steps": (),
-            "notes": (),
-            "provenance": {},
-            "files": packing.members(files),
-        }
+    made = manifest(
+        files,
+        name="caf\u00e9 \u5206\u985e",
+        profile="clinic-tablet-1gb-armv7",
+        preprocessing='raw "as is" \\ /255',
+        golden_rows=4,
+        provenance={"drop": -1.5e-7, "nested": [[], {}, None, True]},
     )
-    return packing.pack(manifest, files, b"signature")
+    return packing.pack(made, files, b"signature")
 
 
 def rezipped(change: Callable[[dict[str, bytes]], None]) -> bytes:

@@ -24,6 +24,8 @@ from tests.converters.hostile_files import (
     weights_file,
 )
 
+pytestmark = pytest.mark.tools
+
 
 def test_other_zips_are_named(tmp_path: Path) -> None:
     for member, part in [

@@ -4,61 +4,23 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import Any
 
 import numpy as np
 import pytest
 
 from edgepack import bundle, signing
 from edgepack.errors import InputError
-from edgepack.verdict import Outcome
+from tests.edgepack.manifests import manifest
 
 FILES = {
     bundle.MODEL: b"TFL3 model",
     bundle.PROFILE: b"{}",
     "golden/inputs.npy": bundle.npy(np.arange(6, dtype=np.int8).reshape(2, 3)),
 }
-FIDELITY = {
-    "score": "accuracy",
-    "samples": 2,
-    "float_score": 1.0,
-    "float_interval": (0.3, 1.0),
-    "score_now": 1.0,
-    "score_interval": (0.3, 1.0),
-    "drop": 0.0,
-    "drop_interval": (-0.6, 0.6),
-    "p_value": 1.0,
-    "agreement": 1.0,
-    "recalls": ((1, 1), (1, 1)),
-}
-
-
-def manifest(files: dict[str, bytes] = FILES, **changes: Any) -> bundle.Manifest:
-    made: dict[str, Any] = {
-        "schema": "edgepack.bundle/1",
-        "name": "m",
-        "profile": "p",
-        "task": "classification",
-        "verdict": Outcome.PASS,
-        "proven": True,
-        "input": {"shape": (3,), "dtype": "int8", "scale": 0.5, "zero_point": 1},
-        "output": {"shape": (2,), "dtype": "int8", "scale": 0.5, "zero_point": 1},
-        "preprocessing": "raw",
-        "golden_rows": 2,
-        "evidence_rows": 0,
-        "test_rows": 0,
-        "findings": (),
-        "fidelity": FIDELITY,
-        "steps": (),
-        "notes": (),
-        "provenance": {},
-        "files": bundle.members(files),
-    }
-    return bundle.Manifest.model_validate(made | changes)
 
 
 def packed() -> bytes:
-    return bundle.pack(manifest(), FILES, None)
+    return bundle.pack(manifest(FILES), FILES, None)
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
@@ -70,13 +32,13 @@ def zipped(members: dict[str, bytes]) -> bytes:
 
 
 def test_the_same_content_gives_the_same_bytes() -> None:
-    assert bundle.pack(manifest(), dict(reversed(FILES.items())), None) == packed()
+    assert bundle.pack(manifest(FILES), dict(reversed(FILES.items())), None) == packed()
 
 
 def test_what_was_packed_comes_back() -> None:
     back = bundle.unpack(packed(), "b")
     assert back.files == FILES
-    assert back.manifest == manifest()
+    assert back.manifest == manifest(FILES)
     assert back.array("golden/inputs.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
@@ -108,13 +70,13 @@ def test_a_path_that_escapes_is_refused(name: str) -> None:
 
 def test_a_swapped_model_is_refused() -> None:
     files = {**FILES, bundle.MODEL: b"another"}
-    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest()), **files}
+    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest(FILES)), **files}
     with pytest.raises(InputError, match=r"model\.tflite differs from its digest"):
         bundle.unpack(zipped(whole), "b")
 
 
 def test_a_member_nobody_named_is_refused() -> None:
-    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest()), **FILES, "extra": b"x"}
+    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest(FILES)), **FILES, "extra": b"x"}
     with pytest.raises(InputError, match="extra is not named in the manifest"):
         bundle.unpack(zipped(whole), "b")
 
@@ -128,7 +90,7 @@ def test_a_bundle_larger_than_the_ceiling_is_not_unpacked(
 
 
 def test_a_member_larger_than_it_declares_is_not_inflated() -> None:
-    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest()), **FILES}
+    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest(FILES)), **FILES}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in whole.items():
@@ -148,7 +110,7 @@ def test_a_slow_packing_is_refused() -> None:
 
 
 def test_numbers_that_are_none_are_refused() -> None:
-    text = bundle.manifest_bytes(manifest()).replace(b'"drop": 0.0', b'"drop": NaN')
+    text = bundle.manifest_bytes(manifest(FILES)).replace(b'"drop": 0.0', b'"drop": NaN')
     with pytest.raises(InputError, match=r"manifest\.json: fidelity\.drop"):
         bundle.unpack(zipped({bundle.MANIFEST: text, **FILES}), "b")
 
@@ -173,7 +135,7 @@ def keys() -> tuple[bytes, bytes]:
 
 def test_a_signature_holds_for_its_key_and_manifest_only() -> None:
     (private, public), (_, stranger) = keys(), keys()
-    data = bundle.manifest_bytes(manifest())
+    data = bundle.manifest_bytes(manifest(FILES))
     mark = signing.sign(data, private, "key.pem")
     assert signing.verify(data, mark, public, "pub.pem")
     assert not signing.verify(data + b" ", mark, public, "pub.pem")

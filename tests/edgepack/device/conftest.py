@@ -15,6 +15,7 @@ from edgepack import catalogue
 from edgepack.device.judge import Expected
 from edgepack.device.report import Report
 from edgepack.profile import Profile
+from tests.edgepack.manifests import manifest
 
 GOLDEN = np.arange(-8, 8, dtype=np.int8).reshape(4, 4)
 IDENTITY = "1" * 64
@@ -82,31 +83,16 @@ def agreed() -> Agreed:
         "how": "estimated",
         "says": "estimated",
     }
-    manifest = packing.Manifest.model_validate_json(
-        packing.json.dumps(
-            {
-                "schema": "edgepack.bundle/1",
-                "name": "m",
-                "profile": profile.name,
-                "task": "classification",
-                "verdict": "fail",
-                "proven": False,
-                "input": {"shape": [3], "dtype": "int8", "scale": 0.5, "zero_point": 1},
-                "output": {"shape": [4], "dtype": "int8", "scale": 0.5, "zero_point": 1},
-                "preprocessing": "raw",
-                "golden_rows": 4,
-                "evidence_rows": 0,
-                "test_rows": 0,
-                "findings": [older],
-                "fidelity": {},
-                "steps": [],
-                "notes": [],
-                "provenance": {},
-                "files": {n: m.model_dump() for n, m in packing.members(files).items()},
-            }
-        )
+    made = manifest(
+        files,
+        profile=profile.name,
+        verdict="fail",
+        proven=False,
+        output={"shape": [4], "dtype": "int8", "scale": 0.5, "zero_point": 1},
+        golden_rows=4,
+        findings=[older],
     )
-    data = packing.pack(manifest, files, None)
+    data = packing.pack(made, files, None)
     digest = hashlib.sha256(data).hexdigest()
     times = [58.0 + (i % 10) * 2 / 10 for i in range(1024)]
     ordered = sorted(times)

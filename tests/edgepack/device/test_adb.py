@@ -33,6 +33,8 @@ assert _SPEC is not None and _SPEC.loader is not None
 fake = importlib.util.module_from_spec(_SPEC)
 import sys  # noqa: E402
 
+pytestmark = pytest.mark.tools
+
 sys.modules["fake_adbd"] = fake
 _SPEC.loader.exec_module(fake)
 

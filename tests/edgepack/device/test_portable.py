@@ -24,6 +24,7 @@ from edgepack.errors import EnvironmentMissing, UsageError
 from edgepack.runtimes.host import HostRuntime
 from edgepack.runtimes.protocol import Ending, Job, Trace
 from edgepack.verdict import Outcome
+from tests.edgepack.manifests import manifest
 
 
 @pytest.fixture
@@ -61,29 +62,17 @@ def packed(model: bytes, profile: str) -> Order:
         "golden/inputs.npy": packing.npy(inputs),
         "golden/outputs.npy": packing.npy(trace.outputs),
     }
-    manifest = packing.Manifest.model_validate(
-        {
-            "schema": "edgepack.bundle/1",
-            "name": "kws",
-            "profile": profile,
-            "task": "classification",
-            "verdict": Outcome.INCONCLUSIVE,
-            "proven": False,
-            "input": {"shape": tensor.shape[1:], "dtype": "int8"},
-            "output": {"shape": trace.outputs.shape[1:], "dtype": "int8"},
-            "preprocessing": "raw",
-            "golden_rows": 4,
-            "evidence_rows": 0,
-            "test_rows": 0,
-            "findings": (),
-            "fidelity": {},
-            "steps": (),
-            "notes": (),
-            "provenance": {},
-            "files": packing.members(files),
-        }
+    made = manifest(
+        files,
+        name="kws",
+        profile=profile,
+        verdict="inconclusive",
+        proven=False,
+        input={"shape": tensor.shape[1:], "dtype": "int8"},
+        output={"shape": trace.outputs.shape[1:], "dtype": "int8"},
+        golden_rows=4,
     )
-    data = packing.pack(manifest, files, None)
+    data = packing.pack(made, files, None)
     return Order(bundle=packing.unpack(data, "test"), data=data, mode="quick", warmup=2)
 
 

@@ -12,6 +12,8 @@ from edgepack.micro.lowering import Program
 from edgepack.micro.targets import TARGETS
 from tests.edgepack.micro import nets
 
+pytestmark = pytest.mark.tools
+
 pytest.importorskip("tflite_micro", reason="the oracle, pip install 'edgepack[micro]'")
 NEEDS_GCC = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 NEEDS_QEMU = pytest.mark.skipif(

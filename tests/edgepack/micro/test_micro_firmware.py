@@ -17,6 +17,8 @@ from edgepack.micro.reading import read
 from edgepack.verdict import Finding, Outcome
 from tests.edgepack.micro import nets
 
+pytestmark = pytest.mark.tools
+
 pytest.importorskip("tflite_micro", reason="pip install 'edgepack[micro]'")
 MODEL = nets.residual(1)
 GOLDEN = {firmware.GOLDEN_INPUTS: packing.npy(nets.inputs(read(MODEL), 5))}

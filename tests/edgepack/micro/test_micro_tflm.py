@@ -14,6 +14,8 @@ from edgepack.verdict import How
 from tests.edgepack.micro import nets
 from tests.edgepack.tinymodels import Net
 
+pytestmark = pytest.mark.tools
+
 pytest.importorskip("tflite_micro", reason="pip install 'edgepack[micro]'")
 FIGURES = ArenaFigures(
     host_bytes=16_000, probes=20, cmsis_nn_scratch_bytes=100, esp_nn_scratch_bytes=5_000

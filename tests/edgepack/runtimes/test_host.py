@@ -15,6 +15,8 @@ from edgepack.runtimes.host import ENVIRONMENT, HostRuntime
 from edgepack.runtimes.process import run_bounded
 from edgepack.runtimes.protocol import Ending, Job
 
+pytestmark = pytest.mark.tools
+
 HOST = HostRuntime()
 
 
