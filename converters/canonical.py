@@ -16,15 +16,21 @@ from numpy.typing import NDArray
 Config = dict[str, Any]
 Weights = dict[str, list[NDArray[Any]]]
 
+#: Activations that TFMOT trains as part of a layer; others become a layer of their own.
+FUSED = ("linear", "relu", "swish", "gelu", "softmax", "sigmoid", "tanh")
+_MADE_FOR_UNFOLDED = ("_regularizer", "_constraint")  # of kernels that are rescaled here
 _FOLDS_INTO = ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "Conv1D", "Dense")
 
 
-def split_separable(model: Any) -> Any:
-    """Return ``model`` with each SeparableConv2D as a depthwise and a 1x1 convolution.
+def simplify(model: Any) -> Any:
+    """Return ``model`` without nested models, separable layers and rare fused activations.
 
-    TFMOT would split it inside its own rewriting, where the weights' names are lost.
+    TFMOT refuses nested models, splits separable layers where their weights' names are
+    lost, and refuses a whole layer for an activation that it does not know.
     """
-    return _rewrite(model, _split_separable)
+    flat = inline(model)
+    flat = _rewrite(flat, _split_separable)
+    return _rewrite(flat, _split_activations)
 
 
 def fold_batchnorm(model: Any) -> Any:
@@ -36,6 +42,60 @@ def fold_batchnorm(model: Any) -> Any:
     gets a bias, of zeros where it had none; the converter would add one anyway.
     """
     return _rewrite(model, _fold_batchnorm)
+
+
+def inline(model: Any) -> Any:
+    """Return ``model`` with the layers of nested models in their place, or ``model``.
+
+    A layer whose name is taken gets its model's name in front.
+    """
+    from converters import keras2
+
+    keras, tf = keras2.keras, keras2.tf
+    if not any(isinstance(layer, keras.Model) for layer in model.layers):
+        return model
+    twins: dict[int, Any] = {}
+    taken: set[str] = set()
+
+    def twin(layer: Any, prefix: str) -> Any:
+        if id(layer) not in twins:
+            name = layer.name if layer.name not in taken else f"{prefix}_{layer.name}"
+            taken.add(name)
+            twins[id(layer)] = type(layer).from_config(layer.get_config() | {"name": name})
+        return twins[id(layer)]
+
+    def run(part: Any, inputs: list[Any]) -> list[Any]:
+        known = {id(old): new for old, new in zip(part.inputs, inputs, strict=True)}
+        nodes = part._nodes_by_depth  # depth falls from the inputs to the outputs
+        for node in [node for depth in sorted(nodes, reverse=True) for node in nodes[depth]]:
+            if node.is_input:
+                continue
+            called = (node.call_args, node.call_kwargs)
+            flat = [known.get(id(value), value) for value in tf.nest.flatten(called)]
+            args, kwargs = tf.nest.pack_sequence_as(called, flat)
+            if isinstance(node.layer, keras.Model):
+                made = run(node.layer, tf.nest.flatten(args))
+            else:
+                made = tf.nest.flatten(twin(node.layer, part.name)(*args, **kwargs))
+            known |= dict(zip(map(id, tf.nest.flatten(node.outputs)), made, strict=True))
+        return [known[id(old)] for old in part.outputs]
+
+    inputs = [
+        keras.Input(old.shape[1:], dtype=old.dtype, name=old.name) for old in model.inputs
+    ]
+    flat = keras.Model(inputs, run(model, inputs), name=model.name)
+    for layer in _leaves(model):
+        if id(layer) in twins:
+            twins[id(layer)].set_weights(layer.get_weights())
+    return keras2.compile_like(flat, model)
+
+
+def _leaves(model: Any) -> list[Any]:
+    """Return the layers of ``model`` and of the models in it."""
+    found = []
+    for layer in model.layers:
+        found += _leaves(layer) if hasattr(layer, "layers") else [layer]
+    return found
 
 
 def _rewrite(model: Any, change: Callable[[list[Config], Config, Weights], None]) -> Any:
@@ -85,6 +145,29 @@ def _split_separable(layers: list[Config], config: Config, weights: Weights) -> 
         ]
 
 
+def _split_activations(layers: list[Config], config: Config, weights: Weights) -> None:
+    for at in reversed(range(len(layers))):
+        name, settings = layers[at]["name"], layers[at]["config"]
+        known = settings.get("activation") in FUSED
+        if layers[at]["class_name"] not in _FOLDS_INTO or known:
+            continue
+        if len(layers[at]["inbound_nodes"]) != 1:
+            continue
+        after = f"{name}_activation"
+        _rename(layers, config, name, after)
+        layers.insert(
+            at + 1,
+            {
+                "class_name": "Activation",
+                "name": after,
+                "config": {"name": after, "activation": settings["activation"]},
+                "inbound_nodes": [[[name, 0, 0, {}]]],
+            },
+        )
+        settings["activation"] = "linear"
+        weights[after] = []
+
+
 def _fold_batchnorm(layers: list[Config], config: Config, weights: Weights) -> None:
     by_name = {layer["name"]: layer for layer in layers}
     for norm in [layer for layer in layers if "BatchNormalization" in layer["class_name"]]:
@@ -98,15 +181,16 @@ def _fold_batchnorm(layers: list[Config], config: Config, weights: Weights) -> N
         scaled = _scale_outputs(into["class_name"], kernel, factor)
         before = bias[0] if bias else np.zeros_like(mean)
         weights[name] = [scaled, (before - mean) * factor + shift]
-        into["config"] |= {"use_bias": True, "kernel_regularizer": None}
-        into["config"] |= (
-            {"depthwise_regularizer": None} if "Depthwise" in into["class_name"] else {}
-        )
+        into["config"]["use_bias"] = True
         layers.remove(norm)
         _rename(layers, config, norm["name"], name)
     for layer in layers:
-        if layer["class_name"] in _FOLDS_INTO and not layer["config"].get("use_bias", True):
-            layer["config"]["use_bias"] = True
+        if layer["class_name"] not in _FOLDS_INTO:
+            continue
+        settings = layer["config"]
+        settings |= {key: None for key in settings if key.endswith(_MADE_FOR_UNFOLDED)}
+        if not settings["use_bias"]:
+            settings["use_bias"] = True
             weights[layer["name"]].append(np.zeros(_outputs(layer, weights), np.float32))
 
 

@@ -28,7 +28,7 @@ class Cluster:
     """
 
     clusters: int = 16
-    epochs: int = 2
+    epochs: int = 3
     learning_rate: float = 3e-4
     distillation: float = 0.7
 
@@ -54,8 +54,8 @@ class Cluster:
 
         wrapping.refuse_quantized(draft.model, "cluster")
         keras2.seed(training.seed)  # the first centroids are drawn
-        twin = canonical.split_separable(draft.model)
-        able, skipped = wrapping.sort_layers(twin, wrapping.clusterable)
+        twin = canonical.simplify(draft.model)
+        able, skipped = wrapping.sort_layers(twin)
         sizes = {
             name: variable.shape.num_elements()
             for name, variable in keras2.kernels(twin).items()
@@ -80,6 +80,9 @@ class Cluster:
                 distillation=self.distillation,
             ),
             teacher=training.teacher if training.teacher is not None else draft.model,
+            masks=wrapping.zero_masks(
+                twin, set(sizes) - {f"{name}/kernel" for name in large}, draft
+            ),
         )
         model = keras2.compile_like(wrapping.without_clustering(wrapped), draft.model)
         promised = {f"{name}/kernel": self.clusters for name in able}

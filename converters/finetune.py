@@ -78,12 +78,14 @@ def fine_tune(
     teacher: Any,
     hooks: Hooks | None = None,
     only: Sequence[Any] | None = None,
+    masks: Sequence[tuple[Any, Any]] = (),
 ) -> tuple[float, ...]:
     """Train ``model`` in place and return the validation loss after each epoch.
 
     The weights left in ``model`` are those of the allowed epoch with the lowest validation
     loss. ``teacher`` is asked once per row; its outputs are kept for all epochs. ``only``
-    names the variables to train; None trains all that are trainable.
+    names the variables to train; None trains all that are trainable. ``masks`` are
+    (variable, mask) whose zeros stay after every step.
 
     Raises:
         DataRefused: no rows, or rows that do not fit the model.
@@ -100,7 +102,12 @@ def fine_tune(
     per_epoch = steps_per_epoch(samples, training)
     weights = list(model.trainable_variables if only is None else only)
     step, judge = _functions(
-        model, weights, objective, plan, alpha=alpha, total=per_epoch * plan.epochs
+        model,
+        (weights, tuple(masks)),
+        objective,
+        plan,
+        alpha=alpha,
+        total=per_epoch * plan.epochs,
     )
 
     shuffle = np.random.default_rng(training.seed)
@@ -150,7 +157,7 @@ def _batch(part: Rows, rows: NDArray[Any]) -> tuple[Any, ...]:
 
 def _functions(
     model: Any,
-    weights: list[Any],
+    trained: tuple[list[Any], tuple[tuple[Any, Any], ...]],
     objective: Objective,
     plan: Plan,
     *,
@@ -162,6 +169,7 @@ def _functions(
 
     pace = keras.optimizers.schedules.CosineDecay(plan.learning_rate, total, alpha=0.01)
     optimizer = keras.optimizers.Adam(pace)
+    weights, masks = trained
 
     def loss_of(x: Any, y: Any, soft: Any, training: bool) -> Any:
         outputs = model(x, training=training)
@@ -179,6 +187,8 @@ def _functions(
         gradients = tape.gradient(total_loss, weights)
         pairs = [(g, w) for g, w in zip(gradients, weights, strict=True) if g is not None]
         optimizer.apply_gradients(pairs)
+        for variable, mask in masks:
+            variable.assign(variable * mask)
         return loss
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]

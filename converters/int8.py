@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters import invariants
-from converters.draft import Draft, Samples, Training, calibration_rows
+from converters.draft import Draft, Samples, Training, Trait, calibration_rows
 from converters.errors import DataRefused, FloatIsland, ModelRefused
 
 
@@ -31,7 +31,7 @@ class Int8:
     Attributes:
         calibration_samples: rows drawn from the training part.
         per_channel_dense: False where the runtime would compute per-channel
-            fully-connected weights wrongly.
+            fully-connected weights wrongly. A draft trained quantized never has them.
     """
 
     calibration_samples: int = 256
@@ -80,7 +80,9 @@ class Int8:
         from converters import conversion
 
         _check(draft.model, parts)
-        made = conversion.convert(draft.model, parts, per_channel_dense=self.per_channel_dense)
+        # Codes trained for one scale a tensor must be converted with one.
+        per_channel = self.per_channel_dense and Trait.QUANTIZED not in draft.traits
+        made = conversion.convert(draft.model, parts, per_channel_dense=per_channel)
         for tflite in made:
             refuse_float(tflite, draft.model.name)
             invariants.assert_tflite(tflite, draft)

@@ -122,14 +122,18 @@ def tflite_violations(tflite: bytes, draft: Draft) -> list[str]:
     ]
     promised = {name for numbers in draft.promises.values() for name in numbers}
     for name, values in _counted(draft).items():
+        if name not in promised:
+            continue
         layer = name.split("/")[0]
-        mine = [k for k in found if k.codes.size == values.size and k.belongs_to(layer)]
-        if name in promised and not mine:
-            broken.append(f"{name}: promised, but no int8 kernel of that name and size is left")
-        elif name in promised:
+        fits = [kernel for kernel in found if kernel.codes.size == values.size]
+        # Merged or shared kernels lose their layer's name; then any of the size may be it.
+        mine = [kernel for kernel in fits if kernel.belongs_to(layer)] or fits
+        if not mine:
+            broken.append(f"{name}: promised, but no int8 kernel of its size is left")
+        else:
             wanted = to_tflite(values, kinds.get(layer, ""))
             each = [_kernel_violations(name, k, wanted, draft.promises) for k in mine]
-            broken += sorted(each, key=len)[0]  # merged names may fit a neighbour too
+            broken += sorted(each, key=len)[0]
     return broken
 
 

@@ -29,7 +29,7 @@ class Prune:
     """
 
     sparsity: float = 0.5
-    epochs: int = 6
+    epochs: int = 8
     learning_rate: float = 1e-3
     distillation: float = 0.7
 
@@ -54,8 +54,8 @@ class Prune:
         from converters import canonical, finetune, keras2, objective, wrapping
 
         wrapping.refuse_quantized(draft.model, "prune")
-        twin = canonical.split_separable(draft.model)
-        able, skipped = wrapping.sort_layers(twin, wrapping.prunable)
+        twin = canonical.simplify(draft.model)
+        able, skipped = wrapping.sort_layers(twin)
         if not able:
             raise ModelRefused(
                 f"prune: {draft.model.name} has no layer that TFMOT prunes (dense and "

@@ -6,6 +6,7 @@ device will hold: zeros masked, the rest on a codebook of int8 codes per tensor.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,7 +64,7 @@ class Qat:
 
         wrapping.refuse_quantized(draft.model, "qat")
         keras2.seed(training.seed)
-        folded = canonical.fold_batchnorm(canonical.split_separable(draft.model))
+        folded = canonical.fold_batchnorm(canonical.simplify(draft.model))
         names, left = _sort(folded)
         if not names:
             raise ModelRefused(
@@ -72,7 +73,6 @@ class Qat:
             )
         clusters = {name: int(k) for name, k in draft.promises.get("CLUSTERED", {}).items()}
         model = scheme.apply(folded, names, clusters)
-        _hold_still(model, left, draft)
         _mask(model, draft)
         scheme.normalise(model)
         scheme.set_taps(model, folded, samples.x_train[_rows(samples, training)])
@@ -94,29 +94,46 @@ class Qat:
 
     def _train(self, model: Any, draft: Draft, samples: Samples, training: Training) -> None:
         """Train kernels, scales and biases, then scales and biases on codes that stay."""
-        from converters import finetune, objective, scheme
+        from converters import finetune, keras2, objective, scheme, wrapping
 
+        coded = {name for name, *_ in scheme.code_kernels(model)}
+        others = keras2.kernels(model).keys() - coded
+        still = _clustered(model, draft, others)
         settling = self.epochs // 3
         phases = (
             ("qat", self.epochs - settling, model.trainable_variables),
             ("qat, codes fixed", settling, scheme.beside_kernels(model)),
         )
         for stage, epochs, variables in phases:
-            if epochs:
-                finetune.fine_tune(
-                    model,
-                    objective.objective(draft.model, training),
-                    samples,
-                    training,
-                    finetune.Plan(
-                        stage=stage,
-                        epochs=epochs,
-                        learning_rate=self.learning_rate,
-                        distillation=self.distillation,
-                    ),
-                    teacher=training.teacher if training.teacher is not None else draft.model,
-                    only=variables,
-                )
+            if not epochs:
+                continue
+            finetune.fine_tune(
+                model,
+                objective.objective(draft.model, training),
+                samples,
+                training,
+                finetune.Plan(
+                    stage=stage,
+                    epochs=epochs,
+                    learning_rate=self.learning_rate,
+                    distillation=self.distillation,
+                ),
+                teacher=training.teacher if training.teacher is not None else draft.model,
+                only=[variable for variable in variables if id(variable) not in still],
+                masks=wrapping.zero_masks(model, others, draft),
+            )
+
+
+def _clustered(model: Any, draft: Draft, names: Collection[str]) -> set[int]:
+    """Return the ``id`` of each kernel among ``names`` whose clusters are promised.
+
+    Those layers have no codebook, so their clusters can only be kept by not training them.
+    """
+    from converters import keras2
+
+    promised = draft.promises.get("CLUSTERED", {})
+    held = keras2.kernels(model)
+    return {id(held[name]) for name in names if name in promised}
 
 
 def _rows(samples: Samples, training: Training) -> Any:
@@ -167,14 +184,6 @@ def _notes(left: list[str]) -> tuple[str, ...]:
     if not left:
         return ()
     return (f"not trained quantized, quantized at conversion: {', '.join(left)}",)
-
-
-def _hold_still(model: Any, left: list[str], draft: Draft) -> None:
-    """Freeze layers without fake quantization whose zeros or clusters are promised."""
-    promised = {name.split("/")[0] for trait in draft.promises.values() for name in trait}
-    for layer in model.layers:
-        if any(entry.split(" ")[0] == layer.name for entry in left):
-            layer.trainable = layer.name not in promised
 
 
 def _mask(model: Any, draft: Draft) -> None:

@@ -7,15 +7,15 @@ wrappers by callbacks of ``Model.fit``; the one training loop here calls these i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
-from tensorflow_model_optimization.python.core.sparsity.keras import prune_registry
-
 from converters import keras2
+from converters.draft import Draft
 from converters.errors import ModelRefused
 
-_CLUSTERS = ("Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "Dense")
+#: What TFMOT prunes and clusters and the .tflite can be counted for; never depthwise.
+COMPRESSED = ("Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "Dense")
 
 
 def refuse_quantized(model: Any, stage: str) -> None:
@@ -27,27 +27,15 @@ def refuse_quantized(model: Any, stage: str) -> None:
         )
 
 
-def prunable(layer: Any) -> bool:
-    """Tell whether TFMOT prunes a kernel of ``layer``; it takes depthwise and prunes none."""
-    if not prune_registry.PruneRegistry.supports(layer):
-        return False
-    wrapped = prune_registry.PruneRegistry.make_prunable(layer)
-    return bool(wrapped.get_prunable_weights())
-
-
-def clusterable(layer: Any) -> bool:
-    """Tell whether the kernel of ``layer`` is clustered; never a depthwise one."""
-    return type(layer).__name__ in _CLUSTERS
-
-
-def sort_layers(model: Any, able: Callable[[Any], bool]) -> tuple[list[str], list[str]]:
-    """Return the names of layers that are ``able``, and those with a kernel that are not."""
+def sort_layers(model: Any) -> tuple[list[str], list[str]]:
+    """Return the names of layers that are compressed, and of the others with a kernel."""
     yes, no = [], []
+    held = {name.split("/")[0] for name in keras2.kernels(model)}
     for layer in model.layers:
-        if able(layer):
+        if type(layer).__name__ in COMPRESSED:
             yes.append(layer.name)
-        elif any(name.split("/")[0] == layer.name for name in keras2.kernels(model)):
-            no.append(layer.name)
+        elif layer.name in held:
+            no.append(f"{layer.name} ({type(layer).__name__})")
     return yes, no
 
 
@@ -55,7 +43,7 @@ def notes(done: str, skipped: Collection[str]) -> tuple[str, ...]:
     """Return the report's line on layers left as they were, if there are any."""
     if not skipped:
         return ()
-    return (f"not {done}, because TFMOT does not: {', '.join(skipped)}",)
+    return (f"not {done}, as only dense and convolution kernels are: {', '.join(skipped)}",)
 
 
 def with_pruning(
@@ -133,3 +121,13 @@ def with_clustering(twin: Any, names: Collection[str], clusters: int, sparse: bo
 def without_clustering(wrapped: Any) -> Any:
     """Return the model with its kernels at their centroids, sharing no wrapper."""
     return keras2.tfmot.clustering.keras.strip_clustering(wrapped)
+
+
+def zero_masks(model: Any, names: Collection[str], draft: Draft) -> list[tuple[Any, Any]]:
+    """Return (variable, mask) of each kernel among ``names`` whose zeros are promised."""
+    promised = draft.promises.get("SPARSE", {})
+    return [
+        (variable, keras2.tf.cast(variable != 0, variable.dtype))
+        for name, variable in keras2.kernels(model).items()
+        if name in names and name in promised
+    ]
