@@ -14,13 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from edgepack import catalogue
 from edgepack.check import check
-from edgepack.flatbuffer import read
-from edgepack.memory_tflite import plan
-from edgepack.memory_tflm import X86_64, plan_arena
-from edgepack.operators import troubles
-from edgepack.profile import CarriedRuntime
+from edgepack.memory.tflite import plan
+from edgepack.memory.tflm import X86_64, plan_arena
+from edgepack.profiles import catalogue
+from edgepack.profiles.profile import CarriedRuntime
+from edgepack.support.operators import troubles
+from edgepack.tflite.flatbuffer import read
 from tests.edgepack.asking import ask
 from tests.edgepack.networks import NETWORKS
 from tests.edgepack.opzoo import cases

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack import catalogue, flatbuffer
-from edgepack.hardware import SourcedBytes
-from edgepack.profile import Profile
+from edgepack.profiles import catalogue
+from edgepack.profiles.hardware import SourcedBytes
+from edgepack.profiles.profile import Profile
 from edgepack.runtimes import memory
 from edgepack.runtimes.bench import Ask, bench
 from edgepack.runtimes.container import ContainerRuntime
@@ -35,6 +35,7 @@ from edgepack.runtimes.host import HostRuntime
 from edgepack.runtimes.images import ImageSpec, build, known
 from edgepack.runtimes.protocol import Ending, Job
 from edgepack.runtimes.trial import Trial
+from edgepack.tflite import flatbuffer
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("EDGEPACK_DATA", ROOT.parent / "shared/data"))

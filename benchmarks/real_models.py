@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import real_data
 
-from edgepack import fidelity, scoring
-from edgepack.flatbuffer import read
+from edgepack import fidelity
+from edgepack.building import scoring
 from edgepack.runtimes.host import HostRuntime
+from edgepack.tflite.flatbuffer import read
 
 HERE = Path(__file__).resolve().parent
 TINY = "mlperf_tiny"

@@ -1,4 +1,4 @@
-"""Turn the answers of runtimes into edgepack/tables/versions.json and kernels.json."""
+"""Turn the answers of runtimes into edgepack/support/tables/versions.json and kernels.json."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-TABLES = Path(__file__).resolve().parents[1] / "edgepack" / "tables"
+TABLES = Path(__file__).resolve().parents[1] / "edgepack" / "support" / "tables"
 LINES = ("tflite", "litert", "tflm")
 REFERENCE = "litert-2.3.0"
 

@@ -1,7 +1,7 @@
 """What a .tflite of our own converter holds: float operators left, and int8 kernels.
 
 Reads the schema of ai-edge-litert, not TensorFlow. For files from elsewhere there is
-``edgepack.flatbuffer``: this one trusts its bytes.
+``edgepack.tflite.flatbuffer``: this one trusts its bytes.
 """
 
 from __future__ import annotations

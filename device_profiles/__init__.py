@@ -1,6 +1,6 @@
 """The device catalogue: one TOML file a device, a source beside every number.
 
-This package holds data only; ``edgepack.catalogue`` reads it. Files here are devices,
+This package holds data only; ``edgepack.profiles.catalogue`` reads it. Files here are devices,
 files in ``families/`` are what devices inherit with ``extends``.
 """
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edgepack.facts import Facts
-from edgepack.flatbuffer import read
 from edgepack.gates import judge
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
+from edgepack.tflite.facts import Facts
+from edgepack.tflite.flatbuffer import read
 from edgepack.verdict import Verdict
 
 

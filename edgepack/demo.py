@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepack.building.line import stages_digest, versions
 from edgepack.errors import EnvironmentMissing
-from edgepack.line import stages_digest, versions
 from edgepack.store import Cache, default_cache, digest_of, make_folder, sha256, write_whole
 
 EPOCHS, BATCH = 24, 32

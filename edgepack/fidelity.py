@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.profile import Accuracy
+from edgepack.profiles.profile import Accuracy
 from edgepack.verdict import Finding, How, Outcome
 
 CLASSIFICATION = "classification"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from edgepack.delegates import Delegation, delegate, support_tables
-from edgepack.facts import FLOATS, Facts, Tensor
-from edgepack.memory import plan_memory
-from edgepack.operators import Trouble, troubles
-from edgepack.profile import Delegate, Profile, Sourced
+from edgepack.memory.peak import plan_memory
+from edgepack.profiles.profile import Delegate, Profile, Sourced
+from edgepack.support.delegates import Delegation, delegate, support_tables
+from edgepack.support.operators import Trouble, troubles
+from edgepack.tflite.facts import FLOATS, Facts, Tensor
 from edgepack.units import format_bytes
 from edgepack.verdict import Finding, How, Outcome, Verdict, at_most
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
 from edgepack.verdict import Finding, Outcome, Verdict
 
 F = TypeVar("F")

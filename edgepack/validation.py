@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgepack import bundle as packing
-from edgepack import fidelity, scoring, signing
+from edgepack import fidelity, signing
+from edgepack.building import scoring
 from edgepack.bundle import Bundle
 from edgepack.check import check
 from edgepack.errors import InputError
-from edgepack.facts import Facts, Tensor
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
 from edgepack.runtimes.protocol import Runtime
+from edgepack.tflite.facts import Facts, Tensor
 from edgepack.verdict import Finding, How, Outcome, Verdict
 
 Trial = Callable[[Bundle, Profile], tuple[Finding, ...]]

@@ -17,8 +17,8 @@ from edgepack.units import format_bytes, parse_bytes
 from edgepack.verdict import Outcome
 
 if TYPE_CHECKING:
-    from edgepack.pipeline import Product
-    from edgepack.profile import Profile
+    from edgepack.building.pipeline import Product
+    from edgepack.profiles.profile import Profile
 
 DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
 
@@ -161,13 +161,15 @@ def carry_out(request: Request, json_: bool) -> int:
 
 def _products(request: Request, bars: output.Progress) -> tuple[Product, ...]:
     from converters.draft import Training
-    from edgepack import catalogue, data, pipeline, recipe, store
-    from edgepack.assembly import Order
+    from edgepack import store
+    from edgepack.building import data, pipeline, recipe
+    from edgepack.building.assembly import Order
+    from edgepack.building.data_forms import PIXELS
+    from edgepack.building.line import Line, Source
     from edgepack.cli.means import means_of
-    from edgepack.data_forms import PIXELS
     from edgepack.errors import UsageError
     from edgepack.fidelity import TASKS
-    from edgepack.line import Line, Source
+    from edgepack.profiles import catalogue
 
     # Everything that can be wrong cheaply is asked before anything that takes minutes.
     profiles: list[Profile] = [catalogue.load(name) for name in dict.fromkeys(request.profiles)]

@@ -26,9 +26,9 @@ def check(
     strict: Strict = False,
 ) -> int:
     """Judge a .tflite against devices by what the file alone tells."""
-    from edgepack import catalogue
     from edgepack.check import check as judge
     from edgepack.errors import InputError
+    from edgepack.profiles import catalogue
     from edgepack.store import read_whole
 
     devices = [catalogue.load(name) for name in profile]

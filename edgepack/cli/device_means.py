@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgepack.device.backend import Backend, Order
     from edgepack.device.link import Link
     from edgepack.device.report import Report
-    from edgepack.profile import Profile
+    from edgepack.profiles.profile import Profile
 
 
 class Way(StrEnum):
@@ -121,8 +121,9 @@ def whole_bytes(bundle: Path) -> bytes:
 
 def profile_of(bundle: Path, name: str | None) -> Profile:
     """Return the named device, or the bundle's own."""
-    from edgepack import catalogue, validation
+    from edgepack import validation
     from edgepack.cli.trial import opened
+    from edgepack.profiles import catalogue
 
     return catalogue.load(name) if name else validation.profile_of(opened(bundle))
 

@@ -16,7 +16,7 @@ app = typer.Typer(help="The device catalogue.", rich_markup_mode=None)
 @app.command("list")
 def list_(json_: Json = False) -> int:
     """List every device, the user's own and the built-in."""
-    from edgepack import catalogue
+    from edgepack.profiles import catalogue
     from edgepack.units import format_bytes
 
     profiles = [catalogue.load(name) for name in catalogue.names()]
@@ -45,7 +45,7 @@ def list_(json_: Json = False) -> int:
 @app.command("show")
 def show(name: str) -> int:
     """Print one profile whole, inherited parts and sources included, as JSON."""
-    from edgepack import catalogue
+    from edgepack.profiles import catalogue
 
     typer.echo(catalogue.load(name).model_dump_json(by_alias=True, indent=2, exclude_none=True))
     return 0
@@ -54,7 +54,7 @@ def show(name: str) -> int:
 @app.command("check")
 def check(file: Path, json_: Json = False) -> int:
     """Explain every mistake of a profile file."""
-    from edgepack import catalogue
+    from edgepack.profiles import catalogue
 
     found = catalogue.problems(file)
     if json_:
@@ -74,11 +74,12 @@ def suggest(
     json_: Json = False,
 ) -> int:
     """List every device that can take a .tflite, the tightest fit first."""
-    from edgepack import catalogue, gates
+    from edgepack import gates
     from edgepack.errors import InputError
-    from edgepack.flatbuffer import read
+    from edgepack.profiles import catalogue
     from edgepack.store import read_whole
     from edgepack.suggest import suggest as fitting
+    from edgepack.tflite.flatbuffer import read
 
     data = read_whole(model, CEILING_BYTES, "a .tflite model")
     try:
@@ -112,8 +113,8 @@ def probe(
     """Write a profile of this machine, or of an attached phone, from what it says itself."""
     import datetime
 
-    from edgepack import probe as probing
     from edgepack.errors import UsageError
+    from edgepack.profiles import probe as probing
     from edgepack.store import write_whole
 
     if out is not None:

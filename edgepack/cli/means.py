@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgepack.building.pipeline import Means
 from edgepack.bundle import Bundle
-from edgepack.pipeline import Means
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
 from edgepack.runtimes.host import HostRuntime
 from edgepack.verdict import Finding, Outcome
 
@@ -50,8 +50,8 @@ class Trial:
 
             self.say(f"running the firmware of {profile.name}")
             return firmware.trial(bundle, profile)
-        from edgepack.flatbuffer import read
         from edgepack.runtimes.bench import bench
+        from edgepack.tflite.flatbuffer import read
         from edgepack.validation import goldens_of
 
         inputs, outputs = goldens_of(bundle, read(bundle.model))

@@ -44,8 +44,9 @@ def validate(
     json_: Json = False,
 ) -> int:
     """Judge a bundle again: digests, static gates, goldens, accuracy, sandbox."""
-    from edgepack import catalogue, store, validation
+    from edgepack import store, validation
     from edgepack.cli.means import Trial
+    from edgepack.profiles import catalogue
     from edgepack.runtimes.host import HostRuntime
 
     whole = opened(bundle)
@@ -87,8 +88,9 @@ def bench(
     json_: Json = False,
 ) -> int:
     """Run a bundle in its device's stand-in: goldens, memory, instructions, latency."""
-    from edgepack import catalogue, validation
+    from edgepack import validation
     from edgepack.cli.means import Trial
+    from edgepack.profiles import catalogue
     from edgepack.runtimes.bench import Ask
     from edgepack.verdict import Verdict
 

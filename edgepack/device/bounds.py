@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgepack.device.report import Run
 from edgepack.device.samples import percentile
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
 from edgepack.verdict import Finding, How, Outcome
 
 

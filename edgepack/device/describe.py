@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from edgepack import probe_parse as parse
 from edgepack.device.link import Link
 from edgepack.device.report import Conditions, Device
-from edgepack.probe_text import one_line
+from edgepack.profiles import probe_parse as parse
+from edgepack.profiles.probe_text import one_line
 
 _BATTERY = re.compile(
     r"^\s*(level|temperature|AC powered|USB powered|Wireless powered): (\S+)", re.M

@@ -16,8 +16,8 @@ from edgepack.bundle import Bundle
 from edgepack.device import bounds, steadiness
 from edgepack.device.report import Report
 from edgepack.device.steadiness import finding as _finding
-from edgepack.probe_parse import instruction_set
-from edgepack.profile import Profile
+from edgepack.profiles.probe_parse import instruction_set
+from edgepack.profiles.profile import Profile
 from edgepack.store import sha256
 from edgepack.verdict import Finding, How, Outcome, Verdict, at_most
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgepack.device.bounds import p90_between
 from edgepack.device.report import Report
 from edgepack.errors import InputError
-from edgepack.probe_text import document, one_line
+from edgepack.profiles.probe_text import document, one_line
 from edgepack.verdict import Outcome, Verdict
 
 #: The gates that must have passed before a number enters a profile.

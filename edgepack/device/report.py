@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edgepack.device.samples import KEPT, Mode
 from edgepack.errors import InputError
-from edgepack.hardware import Text
+from edgepack.profiles.hardware import Text
 
 SCHEMA = "edgepack.device-report/1"
 CEILING_BYTES = 64 * 2**20

@@ -22,7 +22,7 @@ from edgepack.micro.goldens import Goldens
 from edgepack.micro.graph import busiest
 from edgepack.micro.lowering import Program
 from edgepack.micro.targets import Target, target_for
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
 from edgepack.verdict import Finding, Outcome
 
 FOLDER = "firmware/"

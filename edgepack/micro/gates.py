@@ -6,7 +6,7 @@ from edgepack.micro.arena import ArenaFigures
 from edgepack.micro.emulate import Emulation
 from edgepack.micro.timing import Range, milliseconds
 from edgepack.micro.vela import Compiled
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
 from edgepack.verdict import Finding, How, Outcome, at_most
 
 # Code that TFLM brings besides the model: its documentation names 16 KB for the core on a

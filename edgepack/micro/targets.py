@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgepack.hardware import Cpu
+from edgepack.profiles.hardware import Cpu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
 
 # Cycles for each counted instruction, lowest and highest of the published models.
 BANDS: Mapping[str, tuple[float, float]] = {

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 
 from edgepack.bundle import MODEL, Bundle
-from edgepack.facts import compressed_size
+from edgepack.tflite.facts import compressed_size
 from edgepack.units import format_bytes
 from edgepack.validation import profile_of
 

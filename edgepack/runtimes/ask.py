@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgepack import flatbuffer
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
+from edgepack.tflite import flatbuffer
 
 GATES = ("goldens_device", "goldens_kernels", "peak_ram_sandbox", "instructions", "latency")
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from edgepack.errors import EnvironmentMissing, UsageError
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
 from edgepack.runtimes.ask import GATES, Ask
 from edgepack.runtimes.engine import Engine, NoEngine, available
 from edgepack.runtimes.images.spec import ARCHES

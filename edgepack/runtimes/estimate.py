@@ -16,7 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from edgepack.profile import CalibrationPoint, Profile
+from edgepack.profiles.profile import CalibrationPoint, Profile
 
 #: A model unlike the MobileNets that all points are of; see docs/adr/0009.
 MARGIN = 0.35

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
 from edgepack.runtimes.estimate import Estimate
 from edgepack.runtimes.protocol import Trace
 from edgepack.units import format_bytes

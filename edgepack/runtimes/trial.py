@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.profile import Profile
+from edgepack.profiles.profile import Profile
 from edgepack.runtimes import goldens, memory, timing
 from edgepack.runtimes.ask import GATES, Ask, device_kernels, precision
 from edgepack.runtimes.container import ContainerRuntime

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from edgepack import bundle as packing
-from edgepack import catalogue
+from edgepack.profiles import catalogue
 from edgepack.device import judge
 from edgepack.device import report as reports
 from tests.edgepack.manifests import manifest

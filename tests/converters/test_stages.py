@@ -14,8 +14,8 @@ from converters.errors import ConversionError
 from converters.int8 import Int8
 from converters.prune import Prune
 from converters.qat import Qat
-from edgepack.facts import Facts
-from edgepack.flatbuffer import read
+from edgepack.tflite.facts import Facts
+from edgepack.tflite.flatbuffer import read
 
 pytestmark = pytest.mark.train
 TRAINING = Training(task="classification", seed=1, batch_size=32)

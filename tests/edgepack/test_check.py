@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepack import catalogue
 from edgepack.check import check
 from edgepack.errors import InputError
+from edgepack.profiles import catalogue
 from edgepack.verdict import Outcome
 from tests.edgepack.networks import mixed, residual
 from tests.edgepack.opzoo import cases
@@ -108,7 +108,8 @@ def test_five_megabytes_are_checked_within_a_second_of_start(
 
 def test_checking_opens_no_slow_door() -> None:
     code = (
-        "import sys\nfrom edgepack.check import check\nfrom edgepack import catalogue\n"
+        "import sys\nfrom edgepack.check import check\n"
+        "from edgepack.profiles import catalogue\n"
         "from tests.edgepack.networks import residual\n"
         "check(residual(8, 16), catalogue.load('clinic-tablet-1gb-armv7'))\n"
         "slow = {'tensorflow', 'scipy', 'rich', 'jinja2', 'docker'}\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from edgepack import fidelity
-from edgepack.profile import Accuracy
+from edgepack.profiles.profile import Accuracy
 from edgepack.verdict import Outcome
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from edgepack import gates
-from edgepack.facts import Facts
-from edgepack.flatbuffer import read
-from edgepack.memory import plan_memory
-from edgepack.profile import Profile
+from edgepack.memory.peak import plan_memory
+from edgepack.profiles.profile import Profile
+from edgepack.tflite.facts import Facts
+from edgepack.tflite.flatbuffer import read
 from edgepack.verdict import How, Outcome
 from tests.edgepack.networks import mixed, residual
 from tests.edgepack.tinymodels import Net

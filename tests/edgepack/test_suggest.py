@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgepack import catalogue
-from edgepack.profile import Profile
+from edgepack.profiles import catalogue
+from edgepack.profiles.profile import Profile
 from edgepack.suggest import suggest
 from edgepack.verdict import Finding, How, Outcome, Verdict, at_most
 

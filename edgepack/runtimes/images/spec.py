@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepack.errors import EnvironmentMissing, UsageError
-from edgepack.profile import CarriedRuntime
+from edgepack.profiles.profile import CarriedRuntime
 
 ARCHES = ("amd64", "arm64", "armv7")
 _DEBIAN = {"amd64": "amd64", "arm64": "arm64", "armv7": "armhf"}

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from edgepack import bundle as packing
-from edgepack import catalogue
 from edgepack.device.judge import Expected
 from edgepack.device.report import Report
-from edgepack.profile import Profile
+from edgepack.profiles import catalogue
+from edgepack.profiles.profile import Profile
 from tests.edgepack.manifests import manifest
 
 GOLDEN = np.arange(-8, 8, dtype=np.int8).reshape(4, 4)

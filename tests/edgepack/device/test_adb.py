@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from edgepack import probe
 from edgepack.device import adb
 from edgepack.device.adb import Attached
 from edgepack.device.app import App
@@ -25,6 +24,7 @@ from edgepack.device.backend import Order
 from edgepack.device.judge import Expected, judge
 from edgepack.device.link import DeviceFull, Unplugged, put
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
+from edgepack.profiles import probe
 
 _SPEC = importlib.util.spec_from_file_location(
     "fake_adbd", Path(__file__).with_name("fake_adbd.py")

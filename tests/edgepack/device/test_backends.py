@@ -339,7 +339,7 @@ def test_a_measured_report_becomes_a_calibration_point(agreed: Any) -> None:
     (point,) = tomllib.loads(text)["calibration"]
     assert point["ms"] == report.run.summary.p50_ms
     assert point["source"].startswith("measured: median of 1024 queries by app on samsung")
-    from edgepack.profile import CalibrationPoint
+    from edgepack.profiles.profile import CalibrationPoint
 
     assert CalibrationPoint.model_validate(point).threads == 1
 

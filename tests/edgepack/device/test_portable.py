@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from edgepack import bundle as packing
-from edgepack import catalogue
 from edgepack.device import folder, judge
 from edgepack.device import report as reports
 from edgepack.device.backend import Order
 from edgepack.device.portable import Portable, run_of
 from edgepack.device.ssh import Ssh
 from edgepack.errors import EnvironmentMissing, UsageError
+from edgepack.profiles import catalogue
 from edgepack.runtimes.host import HostRuntime
 from edgepack.runtimes.protocol import Ending, Job, Trace
 from edgepack.verdict import Outcome
@@ -48,7 +48,7 @@ def engine() -> Any:
 
 def packed(model: bytes, profile: str) -> Order:
     """Return an order of a bundle around a real model, goldens by this machine's runtime."""
-    from edgepack.flatbuffer import read
+    from edgepack.tflite.flatbuffer import read
 
     facts = read(model)
     tensor = facts.inputs[0]

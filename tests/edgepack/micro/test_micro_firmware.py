@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 
 from edgepack import bundle as packing
-from edgepack import catalogue
 from edgepack.bundle import Bundle
 from edgepack.micro import firmware, toolchain
 from edgepack.micro.reading import read
+from edgepack.profiles import catalogue
 from edgepack.verdict import Finding, Outcome
 from tests.edgepack.micro import nets
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepack import catalogue
 from edgepack.micro import gates
 from edgepack.micro.arena import ArenaFigures
 from edgepack.micro.elf import Sizes
@@ -17,7 +16,8 @@ from edgepack.micro.reading import read
 from edgepack.micro.targets import TARGETS, target_for
 from edgepack.micro.timing import BANDS, Range, milliseconds
 from edgepack.micro.vela import Compiled
-from edgepack.profile import Profile
+from edgepack.profiles import catalogue
+from edgepack.profiles.profile import Profile
 from edgepack.verdict import Finding, How, Outcome
 from tests.edgepack.tinymodels import Net
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgepack import catalogue
-from edgepack.hardware import SourcedBytes
-from edgepack.profile import CarriedRuntime, Profile
+from edgepack.profiles import catalogue
+from edgepack.profiles.hardware import SourcedBytes
+from edgepack.profiles.profile import CarriedRuntime, Profile
 from edgepack.runtimes import goldens, memory
 from edgepack.runtimes.bench import GATES, Ask, Benched, bench
 from edgepack.runtimes.container import ContainerRuntime, sandboxed

@@ -78,8 +78,8 @@ def test_the_allow_list_denies_the_rest() -> None:
 def test_without_an_engine_every_gate_is_open_and_says_the_remedy(
     monkeypatch: pytest.MonkeyPatch, dense: bytes, dense_rows: object
 ) -> None:
-    from edgepack import catalogue
     from edgepack.errors import EnvironmentMissing
+    from edgepack.profiles import catalogue
 
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     found = available()
@@ -96,7 +96,7 @@ def test_without_an_engine_every_gate_is_open_and_says_the_remedy(
 
 
 def test_a_microcontroller_is_sent_to_its_own_route(dense: bytes, dense_rows: object) -> None:
-    from edgepack import catalogue
+    from edgepack.profiles import catalogue
 
     board = catalogue.load("nucleo-l4r5zi")
     findings, _ = bench(dense, board, dense_rows, dense_rows)  # type: ignore[arg-type]

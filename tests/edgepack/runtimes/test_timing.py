@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from edgepack import catalogue
-from edgepack.hardware import SourcedFloat
-from edgepack.profile import CalibrationPoint, Profile
+from edgepack.profiles import catalogue
+from edgepack.profiles.hardware import SourcedFloat
+from edgepack.profiles.profile import CalibrationPoint, Profile
 from edgepack.runtimes import estimate as estimating
 from edgepack.runtimes.counts import CLASSES, read_counts
 from edgepack.runtimes.estimate import Estimate, counted, estimate

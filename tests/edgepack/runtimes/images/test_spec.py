@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edgepack import catalogue
 from edgepack.errors import UsageError
-from edgepack.profile import CarriedRuntime
+from edgepack.profiles import catalogue
+from edgepack.profiles.profile import CarriedRuntime
 from edgepack.runtimes.images.spec import (
     ARCHES,
     ImageSpec,

@@ -1,0 +1,1 @@
+"""From a model and its data to bundles: recipe, stages, judgement, assembly."""

@@ -1,0 +1,69 @@
+"""Whether the rows that set the int8 ranges can be trusted to have set them.
+
+Too few, or also in the test part, and the accuracy that follows proves nothing; and if
+either half of them alone gives another model, they do not stand for the data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from converters.draft import calibration_rows
+from edgepack import fidelity
+from edgepack.building import scoring
+from edgepack.building.data import row_digests
+from edgepack.building.line import Line
+from edgepack.profiles.profile import Profile
+from edgepack.runtimes.protocol import Runtime
+from edgepack.tflite.flatbuffer import read
+from edgepack.verdict import Finding, How, Outcome
+
+#: "around 100-500 samples" (LiteRT, post-training integer quantization guide).
+ENOUGH = 100
+
+
+def judge(line: Line, profile: Profile, options: dict[str, Any], runtime: Runtime) -> Finding:
+    """Return the one finding about the calibration rows: enough, disjoint, consistent."""
+    samples = line.samples
+    rows = calibration_rows(
+        len(samples.x_train), line.recipe.int8.calibration_samples, line.training.seed
+    )
+    drawn = samples.x_train[rows]
+    tested = set(row_digests(samples.x_test))
+    shared = sum(digest in tested for digest in row_digests(drawn))
+    if shared:
+        return _finding(
+            Outcome.FAIL,
+            f"{shared} of {len(rows)} calibration rows are also test rows; divide the data",
+            len(rows),
+        )
+    first, second = (
+        scoring.scores(runtime, model, read(model), samples.x_val)
+        for model in line.int8_halves(**options)
+    )
+    task = line.training.task or fidelity.CLASSIFICATION
+    found = fidelity.compare(task, samples.y_val, first, second)
+    limit = profile.accuracy.max_drop.value
+    apart = abs(found.drop)
+    says = (
+        f"{len(rows)} rows, none of them tested; calibrated on either half alone the"
+        f" {found.score} differs by {apart:.4f} (validation part)"
+    )
+    if apart > limit:
+        says += f", more than {limit:.4f}: raise calibration_samples or mend the training data"
+        return _finding(Outcome.FAIL, says, len(rows))
+    if len(rows) < ENOUGH:
+        return _finding(Outcome.INCONCLUSIVE, f"{says}; fewer than {ENOUGH}", len(rows))
+    return _finding(Outcome.PASS, says, len(rows))
+
+
+def _finding(verdict: Outcome, says: str, rows: int) -> Finding:
+    return Finding(
+        gate="calibration",
+        verdict=verdict,
+        how=How.EMULATED,
+        value=rows,
+        limit=ENOUGH,
+        unit="rows",
+        says=says,
+    )

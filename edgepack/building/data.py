@@ -1,0 +1,197 @@
+"""The data door: an .npz, a folder of images, a TFDS name or the user's own function.
+
+Whatever the form, what comes out is one ``Samples`` whose shapes, labels and values were
+checked against the model, so that a mistake shows before training and not after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.draft import Samples
+from edgepack.building.data_forms import from_folder, from_function, from_npz, from_tfds
+from edgepack.errors import InputError
+
+Arrays = Mapping[str, NDArray[Any]]
+SPLITS = ("train", "val", "test")
+# Of a set that comes undivided: enough to train on, and a test part that can decide.
+_SHARES = {"val": 0.15, "test": 0.25}
+
+
+def load(
+    source: str,
+    *,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    task: str,
+    pixels: str = "raw",
+    seed: int = 0,
+) -> Samples:
+    """Return checked samples from ``source``.
+
+    Args:
+        source: ``x.npz``, a folder ``train|val|test/<class>/<image>``, ``tfds:NAME`` or
+            ``file.py:function``.
+        input_shape, output_shape: of the model, without the batch.
+        task: ``classification``, ``regression`` or ``reconstruction``.
+        pixels: for image folders and TFDS, what the model was trained on: ``raw`` 0–255,
+            ``unit`` 0–1 or ``signed`` −1–1.
+        seed: divides a set that comes undivided.
+
+    Raises:
+        InputError: missing, damaged, of the wrong shape, mislabelled, not finite.
+        EnvironmentMissing: ``tfds:`` without the package.
+    """
+    labels: tuple[str, ...] = ()
+    arrays: Arrays
+    if source.startswith("tfds:"):
+        arrays, labels = from_tfds(source.removeprefix("tfds:"), input_shape, pixels)
+    elif ".py:" in source:
+        arrays = from_function(source)
+    elif Path(source).is_dir():
+        arrays, labels = from_folder(Path(source), input_shape, pixels)
+    else:
+        arrays = from_npz(Path(source))
+    if "labels" in arrays:
+        labels = tuple(str(name) for name in np.asarray(arrays["labels"]).reshape(-1))
+    whole = {
+        split: (
+            _inputs(x, f"{source}: x_{split}", input_shape),
+            _targets(x, y, f"{source}: y_{split}", output_shape, task),
+        )
+        for split, (x, y) in _divided(arrays, source, seed).items()
+    }
+    return Samples(
+        x_train=whole["train"][0],
+        y_train=whole["train"][1],
+        x_val=whole["val"][0],
+        y_val=whole["val"][1],
+        x_test=whole["test"][0],
+        y_test=whole["test"][1],
+        labels=labels,
+        digest=_digest(whole),
+    )
+
+
+_Pair = tuple[NDArray[Any], NDArray[Any] | None]
+
+
+def _divided(arrays: Arrays, source: str, seed: int) -> dict[str, _Pair]:
+    """Return the three parts, dividing what comes undivided the same way every time."""
+    pairs: dict[str, _Pair] = {
+        split: (arrays[f"x_{split}"], arrays.get(f"y_{split}"))
+        for split in SPLITS
+        if f"x_{split}" in arrays
+    }
+    if not pairs and "x" in arrays:
+        pairs = {"train": (arrays["x"], arrays.get("y"))}
+        return _carve(pairs, ("test", "val"), source, seed)
+    if "train" not in pairs or "test" not in pairs:
+        raise InputError(
+            f"{source}: wanted x_train, y_train, x_val, y_val, x_test, y_test (or x and y of"
+            f" one undivided set). Received: {', '.join(sorted(arrays)) or 'nothing'}"
+        )
+    return pairs if "val" in pairs else _carve(pairs, ("val",), source, seed)
+
+
+def _carve(
+    pairs: dict[str, _Pair], wanted: tuple[str, ...], source: str, seed: int
+) -> dict[str, _Pair]:
+    """Move a share of the training rows, drawn without replacement, into other parts."""
+    x, y = pairs["train"]
+    if x.ndim == 0 or len(x) < 10 * len(wanted):
+        raise InputError(f"{source}: too few rows to divide. Received shape {x.shape}")
+    if y is not None and len(y) != len(x):
+        raise InputError(f"{source}: {len(x)} inputs but {len(y)} targets")
+    order = np.random.default_rng(seed).permutation(len(x))
+    begin = 0
+    rows: dict[str, NDArray[np.int64]] = {}
+    for name in wanted:
+        end = begin + max(1, int(_SHARES[name] * len(x)))
+        rows[name], begin = np.sort(order[begin:end]), end
+    rows["train"] = np.sort(order[begin:])
+    carved = {k: (x[r], None if y is None else y[r]) for k, r in rows.items()}
+    return pairs | carved
+
+
+def _inputs(x: NDArray[Any], where: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    if x.ndim == 0 or len(x) == 0:
+        raise InputError(f"{where}: wanted at least one row of shape {shape}, got none")
+    if x.dtype.kind not in "buif":
+        raise InputError(f"{where}: wanted numbers, got dtype {x.dtype}")
+    if x.shape[1:] != shape:
+        if (*x.shape[1:], 1) == shape:
+            x = x[..., np.newaxis]  # grey images are often stored without their channel
+        else:
+            raise InputError(
+                f"{where}: the model takes rows of shape {shape}. Received: {x.shape[1:]};"
+                " resize or reshape the data, or give a function file.py:function"
+            )
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
+        raise InputError(f"{where}: row {row} holds NaN or infinity; remove or mend it")
+    return np.ascontiguousarray(x)
+
+
+def _targets(
+    x: NDArray[Any], y: NDArray[Any] | None, where: str, shape: tuple[int, ...], task: str
+) -> NDArray[Any]:
+    if task == "reconstruction":
+        return x.reshape(len(x), *shape)
+    if y is None:
+        raise InputError(f"{where}: missing; {task} needs a target for every row")
+    if len(y) != len(x):
+        raise InputError(f"{where}: {len(x)} inputs but {len(y)} targets")
+    if y.dtype.kind not in "buif" or (y.dtype.kind == "f" and not np.isfinite(y).all()):
+        raise InputError(f"{where}: wanted finite numbers, got dtype {y.dtype}")
+    if task == "regression":
+        if y.size != len(x) * int(np.prod(shape)):
+            raise InputError(f"{where}: the model gives {shape} a row, got {y.shape[1:]}")
+        return y.reshape(len(x), *shape).astype(np.float32)
+    return _classes(y, where, max(int(np.prod(shape)), 2))
+
+
+def _classes(y: NDArray[Any], where: str, classes: int) -> NDArray[np.int64]:
+    """Return class indices from indices ``(N,)`` or ``(N, 1)``, or from one-hot rows."""
+    if y.ndim == 2 and y.shape[1] == classes and classes > 1:
+        if not ((y == 0) | (y == 1)).all() or not (y.sum(axis=1) == 1).all():
+            raise InputError(
+                f"{where}: one-hot rows must hold a single 1; soft labels are refused"
+            )
+        return np.asarray(y.argmax(axis=1), dtype=np.int64)
+    flat = y.reshape(len(y), -1)
+    if flat.shape[1] != 1:
+        raise InputError(
+            f"{where}: wanted class indices (N,) or one-hot (N, {classes}), got {y.shape}"
+        )
+    whole = flat[:, 0].astype(np.int64)
+    if not (whole == flat[:, 0]).all():
+        raise InputError(f"{where}: class indices must be whole numbers")
+    wrong = np.flatnonzero((whole < 0) | (whole >= classes))
+    if len(wrong):
+        raise InputError(
+            f"{where}: the model knows classes 0 to {classes - 1}."
+            f" Received: {whole[wrong[0]]} in row {wrong[0]}"
+        )
+    return whole
+
+
+def row_digests(x: NDArray[Any]) -> list[bytes]:
+    """Return a digest a row, equal for rows with equal values whatever their dtype."""
+    rows = np.ascontiguousarray(x.reshape(len(x), -1), dtype=np.float32)
+    return [hashlib.sha256(row.tobytes()).digest() for row in rows]
+
+
+def _digest(parts: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> str:
+    total = hashlib.sha256()
+    for split in SPLITS:
+        for array in parts[split]:
+            total.update(f"{split} {array.dtype.str} {array.shape}".encode())
+            total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()

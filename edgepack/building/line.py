@@ -1,0 +1,213 @@
+"""The production line: one model through a recipe's stages, each result made once.
+
+Every result is kept under the digest of all that made it (model, data, settings before
+it, seed, package versions, the stages' own source), so a second build reads what a first
+one made, a killed one goes on where it stopped, and TensorFlow is imported only where
+something is really missing.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters import draft_files
+from converters.draft import Draft, Samples, Training
+from converters.task import task_of
+from edgepack.building.recipe import Recipe, described
+from edgepack.store import Cache, digest_of, digest_of_tree, sha256
+
+PACKAGES = ("tensorflow", "tf-keras", "keras", "tensorflow-model-optimization", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What must be known of a model before its data can be read.
+
+    Attributes:
+        digest: SHA-256 of the file, or of a SavedModel's files.
+        bridge_max_abs_diff: how far the rebuilt model was from the original (Keras 3).
+        task: what its compiled loss implies; None where it has none.
+    """
+
+    digest: str
+    kind: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    task: str | None
+    parameters: int
+    bridge_max_abs_diff: float | None
+    notes: tuple[str, ...]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide what a stage computes."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def stages_digest() -> str:
+    """Return a digest of the stages' own source: a changed stage never reads old results."""
+    folder = resources.files("converters")
+    files = sorted(f.name for f in folder.iterdir() if f.name.endswith(".py"))
+    return digest_of(*((name, sha256((folder / name).read_bytes())) for name in files))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model file, loaded only when a stage really needs its weights.
+
+    Attributes:
+        allow_code: the user's leave to run Lambda layers and the like.
+    """
+
+    path: Path
+    cache: Cache
+    allow_code: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        """The digest of the file and of everything that decides how it is read."""
+        content = digest_of_tree(self.path)
+        return digest_of("source", content, self.allow_code, versions(), stages_digest())
+
+    @cached_property
+    def loaded(self) -> Any:
+        """The model as ``converters.loading`` gives it; seconds, and TensorFlow."""
+        from converters.loading import load
+
+        return load(self.path, allow_code=self.allow_code)
+
+    @cached_property
+    def card(self) -> Card:
+        """What must be known of the model before its data can be read."""
+
+        def describe() -> dict[str, Any]:
+            model = self.loaded.model
+            return {
+                "digest": self.loaded.digest,
+                "kind": self.loaded.kind,
+                "input_shape": model.input_shape[1:],
+                "output_shape": model.output_shape[1:],
+                "task": task_of(model),
+                "parameters": int(model.count_params()),
+                "bridge_max_abs_diff": self.loaded.bridge_max_abs_diff,
+                "notes": self.loaded.notes,
+            }
+
+        plain = self.cache.json_of(digest_of("card", self.key), describe)
+        lists = ("input_shape", "output_shape", "notes")
+        made: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in plain.items()}
+        return Card(**made)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One model, one recipe, one data set: drafts and .tflite files on demand.
+
+    ``draft(0)`` is the model as it came; ``draft(n)`` what the n-th stage made of it.
+    """
+
+    source: Source
+    recipe: Recipe
+    samples: Samples
+    training: Training
+    _drafts: dict[int, Draft] = field(default_factory=dict)
+
+    @property
+    def last(self) -> int:
+        """The number of the draft that is shipped."""
+        return len(self.recipe.stages)
+
+    def key(self, number: int, *more: Any) -> str:
+        """Return the digest of all that decides the n-th draft."""
+        steps = [described(stage) for stage in self.recipe.stages[:number]]
+        settings = (self.training.task, self.training.seed, self.training.batch_size)
+        # A model that no stage has touched does not depend on the data's labels or seed.
+        made_of = (self.samples.digest, settings, steps) if steps else ()
+        return digest_of("draft", self.source.key, *made_of, *more)
+
+    def draft(self, number: int) -> Draft:
+        """Return the n-th draft, from memory, from the cache, or by running its stage."""
+        if number not in self._drafts:
+            self._drafts[number] = self._first() if number == 0 else self._staged(number)
+        return self._drafts[number]
+
+    def _first(self) -> Draft:
+        return Draft(self.source.loaded.model)
+
+    def _staged(self, number: int) -> Draft:
+        key, cache = self.key(number), self.source.cache
+        folder = cache.find(key)
+        if folder is None:
+            before = self.draft(number - 1)
+            # Every stage learns from the model as it came, not from the one before it.
+            training = replace(self.training, teacher=self.draft(0).model)
+            after: Draft = self.recipe.stages[number - 1](before, self.samples, training)
+            cache.keep(key, lambda new: draft_files.save(after, new))
+            return after
+        return draft_files.load(folder)
+
+    def float_scores(self) -> NDArray[np.float32]:
+        """Return the untouched model's outputs on the test part, ``(N, *output_shape)``."""
+
+        def predict() -> bytes:
+            from converters import keras2
+
+            out = io.BytesIO()
+            np.save(out, keras2.predict(self.draft(0).model, self.samples.x_test))
+            return out.getvalue()
+
+        key = digest_of("float scores", self.source.key, self.samples.digest)
+        raw = self.source.cache.bytes_of(key, predict)
+        return np.asarray(np.load(io.BytesIO(raw), allow_pickle=False), dtype=np.float32)
+
+    def float_tflite(self) -> bytes:
+        """Return the untouched model as a float .tflite: what its size is compared with."""
+
+        def convert() -> bytes:
+            from converters.int8 import float_tflite
+
+            return float_tflite(self.draft(0).model)
+
+        return self.source.cache.bytes_of(digest_of("float tflite", self.source.key), convert)
+
+    def int8_tflite(self, number: int, **options: Any) -> tuple[bytes, tuple[str, ...]]:
+        """Return the n-th draft as full-int8 .tflite bytes, and the notes of all its makers."""
+        int8 = replace(self.recipe.int8, **options)
+
+        def convert() -> dict[str, Any]:
+            draft = self.draft(number)
+            made = int8(draft, self.samples, self.training)
+            return {"hex": made.tflite.hex(), "notes": [*draft.notes, *made.notes]}
+
+        key = self.key(number, "int8", asdict(int8), self.samples.digest, self.training.seed)
+        kept = self.source.cache.json_of(key, convert)
+        return bytes.fromhex(kept["hex"]), tuple(dict.fromkeys(kept["notes"]))
+
+    def int8_halves(self, **options: Any) -> tuple[bytes, bytes]:
+        """Return the shipped draft twice, each calibrated on one half of the rows."""
+        int8 = replace(self.recipe.int8, **options)
+
+        def convert() -> list[str]:
+            return [
+                x.hex() for x in int8.halves(self.draft(self.last), self.samples, self.training)
+            ]
+
+        key = self.key(
+            self.last, "halves", asdict(int8), self.samples.digest, self.training.seed
+        )
+        first, second = self.source.cache.json_of(key, convert)
+        return bytes.fromhex(first), bytes.fromhex(second)

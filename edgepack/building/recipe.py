@@ -1,0 +1,158 @@
+"""A recipe as written in TOML, as the stages it names.
+
+schema = 1
+title = "…"
+
+[[stage]]
+kind = "prune"        # prune, cluster, qat: one row each in STAGES
+sparsity = 0.5
+
+[int8]                # the last step; always there, its settings optional
+calibration_samples = 512
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from converters.cluster import Cluster
+from converters.int8 import Int8
+from converters.prune import Prune
+from converters.qat import Qat
+from edgepack.errors import UsageError
+from edgepack.store import read_whole
+
+#: Extending: a stage is one file in converters/ and one row here.
+STAGES: dict[str, type[Any]] = {"prune": Prune, "cluster": Cluster, "qat": Qat}
+_CEILING_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Stages in order, and the conversion that ends them.
+
+    Attributes:
+        name: of the built-in, or the file's name without ``.toml``.
+        stages: ``Draft -> Draft``, run in this order.
+        int8: the conversion to a full-int8 .tflite.
+    """
+
+    name: str
+    title: str
+    stages: tuple[Any, ...]
+    int8: Int8
+
+    def words(self) -> list[Any]:
+        """Return the recipe as JSON values that change when anything in it does."""
+        return [described(step) for step in (*self.stages, self.int8)]
+
+
+def described(step: Any) -> list[Any]:
+    """Return a stage as [kind, settings]."""
+    return [type(step).__name__, dataclasses.asdict(step)]
+
+
+def names() -> tuple[str, ...]:
+    """Return the built-in recipes, sorted."""
+    folder = resources.files("edgepack.building") / "recipes"
+    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def load(name_or_path: str) -> Recipe:
+    """Return the built-in recipe of that name, or the one in that ``.toml`` file.
+
+    Raises:
+        UsageError: no such recipe, or a mistake in it; names the nearest right word.
+        InputError: the file cannot be read.
+    """
+    if name_or_path.endswith(".toml"):
+        path = Path(name_or_path)
+        raw = read_whole(path, _CEILING_BYTES, "a recipe")
+        return parse(raw, path.stem, name_or_path)
+    if name_or_path not in names():
+        raise UsageError(
+            f"recipe {name_or_path!r} does not exist{_nearest(name_or_path, names())};"
+            f" built in: {', '.join(names())}, or give a .toml file"
+        )
+    file = resources.files("edgepack.building") / "recipes" / f"{name_or_path}.toml"
+    return parse(file.read_bytes(), name_or_path, name_or_path)
+
+
+def parse(raw: bytes, name: str, where: str) -> Recipe:
+    """Return the recipe written in ``raw``.
+
+    Raises:
+        UsageError: not TOML, an unknown key or kind, a value out of range, a wrong order.
+    """
+    try:
+        table = tomllib.loads(raw.decode())
+    except (ValueError, RecursionError) as error:  # TOML, text, or an integer too long
+        raise UsageError(f"{where}: not a recipe in TOML: {error}") from error
+    _known(table, {"schema", "title", "stage", "int8"}, where)
+    if table.get("schema") != 1:
+        raise UsageError(f"{where}: wanted schema = 1. Received: {table.get('schema')!r}")
+    written = table.get("stage", [])
+    if not isinstance(written, list) or not all(isinstance(row, dict) for row in written):
+        raise UsageError(f"{where}: wanted [[stage]] tables. Received: {written!r}")
+    stages = tuple(_stage(dict(row), f"{where}: stage {n}") for n, row in enumerate(written, 1))
+    _ordered(stages, where)
+    last = table.get("int8", {})
+    if not isinstance(last, dict):
+        raise UsageError(f"{where}: wanted a table [int8]. Received: {last!r}")
+    int8 = _made(Int8, last, f"{where}: int8")
+    return Recipe(name=name, title=str(table.get("title", name)), stages=stages, int8=int8)
+
+
+def _stage(row: dict[str, Any], where: str) -> Any:
+    kind = row.pop("kind", None)
+    if not isinstance(kind, str) or kind not in STAGES:
+        raise UsageError(
+            f"{where}: kind {kind!r} does not exist{_nearest(str(kind), STAGES)};"
+            f" wanted one of {', '.join(STAGES)}"
+        )
+    return _made(STAGES[kind], row, f"{where} ({kind})")
+
+
+def _made(kind: type[Any], settings: dict[str, Any], where: str) -> Any:
+    """Return ``kind(**settings)``, with every mistake named by its key."""
+    _known(settings, {field.name for field in dataclasses.fields(kind)}, where)
+    try:
+        return TypeAdapter(kind).validate_python(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{where}: {key + ': ' if key else ''}{message}") from error
+
+
+def _known(table: dict[str, Any], wanted: set[str], where: str) -> None:
+    for key in table:
+        if key not in wanted:
+            raise UsageError(
+                f"{where}: unknown key {key!r}{_nearest(key, wanted)};"
+                f" wanted {', '.join(sorted(wanted))}"
+            )
+
+
+def _ordered(stages: tuple[Any, ...], where: str) -> None:
+    """Refuse an order that undoes itself: zeros come before clusters, both before QAT."""
+    order = [list(STAGES.values()).index(type(stage)) for stage in stages]
+    if sorted(set(order)) != order:
+        received = ", ".join(type(stage).__name__.lower() for stage in stages)
+        raise UsageError(
+            f"{where}: wanted each kind at most once and in the order {', '.join(STAGES)}."
+            f" Received: {received}"
+        )
+
+
+def _nearest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,171 @@
+"""Which devices are known: their names, their profiles, and what is wrong with a file.
+
+A name is looked for in the user's folder first (``EDGEPACK_PROFILES``, else
+``~/.config/edgepack/profiles``), then among the built-in profiles. Only the file asked for
+and those it extends are read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import device_profiles
+from edgepack.errors import InputError, UsageError
+from edgepack.profiles.files import Layer, merged, read_layer
+from edgepack.profiles.mistakes import Incomplete, validated
+from edgepack.profiles.problem import Problem, Wrong
+from edgepack.profiles.profile import Profile
+
+__all__ = ["Problem", "load", "names", "problems", "user_folder_of"]
+
+_SUFFIX = ".toml"
+_FAMILIES = "families"
+_LONGEST_CHAIN = 8
+
+
+def user_folder_of(environment: dict[str, str] | None = None) -> Path:
+    """Return the folder of the user's own profiles, whether it exists or not."""
+    known = os.environ if environment is None else environment
+    if chosen := known.get("EDGEPACK_PROFILES"):
+        return Path(chosen)
+    config = known.get("XDG_CONFIG_HOME") or str(Path(known.get("HOME", "~")) / ".config")
+    return Path(config).expanduser() / "edgepack" / "profiles"
+
+
+def names(user_folder: Path | None = None) -> tuple[str, ...]:
+    """Return the name of every device, the user's and the built-in, sorted; reads no file."""
+    found = {path.stem for folder in _folders(user_folder) for path in _files_in(folder)}
+    return tuple(sorted(found))
+
+
+def families(user_folder: Path | None = None) -> tuple[str, ...]:
+    """Return the name of every family that a profile may extend, sorted."""
+    folders = (folder / _FAMILIES for folder in _folders(user_folder))
+    return tuple(sorted({path.stem for folder in folders for path in _files_in(folder)}))
+
+
+def load(name_or_path: str, user_folder: Path | None = None) -> Profile:
+    """Return the profile of that name, or of that file if it ends in ``.toml``.
+
+    Raises:
+        UsageError: no device of that name; says the nearest one.
+        InputError: the file is not a profile; says the first mistake and how many there are.
+    """
+    try:
+        return validated(_chain(_file_of(name_or_path, user_folder), user_folder))
+    except Wrong as wrong:
+        first, *others = wrong.problems
+        more = f" (and {len(others)} more: edgepack profiles check FILE)" if others else ""
+        raise InputError(f"{first.says}{more}") from wrong
+
+
+def problems(path: Path, user_folder: Path | None = None) -> tuple[Problem, ...]:
+    """Return every mistake of the profile file at ``path``; none means that it loads.
+
+    A file in a folder called ``families`` may be incomplete: what is there is checked.
+    """
+    try:
+        chain = _chain(path, user_folder)
+    except Wrong as wrong:
+        return wrong.problems + _own_problems(path)
+    return _problems_of(chain, whole=path.absolute().parent.name != _FAMILIES)
+
+
+def _own_problems(path: Path) -> tuple[Problem, ...]:
+    """Return the mistakes of a file whose parents cannot be read, as far as it goes alone."""
+    try:
+        return _problems_of((read_layer(path),), whole=False)
+    except Wrong:
+        return ()  # the file itself cannot be read, which is said already
+
+
+def _problems_of(chain: tuple[Layer, ...], *, whole: bool) -> tuple[Problem, ...]:
+    try:
+        validated(chain, whole=whole)
+    except Wrong as wrong:
+        return wrong.problems
+    except Incomplete:
+        return ()
+    return ()
+
+
+def _folders(user_folder: Path | None) -> tuple[Path, Path]:
+    return (user_folder or user_folder_of(), device_profiles.folder())
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    try:
+        found = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from (p for p in found if p.suffix == _SUFFIX and not p.name.startswith("."))
+
+
+def _file_of(name_or_path: str, user_folder: Path | None) -> Path:
+    if name_or_path.endswith(_SUFFIX) or "/" in name_or_path or os.sep in name_or_path:
+        return Path(name_or_path)
+    for folder in _folders(user_folder):
+        path = folder / f"{name_or_path}{_SUFFIX}"
+        if path.is_file():
+            return path
+    known = names(user_folder)
+    raise UsageError(
+        f"no device profile named {name_or_path!r}{_nearest(name_or_path, known)}"
+        f" ({len(known)} are known: edgepack profiles list)"
+    )
+
+
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    inside = [other for other in known if name and name.lower() in other]
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
+    best = close or inside
+    return f"; the nearest is {best[0]!r}" if best else ""
+
+
+def _chain(path: Path, user_folder: Path | None) -> tuple[Layer, ...]:
+    """Return the file and all it extends, itself first."""
+    layers = [read_layer(path)]
+    while (parent := layers[-1].parent) is not None:
+        seen = [layer.path.absolute() for layer in layers]
+        choices = [
+            place / f"{parent}{_SUFFIX}"
+            for folder in _folders(user_folder)
+            for place in (folder, folder / _FAMILIES)
+        ]
+        there = [choice for choice in choices if choice.is_file()]
+        fresh = [choice for choice in there if choice.absolute() not in seen]
+        if not fresh:
+            known = (*names(user_folder), *families(user_folder))
+            raise Wrong(_bad_parent(layers, parent, looped=bool(there), known=known))
+        if len(layers) == _LONGEST_CHAIN:
+            raise Wrong(_bad_parent(layers, parent, looped=True, known=()))
+        layers.append(read_layer(fresh[0]))
+    return tuple(layers)
+
+
+def _bad_parent(
+    layers: list[Layer], parent: str, *, looped: bool, known: tuple[str, ...]
+) -> Problem:
+    last = layers[-1]
+    close = difflib.get_close_matches(parent, known, n=1, cutoff=0.4)
+    chain = " -> ".join([*(layer.path.stem for layer in layers), parent])
+    return Problem(
+        file=str(last.path),
+        line=last.line_of(("extends",)),
+        key="extends",
+        wanted=(
+            f"a chain without a circle and of at most {_LONGEST_CHAIN} files"
+            if looped
+            else "the name of a profile or family that exists"
+        ),
+        got=chain if looped else repr(parent),
+        nearest=None if looped or not close else close[0],
+    )
+
+
+def merged_data(path: Path, user_folder: Path | None = None) -> dict[str, object]:
+    """Return the tables of a profile file with everything it inherits, unchecked."""
+    return merged(_chain(path, user_folder))

@@ -1,0 +1,169 @@
+"""A profile of the machine at hand, or of an attached phone, as the text of a TOML file.
+
+Every number is measured there and says so. Budgets are not: they are inherited from the
+family that fits, and the share of RAM follows the same rule as in the built-in profiles.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol
+
+from edgepack.errors import EnvironmentMissing
+from edgepack.profiles import probe_parse as parse
+from edgepack.profiles.probe_document import Measured, as_profile
+
+#: Up to this much RAM a phone counts as an Android (Go edition) device, whose budgets hold.
+_GO_RAM_BYTES = 4 * 2**30
+#: Installed packages that run a .tflite, and the name a profile gives their runtime.
+_PACKAGES = {"tflite-runtime": "tflite", "ai-edge-litert": "litert"}
+
+
+class Shell(Protocol):
+    """A way to run one command on a phone, such as ``adb shell``."""
+
+    def shell(self, command: str) -> str:
+        """Return what ``command`` printed; empty where it printed nothing."""
+        ...
+
+
+def this_machine(
+    today: str,
+    *,
+    name: str | None = None,
+    root: Path = Path("/"),
+    installed: Callable[[str], str] = metadata.version,
+) -> str:
+    """Return the TOML profile of the machine this runs on.
+
+    Args:
+        today: date of the measurement, for the sources.
+        name: of the profile; by default made from the machine's title.
+        root: where ``proc``, ``sys`` and ``etc`` are; another one only in tests.
+        installed: version of an installed package, or PackageNotFoundError.
+
+    Raises:
+        EnvironmentMissing: no runtime is installed, so there is nothing to judge with.
+        InputError: ``/proc`` does not say what the machine is.
+    """
+    cpuinfo = _text(root / "proc/cpuinfo")
+    release = parse.os_release(_text(root / "etc/os-release"))
+    model = _text(root / "proc/device-tree/model").strip("\0\n ")
+    clocks = "\n".join(
+        f"{path.parent.parent.name.removeprefix('cpu')} {_text(path)}"
+        for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/cpuinfo_max_freq")
+    )
+    clusters = parse.clusters(cpuinfo, parse.clocks_mhz(clocks))
+    machine = platform.machine()
+    if sys.maxsize < 2**32 and machine == "aarch64":
+        machine = "armv8l"
+    by = f"measured: {{}} on {today}"
+    return as_profile(
+        Measured(
+            title=model or f"{clusters[0].name if clusters else machine} machine",
+            kind="sbc" if model else "host",
+            family="linux",
+            isa=machine,
+            clusters=clusters,
+            features=parse.features(cpuinfo),
+            ram_bytes=parse.memory_bytes(_text(root / "proc/meminfo")) or 0,
+            ram_share=8,
+            page_bytes=os.sysconf("SC_PAGE_SIZE"),
+            storage_bytes=shutil.disk_usage(root).total,
+            system=(release.get("ID", "linux"), release.get("VERSION_ID", ""), None),
+            soc=None,
+            runtimes=_installed(installed, today),
+            sources={
+                "cpu": by.format("/proc/cpuinfo"),
+                "ram": by.format("MemTotal of /proc/meminfo"),
+                "page": by.format("sysconf SC_PAGE_SIZE"),
+                "storage": by.format("the file system of /"),
+                "system": by.format("/etc/os-release"),
+            },
+        ),
+        name,
+    )
+
+
+def attached_phone(phone: Shell, today: str, *, name: str | None = None) -> str:
+    """Return the TOML profile of an Android phone or tablet that answers commands.
+
+    The runtime is the family's: an app brings its own.
+
+    Raises:
+        InputError: the device does not say what it is.
+    """
+    known = parse.properties(phone.shell("getprop"))
+    cpuinfo = phone.shell("cat /proc/cpuinfo")
+    clocks = phone.shell(
+        "for c in /sys/devices/system/cpu/cpu[0-9]*; do "
+        'echo "${c##*cpu} $(cat $c/cpufreq/cpuinfo_max_freq 2>/dev/null)"; done'
+    )
+    ram = parse.memory_bytes(phone.shell("cat /proc/meminfo")) or 0
+    abi = known.get("ro.product.cpu.abi", "")
+    isa = parse.instruction_set(abi) or abi
+    page = parse.number(phone.shell("getconf PAGE_SIZE 2>/dev/null"))
+    maker = known.get("ro.product.manufacturer", "")
+    soc = known.get("ro.soc.model") or known.get("ro.board.platform")
+    by = f"measured: {{}} on {today}"
+    small = ram <= _GO_RAM_BYTES
+    return as_profile(
+        Measured(
+            title=f"{maker} {known.get('ro.product.model', '')}".strip() or "Android device",
+            kind="tablet" if "tablet" in known.get("ro.build.characteristics", "") else "phone",
+            family="android-go-armv7"
+            if isa == "armv7"
+            else ("android-go-arm64" if small else "android-arm64"),
+            isa=isa,
+            clusters=parse.clusters(cpuinfo, parse.clocks_mhz(clocks)),
+            features=parse.features(cpuinfo),
+            ram_bytes=ram,
+            ram_share=32,
+            page_bytes=page,
+            storage_bytes=parse.disk_bytes(phone.shell("df -k /data")),
+            system=(
+                "android",
+                known.get("ro.build.version.release", ""),
+                parse.number(known.get("ro.build.version.sdk", "")),
+            ),
+            soc=(known.get("ro.soc.manufacturer") or "not stated", soc) if soc else None,
+            runtimes=(),
+            sources={
+                "cpu": by.format("/proc/cpuinfo and cpufreq"),
+                "ram": by.format("MemTotal of /proc/meminfo"),
+                "page": by.format("getconf PAGE_SIZE"),
+                "storage": by.format("df -k /data"),
+                "system": by.format("getprop"),
+            },
+        ),
+        name,
+    )
+
+
+def _installed(version: Callable[[str], str], today: str) -> tuple[tuple[str, str, str], ...]:
+    found = []
+    for package, runtime in _PACKAGES.items():
+        try:
+            release = version(package)
+        except metadata.PackageNotFoundError:
+            continue
+        found.append((runtime, release, f"measured: installed {package} {release} on {today}"))
+    if not found:
+        raise EnvironmentMissing(
+            f"no runtime for .tflite models is installed ({' or '.join(_PACKAGES)}); "
+            "pip install ai-edge-litert"
+        )
+    return tuple(found)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""  # what a machine does not say is absent; as_profile asks for what it needs

@@ -1,0 +1,1 @@
+"""What a .tflite holds, read as data from a hostile file."""

@@ -1,0 +1,71 @@
+"""Every built-in recipe loads, and a mistake in a user's own is named by its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgepack.building import recipe
+from edgepack.errors import UsageError
+
+BUILT_IN = {
+    "int8": [],
+    "qat": ["Qat"],
+    "prune-qat": ["Prune", "Qat"],
+    "cluster-qat": ["Cluster", "Qat"],
+    "prune-cluster-qat": ["Prune", "Cluster", "Qat"],
+}
+
+
+def test_the_built_in_recipes_are_these() -> None:
+    assert set(BUILT_IN) <= set(recipe.names())
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_built_in_loads(name: str) -> None:
+    loaded = recipe.load(name)
+    assert loaded.title
+    if name in BUILT_IN:
+        assert [type(stage).__name__ for stage in loaded.stages] == BUILT_IN[name]
+
+
+def test_a_users_recipe_sets_what_it_names(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'schema = 1\n[[stage]]\nkind = "prune"\nsparsity = 0.8\n'
+        "[int8]\ncalibration_samples = 77\n"
+    )
+    loaded = recipe.load(str(path))
+    assert loaded.name == "mine"
+    assert loaded.stages[0].sparsity == 0.8
+    assert loaded.int8.calibration_samples == 77
+    assert loaded.words() != recipe.load("prune-qat").words()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("schema = 2", "wanted schema = 1. Received: 2"),
+        ("schema = 1\nstages = []", "unknown key 'stages', did you mean 'stage'"),
+        ('schema = 1\n[[stage]]\nkind = "prun"', "'prun' does not exist, did you mean 'prune'"),
+        ('schema = 1\n[[stage]]\nkind = "prune"\nsparcity = 0.5', "did you mean 'sparsity'"),
+        ('schema = 1\n[[stage]]\nkind = "prune"\nsparsity = 1.5', "sparsity"),
+        ('schema = 1\n[[stage]]\nkind = "prune"\nsparsity = "half"', "sparsity"),
+        (
+            'schema = 1\n[[stage]]\nkind = "qat"\n[[stage]]\nkind = "prune"',
+            "in the order prune, cluster, qat. Received: qat, prune",
+        ),
+        ("schema = 1\nstage = 3", r"wanted \[\[stage\]\] tables"),
+        ("schema = ", "not a recipe in TOML"),
+        ("schema = 1\nint8 = 4", r"wanted a table \[int8\]"),
+    ],
+)
+def test_each_mistake_is_named(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        recipe.parse(text.encode(), "mine", "mine.toml")
+
+
+def test_an_unknown_name_says_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'prune-cluster-qat'"):
+        recipe.load("prune-clusters-qat")
