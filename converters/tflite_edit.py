@@ -1,0 +1,66 @@
+"""A .tflite of our own converter as objects to change, and the answers it gives here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+_NAMES: dict[int, str] = {
+    number: name
+    for name, number in vars(schema.BuiltinOperator).items()
+    if isinstance(number, int)
+}
+_FIRST_BYTES = 1024  # the builder grows from here
+
+
+def parse(tflite: bytes) -> Any:
+    """Return the file as a tree of schema objects."""
+    return schema.ModelT.InitFromPackedBuf(tflite, 0)
+
+
+def pack(model: Any) -> bytes:
+    """Return the bytes of a tree of schema objects; the same tree gives the same bytes."""
+    builder = flatbuffers.Builder(_FIRST_BYTES)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """Return the builtin name of an operator, ``CONV_2D`` for example."""
+    return _NAMES.get(builtin_code(model.operatorCodes[operator.opcodeIndex]), "?")
+
+
+def builtin_code(code: Any) -> int:
+    """Return the number of an operator code; old files hold it in a field of one byte."""
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
+def outputs(tflite: bytes, rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what the file answers to ``(N, *input_shape)`` rows, dequantized, ``(N, -1)``.
+
+    Builtin kernels on one thread: with another number, or with a delegate, the last digits
+    may differ from run to run.
+    """
+    from ai_edge_litert import interpreter as litert
+
+    resolver = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    runner = litert.Interpreter(
+        model_content=tflite, num_threads=1, experimental_op_resolver_type=resolver
+    )
+    runner.allocate_tensors()
+    (source,), (target,) = runner.get_input_details(), runner.get_output_details()
+    scale, zero = source["quantization"]
+    low, high = np.iinfo(source["dtype"]).min, np.iinfo(source["dtype"]).max
+    found = []
+    for row in rows:
+        codes = np.clip(np.rint(np.asarray(row, np.float64) / scale) + zero, low, high)
+        runner.set_tensor(source["index"], codes.astype(source["dtype"])[np.newaxis])
+        runner.invoke()
+        found.append(runner.get_tensor(target["index"]).reshape(-1).astype(np.float64))
+    step, middle = target["quantization"]
+    answers: NDArray[np.float64] = (np.stack(found) - middle) * step
+    return answers
