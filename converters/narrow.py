@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from converters import tflite_edit
 from converters.errors import ModelRefused
-from converters.tflite_edit import builtin_code, operator_name, pack, parse
+from converters.tflite_edit import code_of, hold, operator_name, pack, parse
 
 LIMIT = 7  # largest code of a symmetric int4 kernel
 #: Operator -> the version whose kernels read int4 (TensorFlow's op_version.cc).
@@ -127,7 +127,7 @@ def narrowed(tflite: bytes, chosen: Iterable[int]) -> bytes:
         if len(operator.inputs) < 2 or int(operator.inputs[1]) not in wanted:
             continue
         name = operator_name(model, operator)
-        operator.opcodeIndex = _code_of(model, operator.opcodeIndex, VERSIONS[name])
+        operator.opcodeIndex = code_of(model, operator.opcodeIndex, VERSIONS[name])
         if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
             bias = int(operator.inputs[2])
             if bias not in biases:  # two operators may share kernel and bias
@@ -173,7 +173,7 @@ def _narrow_tensor(model: Any, tensor: Any) -> NDArray[np.float64]:
     scale = np.asarray(tensor.quantization.scale, np.float64)
     axis = int(tensor.quantization.quantizedDimension) if scale.size > 1 else None
     narrow, factor = to_codes(codes.reshape(tensor.shape), axis)
-    _hold(model, tensor, packed(narrow))
+    hold(model, tensor, packed(narrow))
     tensor.type = schema.TensorType.INT4
     tensor.quantization.scale = (scale * factor).astype(np.float32)
     return factor
@@ -183,29 +183,6 @@ def _rescale(model: Any, tensor: Any, factor: NDArray[np.float64]) -> None:
     """Give a bias the scale of its narrowed kernel; its values stay what they were."""
     codes = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.int32)
     narrow = np.rint(codes / factor).astype(np.int32)
-    _hold(model, tensor, np.frombuffer(narrow.tobytes(), np.uint8))
+    hold(model, tensor, np.frombuffer(narrow.tobytes(), np.uint8))
     scale = np.asarray(tensor.quantization.scale, np.float64)
     tensor.quantization.scale = (scale * factor).astype(np.float32)
-
-
-def _hold(model: Any, tensor: Any, data: NDArray[np.uint8]) -> None:
-    """Give a tensor data of its own, in its old buffer unless another tensor reads that."""
-    tensors = [each for graph in model.subgraphs for each in graph.tensors]
-    if sum(each.buffer == tensor.buffer for each in tensors) > 1:
-        model.buffers.append(schema.BufferT())
-        tensor.buffer = len(model.buffers) - 1
-    model.buffers[tensor.buffer].data = data
-
-
-def _code_of(model: Any, index: int, version: int) -> int:
-    """Return the number of the operator code like ``index`` with a version."""
-    like = model.operatorCodes[index]
-    wanted = max(version, like.version)
-    for number, code in enumerate(model.operatorCodes):
-        if builtin_code(code) == builtin_code(like) and code.version == wanted:
-            return number
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.deprecatedBuiltinCode = like.builtinCode, like.deprecatedBuiltinCode
-    code.version = wanted
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1

@@ -39,6 +39,29 @@ def builtin_code(code: Any) -> int:
     return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
+def hold(model: Any, tensor: Any, data: NDArray[np.uint8]) -> None:
+    """Give a tensor data of its own, in its old buffer unless another tensor reads that."""
+    tensors = [each for graph in model.subgraphs for each in graph.tensors]
+    if sum(each.buffer == tensor.buffer for each in tensors) > 1:
+        model.buffers.append(schema.BufferT())
+        tensor.buffer = len(model.buffers) - 1
+    model.buffers[tensor.buffer].data = data
+
+
+def code_of(model: Any, index: int, version: int) -> int:
+    """Return the number of the operator code like ``index`` with a version."""
+    like = model.operatorCodes[index]
+    wanted = max(version, like.version)
+    for number, code in enumerate(model.operatorCodes):
+        if builtin_code(code) == builtin_code(like) and code.version == wanted:
+            return number
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode = like.builtinCode, like.deprecatedBuiltinCode
+    code.version = wanted
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
 def outputs(tflite: bytes, rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return what the file answers to ``(N, *input_shape)`` rows, dequantized, ``(N, -1)``.
 
