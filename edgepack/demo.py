@@ -6,6 +6,7 @@ Repository; the test part of that set), values 0 to 16.
 
 from __future__ import annotations
 
+import io
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgepack.building.line import stages_digest, versions
 from edgepack.errors import EnvironmentMissing
-from edgepack.store import Cache, default_cache, digest_of, make_folder, sha256, write_whole
+from edgepack.store import Cache, default_cache, digest_of, prove_writable, sha256, write_whole
 
 EPOCHS, BATCH = 24, 32
 _SHARES = (0.60, 0.72)  # train, then validation; the rest judges
@@ -36,7 +37,7 @@ def prepare(folder: Path, progress: Callable[[str, int, int], None]) -> tuple[Pa
         raise EnvironmentMissing(
             "the demo needs scikit-learn; pip install 'edgepack[train]'"
         ) from error
-    make_folder(folder)
+    prove_writable(folder)
     pictures, labels = load_digits(return_X_y=True)
     x = pictures.reshape(-1, 8, 8, 1).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(x))
@@ -45,7 +46,9 @@ def prepare(folder: Path, progress: Callable[[str, int, int], None]) -> tuple[Pa
     data = folder / "digits.npz"
     arrays = {f"x_{name}": x[rows] for name, rows in parts.items()}
     arrays |= {f"y_{name}": labels[rows] for name, rows in parts.items()}
-    np.savez_compressed(data, **arrays)
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)
+    write_whole(data, out.getvalue())
     key = digest_of("demo", stages_digest(), versions(), sha256(Path(__file__).read_bytes()))
     trained = Cache(default_cache()).bytes_of(
         key, lambda: _train(arrays["x_train"], arrays["y_train"], progress)

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _REMEDY = {
     errno.ENOSPC: "no space left; free some or choose another folder with --out",
+    errno.EFBIG: "the file would be larger than is allowed here (ulimit -f)",
     errno.EDQUOT: "the disk quota is used up; choose another folder with --out",
     errno.EACCES: "permission denied; choose a folder you may write to with --out",
     errno.EPERM: "not permitted; choose a folder you may write to with --out",
@@ -35,24 +37,34 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _why(error: OSError) -> str:
-    return _REMEDY.get(error.errno or 0, error.strerror or str(error))
+def _why(error: Exception) -> str:
+    number = getattr(error, "errno", None) or 0
+    return _REMEDY.get(number, getattr(error, "strerror", None) or str(error))
 
 
-def make_folder(folder: Path) -> None:
-    """Make ``folder`` and prove that a file can be written in it, or say why not.
+def prove_writable(folder: Path) -> None:
+    """Prove that a file can be written in ``folder``, or say why not; leaves no trace.
 
-    Asked before hours of training, so that a bad ``--out`` costs nothing.
+    Asked before hours of training, so that a bad ``--out`` costs nothing. What is absent of
+    the folder is made for the trial and removed again: who is interrupted leaves nothing.
 
     Raises:
         OutputError: it cannot be made or written to.
     """
+    made: list[Path] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
+        for part in reversed((folder, *folder.parents)):
+            if not part.exists():
+                part.mkdir()
+                made.append(part)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise OutputError(f"{folder}: cannot write here: {_why(error)}") from error
+    finally:
+        for part in reversed(made):
+            with suppress(OSError):  # another build has put something in meanwhile
+                part.rmdir()
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -72,7 +84,7 @@ def write_whole(path: Path, data: bytes) -> None:
         os.chmod(partial, 0o644)  # noqa: PTH101 - mkstemp made it private; a product is not
         Path(partial).replace(path)
         partial = None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise OutputError(f"{path}: cannot write: {_why(error)}") from error
     finally:
         if partial is not None:

@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.draft import Samples
-from edgepack.building.data_forms import from_folder, from_function, from_npz, from_tfds
+from edgepack.building.data_forms import (
+    PIXELS,
+    from_folder,
+    from_function,
+    from_npz,
+    from_tfds,
+)
 from edgepack.errors import InputError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -76,6 +82,24 @@ def load(
         y_test=whole["test"][1],
         labels=labels,
         digest=_digest(whole),
+    )
+
+
+def holds_images(source: str) -> bool:
+    """Return whether ``source`` gives pictures that are fitted to the model here."""
+    return source.startswith("tfds:") or (".py:" not in source and Path(source).is_dir())
+
+
+def preprocessing(source: str, samples: Samples, pixels: str) -> str:
+    """Return what is known of how rows were made ready for the model, as one line."""
+    if holds_images(source):
+        factor, shift = PIXELS[pixels]
+        low, high = shift, 255 * factor + shift
+        return f"{pixels}: images resized (bilinear), pixels as {low:g} to {high:g}"
+    x = samples.x_train
+    return (
+        f"none by edgepack: rows as they were given, {x.dtype}, {x.min():g} to {x.max():g}"
+        " in the training part"
     )
 
 

@@ -11,11 +11,9 @@ from edgepack.cli import device_means as means
 from edgepack.cli import output
 from edgepack.cli.check import Json, Strict
 from edgepack.cli.device_means import Flavour, Way
+from edgepack.cli.group import group
 
-app = typer.Typer(
-    no_args_is_help=True, help="Run a bundle on a device by adb or ssh.", rich_markup_mode=None
-)
-
+app = group("Run a bundle on a device by adb or ssh.")
 
 BundleFile = Annotated[Path, typer.Argument(help="A .edgepack file.", show_default=False)]
 Serial = Annotated[str | None, typer.Option("--serial", "-s", help="Which device, if several.")]
@@ -98,7 +96,10 @@ def run(
     delegate: Annotated[
         list[str] | None, typer.Option("--delegate", help="cpu, xnnpack, gpu, nnapi.")
     ] = None,
-    threads: Annotated[list[int] | None, typer.Option("--threads", min=1, max=64)] = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option("--threads", min=1, max=64, help="How many; may be repeated."),
+    ] = None,
     affinity: Annotated[
         str | None, typer.Option("--affinity", help="Hexadecimal mask of processors.")
     ] = None,
@@ -114,7 +115,7 @@ def run(
     from edgepack import store
     from edgepack.device.session import Session
 
-    store.make_folder(out)
+    store.prove_writable(out)
     orders = means.orders_of(bundle, delegate or ["cpu"], threads or [1], affinity, quick=quick)
     device = means.profile_of(bundle, profile)
     link = means.link_to(serial, ssh)
@@ -166,7 +167,7 @@ def pull(
 
     data = means.whole_bytes(bundle)
     if not offline:
-        store.make_folder(out)
+        store.prove_writable(out)
         package = App.package_of(flavour.value)
         for each in App.left(means.link_to(serial, None), package, store.sha256(data)):
             store.write_whole(Session(folder=out).path(each.identity), reports.text(each))

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.check import Json, Profiles, Strict
+from edgepack.cli.check import Json, Profiles, Strict, devices_of
 from edgepack.units import format_bytes, parse_bytes
 from edgepack.verdict import Outcome
 
 if TYPE_CHECKING:
     from edgepack.building.pipeline import Product
-    from edgepack.profiles.profile import Profile
+    from edgepack.building.recipe import Recipe
 
 DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
 
@@ -45,7 +45,7 @@ class Request:
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the bundles.")]
-Recipe = Annotated[
+RecipeName = Annotated[
     str,
     typer.Option("--recipe", "-r", help="Built-in recipe or .toml file (see docs/recipes.md)."),
 ]
@@ -60,7 +60,7 @@ def build(
         typer.Option("--data", "-d", help="x.npz, image folder, tfds:NAME, file.py:function."),
     ],
     profile: Profiles,
-    recipe: Recipe = "prune-cluster-qat",
+    recipe: RecipeName = "prune-cluster-qat",
     task: Annotated[
         str | None,
         typer.Option("--task", help="classification, regression or reconstruction."),
@@ -69,7 +69,10 @@ def build(
         str, typer.Option("--micro", help="Sources for microcontrollers: c or tflm.")
     ] = "c",
     out: Out = Path("out"),
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1)] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", min=0, max=2**31 - 1, help="Of every random choice."),
+    ] = 0,
     pixels: Annotated[
         str, typer.Option("--pixels", help="Image folders: raw 0-255, unit 0-1, signed -1-1.")
     ] = "raw",
@@ -119,7 +122,7 @@ def demo(
     profile: Annotated[
         list[str] | None, typer.Option("--profile", "-p", help="Other devices than the three.")
     ] = None,
-    recipe: Recipe = "prune-cluster-qat",
+    recipe: RecipeName = "prune-cluster-qat",
     sandbox: Annotated[
         bool,
         typer.Option("--sandbox/--no-sandbox", help="Run the dynamic gates where they can."),
@@ -162,26 +165,32 @@ def carry_out(request: Request, json_: bool) -> int:
 def _products(request: Request, bars: output.Progress) -> tuple[Product, ...]:
     from converters.draft import Training
     from edgepack import store
-    from edgepack.building import data, pipeline, recipe
+    from edgepack.building import data, pipeline
     from edgepack.building.assembly import Order
     from edgepack.building.data_forms import PIXELS
     from edgepack.building.line import Line, Source
+    from edgepack.cli import meant
     from edgepack.cli.means import means_of
     from edgepack.errors import UsageError
     from edgepack.fidelity import TASKS
-    from edgepack.profiles import catalogue
 
     # Everything that can be wrong cheaply is asked before anything that takes minutes.
-    profiles: list[Profile] = [catalogue.load(name) for name in dict.fromkeys(request.profiles)]
-    steps = recipe.load(request.recipe)
+    profiles = devices_of(request.profiles)
+    steps = _recipe(request.recipe)
     if request.task is not None and request.task not in TASKS:
         raise UsageError(f"--task: wanted {', '.join(TASKS)}. Received: {request.task!r}")
     if request.pixels not in PIXELS:
         raise UsageError(f"--pixels: wanted {', '.join(PIXELS)}. Received: {request.pixels!r}")
+    if request.pixels != "raw" and not data.holds_images(request.data):
+        raise UsageError(
+            f"--pixels {request.pixels}: for image folders and tfds: only;"
+            f" {request.data} gives rows as the model takes them"
+        )
     name = _name(request)
     sign = _signer(request.sign_key)
     evidence_bytes = _evidence(request.evidence)
-    store.make_folder(request.out)
+    meant.apart("--out", request.out, [request.model])
+    store.prove_writable(request.out)
     source = Source(request.model, store.Cache(store.default_cache()), request.allow_code)
     bars.say(f"reading {request.model}")
     task = request.task or source.card.task
@@ -204,12 +213,30 @@ def _products(request: Request, bars: output.Progress) -> tuple[Product, ...]:
     order = Order(
         name=name,
         task=task,
-        preprocessing=request.pixels,
+        preprocessing=data.preprocessing(request.data, samples, request.pixels),
         evidence_bytes=evidence_bytes,
         sign=sign,
     )
     means = means_of(micro=request.micro, sandbox=request.sandbox, say=bars.say)
     return pipeline.build(line, profiles, order, means)
+
+
+def _recipe(given: str) -> Recipe:
+    """Return the recipe; a mistake in a file is the file's, not the command's.
+
+    Raises:
+        UsageError: no built-in recipe of that name.
+        InputError: the file is missing, unreadable or wrong.
+    """
+    from edgepack.building import recipe
+    from edgepack.errors import InputError, UsageError
+
+    try:
+        return recipe.load(given)
+    except UsageError as error:
+        if given.endswith(".toml"):
+            raise InputError(str(error)) from error
+        raise
 
 
 def _name(request: Request) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgepack.cli import output
+
+if TYPE_CHECKING:
+    from edgepack.profiles.profile import Profile
 
 CEILING_BYTES = 2 * 1024**3
 
@@ -19,6 +23,36 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to std
 Strict = Annotated[bool, typer.Option("--strict", help="An open gate fails too (exit 3).")]
 
 
+def devices_of(given: Iterable[str]) -> list[Profile]:
+    """Return the profiles of names and files, each device once.
+
+    Raises:
+        UsageError: an unknown name, or two profiles that share one.
+    """
+    from edgepack.errors import UsageError
+    from edgepack.profiles import catalogue
+
+    found: dict[str, Profile] = {}
+    for word in dict.fromkeys(given):
+        profile = catalogue.load(word)
+        if found.setdefault(profile.name, profile) != profile:
+            raise UsageError(f"--profile {word}: another profile is named {profile.name} too")
+    return list(found.values())
+
+
+def tflite_bytes(model: Path) -> bytes:
+    """Return the bytes of a .tflite file.
+
+    Raises:
+        InputError: unreadable, too large, or plainly something else.
+    """
+    from edgepack.cli import meant
+    from edgepack.store import read_whole
+
+    meant.wanted(model, "tflite")
+    return read_whole(model, CEILING_BYTES, "a .tflite model")
+
+
 def check(
     model: Annotated[Path, typer.Argument(help="A .tflite file.", show_default=False)],
     profile: Profiles,
@@ -28,36 +62,31 @@ def check(
     """Judge a .tflite against devices by what the file alone tells."""
     from edgepack.check import check as judge
     from edgepack.errors import InputError
-    from edgepack.profiles import catalogue
-    from edgepack.store import read_whole
 
-    devices = [catalogue.load(name) for name in profile]
-    data = read_whole(model, CEILING_BYTES, "a .tflite model")
+    devices = devices_of(profile)
+    data = tflite_bytes(model)
     try:
-        judged = [(device, *judge(data, device)) for device in devices]
+        judged = [(device, judge(data, device)[1]) for device in devices]
     except InputError as error:
         raise InputError(f"{model}: {error}") from error
-    outcomes = [verdict.outcome for _, _, verdict in judged]
+    outcomes = [verdict.outcome for _, verdict in judged]
     if json_:
-        made = [
-            output.as_json("edgepack.check/1", verdict, model=str(model), profile=device.name)
-            for device, _, verdict in judged
+        found = [
+            finding.as_json() | {"profile": device.name}
+            for device, verdict in judged
+            for finding in verdict.findings
         ]
-        # One profile gives the promised object itself; several give them under one roof.
         output.emit(
-            made[0]
-            if len(made) == 1
-            else {
-                "schema": "edgepack.checks/1",
+            {
+                "schema": "edgepack.check/2",
+                "model": str(model),
                 "verdict": output.worst(outcomes).value,
-                "findings": [
-                    f | {"profile": m["profile"]} for m in made for f in m["findings"]
-                ],
-                "checks": made,
+                "findings": found,
+                "verdicts": {device.name: v.outcome.value for device, v in judged},
             }
         )
     else:
-        for device, _, verdict in judged:
+        for device, verdict in judged:
             typer.echo(f"{model.name} on {device.title}")
             typer.echo("\n".join(output.lines(verdict.findings)))
             typer.echo(output.closing(device.name, verdict))

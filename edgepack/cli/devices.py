@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.check import CEILING_BYTES, Json
+from edgepack.cli.check import Json, tflite_bytes
+from edgepack.cli.group import group
 
-app = typer.Typer(help="The device catalogue.", rich_markup_mode=None)
+app = group("The device catalogue.")
 
 
 @app.command("list")
@@ -19,10 +21,13 @@ def list_(json_: Json = False) -> int:
     from edgepack.profiles import catalogue
     from edgepack.units import format_bytes
 
-    profiles = [catalogue.load(name) for name in catalogue.names()]
+    profiles, skipped = catalogue.every()
+    _warn(skipped)
     if json_:
         plain = [{"name": p.name, "title": p.title, "kind": p.kind} for p in profiles]
-        output.emit({"schema": "edgepack.profiles/1", "profiles": plain})
+        output.emit(
+            {"schema": "edgepack.profiles/1", "profiles": plain, "skipped": list(skipped)}
+        )
         return 0
     output.table(
         f"{len(profiles)} devices",
@@ -42,8 +47,16 @@ def list_(json_: Json = False) -> int:
     return 0
 
 
+def _warn(skipped: Iterable[str]) -> None:
+    """Name on stderr each profile that was left out, and why."""
+    for why in skipped:
+        typer.echo(f"edgepack: skipped {' '.join(why.split())}", err=True)
+
+
 @app.command("show")
-def show(name: str) -> int:
+def show(
+    name: Annotated[str, typer.Argument(help="Device name or .toml file.", show_default=False)],
+) -> int:
     """Print one profile whole, inherited parts and sources included, as JSON."""
     from edgepack.profiles import catalogue
 
@@ -52,19 +65,31 @@ def show(name: str) -> int:
 
 
 @app.command("check")
-def check(file: Path, json_: Json = False) -> int:
+def check(
+    file: Annotated[
+        str,
+        typer.Argument(help="A profile file, or a device's name.", show_default=False),
+    ],
+    json_: Json = False,
+) -> int:
     """Explain every mistake of a profile file."""
     from edgepack.profiles import catalogue
 
-    found = catalogue.problems(file)
+    path = catalogue.file_of(file)
+    found = catalogue.problems(path)
     if json_:
         plain = [problem.as_json() for problem in found]
         verdict = "fail" if found else "pass"
         output.emit(
-            {"schema": "edgepack.profile-check/1", "verdict": verdict, "problems": plain}
+            {
+                "schema": "edgepack.profile-check/1",
+                "file": str(path),
+                "verdict": verdict,
+                "problems": plain,
+            }
         )
     else:
-        typer.echo("\n".join(p.says for p in found) or f"{file}: a sound profile")
+        typer.echo("\n".join(p.says for p in found) or f"{path}: a sound profile")
     return 3 if found else 0
 
 
@@ -77,20 +102,27 @@ def suggest(
     from edgepack import gates
     from edgepack.errors import InputError
     from edgepack.profiles import catalogue
-    from edgepack.store import read_whole
     from edgepack.suggest import suggest as fitting
     from edgepack.tflite.flatbuffer import read
 
-    data = read_whole(model, CEILING_BYTES, "a .tflite model")
+    data = tflite_bytes(model)
     try:
         facts = read(data)
     except InputError as error:
         raise InputError(f"{model}: {error}") from error
-    profiles = [catalogue.load(name) for name in catalogue.names()]
+    profiles, skipped = catalogue.every()
+    _warn(skipped)
     found = fitting(facts, profiles, gates.judge)
     if json_:
         plain = [one.as_json() for one in found]
-        output.emit({"schema": "edgepack.suggest/1", "model": str(model), "devices": plain})
+        output.emit(
+            {
+                "schema": "edgepack.suggest/1",
+                "model": str(model),
+                "devices": plain,
+                "skipped": list(skipped),
+            }
+        )
     else:
         typer.echo("\n".join(one.says for one in found) or "no known device can take it")
         typer.echo(f"{len(found)} of {len(profiles)} devices")

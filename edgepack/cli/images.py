@@ -9,12 +9,13 @@ import typer
 
 from edgepack.cli import output
 from edgepack.cli.check import Json
+from edgepack.cli.group import group
 from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
     from edgepack.runtimes.images.shelf import Listed
 
-app = typer.Typer(help="Images of the sandbox.", rich_markup_mode=None)
+app = group("Images of the sandbox.")
 
 Arch = Annotated[
     list[str] | None, typer.Option("--arch", "-a", help="amd64, arm64, armv7; may be repeated.")

@@ -2,28 +2,29 @@
 
 Exit codes: 0 done (a verdict may be inconclusive and says so), 1 the question could not
 be answered, 2 wrong usage, 3 a gate failed (with --strict also: a gate is open),
-130 interrupted.
+130 interrupted (143 by SIGTERM), 141 whoever read the output left before its end.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
-import signal
+import select
 import sys
-import threading
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from converters.errors import ConversionError
 from edgepack import __version__
-from edgepack.cli import android, build, check, devices, images, trial
+from edgepack.cli import android, build, check, devices, images, stopping, trial
 from edgepack.errors import EdgepackError, UsageError
 
-FAILED_GATE = 3
-_INTERRUPTED = 130
+_READER_LEFT = 141  # as of any program that SIGPIPE ends
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _STOPPED = "interrupted; finished stages are kept, the same command goes on from there"
 
 app = typer.Typer(
@@ -68,46 +69,75 @@ def _root(
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit code; every failure is one line on stderr."""
     words = sys.argv[1:] if arguments is None else arguments
-    if not words:
-        words = ["--help"]
-    stopped: list[int] = []
-
-    def stop(number: int, frame: object) -> None:
-        stopped.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, stop)
+    _open_streams()
+    stopping.watch()
     try:
-        code = app(words, standalone_mode=False) or 0
-        if code == _INTERRUPTED:  # what typer makes of Ctrl-C, without a word
-            raise KeyboardInterrupt
+        code = _run(words or ["--help"])
+        sys.stdout.flush()  # here, where a full disk or a reader that left can be told
         sys.exit(code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail(_STOPPED, words)
-        sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our stdout left; nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _stopped(words)
     except typer.TyperException as error:
         message = getattr(error, "format_message", error.__str__)()
-        if message:
-            _fail(f"{message} (see --help)", words)
+        _fail(f"{message} (see --help)", words)
         sys.exit(UsageError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last door: every failure is one line
-        if stopped:  # what Ctrl-C cut short may raise anything on its way up
-            _fail(_STOPPED, words)
-            sys.exit(_INTERRUPTED)
+        if stopping.asked():  # what Ctrl-C cut short may raise anything on its way up
+            _stopped(words)
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            _mute()
+            sys.exit(_READER_LEFT)
         _raise_if_debugging(words)
         known = isinstance(error, ConversionError | EdgepackError)
-        _fail(str(error) if known else _defect(error), words)
+        _fail(str(error) if known else _unforeseen(error), words)
         sys.exit(error.exit_code if isinstance(error, EdgepackError) else 1)
 
 
-def _defect(error: Exception) -> str:
+def _open_streams() -> None:
+    """Give a program whose streams were closed (``>&-``) something to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for our whole life
+
+
+def _run(words: list[str]) -> int:
+    """Return the exit code of a command; typer's own runner would hide signals and pipes."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("edgepack", words) as context:
+            return int(command.invoke(context) or 0)
+    except typer.Exit as end:
+        return end.exit_code
+
+
+def _stopped(words: list[str]) -> NoReturn:
+    stopping.ignore()
+    _fail(_STOPPED, words)
+    sys.exit(stopping.exit_code())
+
+
+def _reader_left() -> bool:
+    """Return whether stdout is a pipe that nobody reads any more."""
+    try:
+        pipe = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):
+        return False  # closed, or no file at all
+    state = select.poll()
+    state.register(pipe, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in state.poll(0))
+
+
+def _mute() -> None:
+    """Throw away what stdout still holds, or Python complains of it when it leaves."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unforeseen(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "out of memory; use a smaller batch or fewer samples"
+    if isinstance(error, OSError) and error.errno in _FULL:
+        where = error.filename or "the output"
+        return f"{where}: cannot write: {error.strerror}; free some space and run it again"
     return f"a defect in edgepack: {type(error).__name__}: {error}; --debug shows it"
 
 
@@ -119,6 +149,10 @@ def _raise_if_debugging(words: list[str]) -> None:
 def _fail(message: str, words: list[str]) -> None:
     line = " ".join(message.split())
     print(f"edgepack: {line}", file=sys.stderr)
-    if "--json" in words:
-        out: dict[str, Any] = {"schema": "edgepack.error/1", "error": line}
-        print(json.dumps(out))  # ASCII: a name that is no text must not break it
+    if "--json" not in words:
+        return
+    out: dict[str, Any] = {"schema": "edgepack.error/1", "error": line}
+    try:
+        print(json.dumps(out), flush=True)  # ASCII: a name that is no text must not break it
+    except OSError:
+        _mute()  # stdout is what failed; stderr has told it

@@ -44,7 +44,12 @@ class Trial:
     def __call__(self, bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
         """Return the findings; INCONCLUSIVE with the remedy where a tool is missing."""
         if not self.sandbox:
-            return (_open("sandbox", "the dynamic gates were left out (--no-sandbox)"),)
+            return (
+                _open(
+                    "sandbox",
+                    "the dynamic gates were left out; run it again without --no-sandbox",
+                ),
+            )
         if profile.kind in MICRO_KINDS:
             from edgepack.micro import firmware
 

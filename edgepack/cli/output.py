@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+from edgepack.cli import stopping
 from edgepack.verdict import Finding, Outcome, Verdict
 
+_ANY_WIDTH = 1000
 _MARK = {Outcome.PASS: "pass", Outcome.FAIL: "FAIL", Outcome.INCONCLUSIVE: "open"}
 
 
@@ -39,20 +43,6 @@ def lines(findings: Sequence[Finding]) -> list[str]:
 
 def _how(finding: Finding) -> str:
     return f"[{finding.how.value}] " if finding.how else ""
-
-
-def figures(found: Mapping[str, Any], under: str = "") -> list[str]:
-    """Return nested figures as ``path: value`` lines, long lists by their length."""
-    told = []
-    for key, value in found.items():
-        name = f"{under}{key}"
-        if isinstance(value, Mapping):
-            told += figures(value, f"{name}.")
-        elif isinstance(value, list) and len(value) > 8:
-            told.append(f"{name}: {len(value)} values")
-        elif value not in (None, "", [], {}):
-            told.append(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
-    return told
 
 
 def closing(name: str, verdict: Verdict) -> str:
@@ -85,18 +75,21 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     """Print a table to stdout, as wide as its content where nobody watches a terminal."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(title=title, title_justify="left")
+    drawn = Table(title=Text(title), title_justify="left")
     for number, name in enumerate(head):
         drawn.add_column(name, justify="left" if number == 0 else "right")
     for row in rows:
-        drawn.add_row(*row)
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    console.print(drawn)
+        drawn.add_row(*(Text(cell) for cell in row))  # a name in brackets is no markup
+    console = Console() if sys.stdout.isatty() else Console(width=_ANY_WIDTH)
+    with console.capture() as kept:  # printed here: rich would end us where a pipe breaks
+        console.print(drawn)
+    print("\n".join(line.rstrip() for line in kept.get().splitlines()))
 
 
 class Progress:
-    """Bars on stderr, on terminals only: one for each stage that trains."""
+    """What is being done now, on stderr: bars on a terminal, elsewhere a line a stage."""
 
     def __init__(self, bars: Any = None) -> None:
         self._bars = bars
@@ -104,7 +97,11 @@ class Progress:
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Move the bar of ``stage``; the signature stages call."""
+        stopping.heed()
         if self._bars is None:
+            if stage not in self._tasks:
+                self._tasks[stage] = None
+                self._line(f"{stage}: {total} steps")
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=total)
@@ -112,14 +109,25 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Show what is being done now."""
-        if self._bars is not None:
-            self._bars.console.print(text)
+        stopping.heed()
+        if self._bars is None:
+            self._line(text)
+        else:
+            self._bars.console.print(text, markup=False, highlight=False)
+
+    def _line(self, text: str) -> None:
+        try:
+            print(" ".join(text.split()), file=sys.stderr, flush=True)
+        except OSError:  # nobody reads the progress; the result still counts
+            with suppress(OSError):  # what it still held has nowhere to go
+                sys.stderr.close()
+            sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for our whole life
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Yield bars that are removed at the end; silent where stderr is no terminal."""
-    if not sys.stderr.isatty():
+    """Yield bars that are removed at the end, or lines where stderr is no terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
         yield Progress()
         return
     from rich.console import Console

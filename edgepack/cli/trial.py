@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgepack.cli import output
+from edgepack.cli.benched import summary
 from edgepack.cli.check import Json, Strict
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ OtherProfile = Annotated[
 def opened(path: Path) -> Bundle:
     """Return the bundle at ``path``, its digests checked."""
     from edgepack import bundle, store
+    from edgepack.cli import meant
 
+    meant.wanted(path, "bundle")
     return bundle.unpack(
         store.read_whole(path, bundle.CEILING_BYTES, "an .edgepack bundle"), str(path)
     )
@@ -76,8 +79,15 @@ def validate(
 def bench(
     bundle: BundleFile,
     profile: OtherProfile = None,
-    repeats: Annotated[int, typer.Option("--repeats", "-n", min=1, max=1_000_000)] = 20,
-    warmup: Annotated[int, typer.Option("--warmup", min=0, max=10_000)] = 3,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            "--repeats", "-n", min=1, max=1_000_000, help="Timed inferences at least."
+        ),
+    ] = 20,
+    warmup: Annotated[
+        int, typer.Option("--warmup", min=0, max=10_000, help="Untimed inferences before.")
+    ] = 3,
     full: Annotated[
         bool, typer.Option("--full", help="MLPerf's minima: 1,024 queries and 60 s.")
     ] = False,
@@ -114,8 +124,8 @@ def bench(
     else:
         typer.echo(f"{bundle.name} on {device.title}")
         typer.echo("\n".join(output.lines(verdict.findings)))
-        for line in output.figures(figures):
-            typer.echo(f"  {line}")
+        for line in summary(figures):
+            typer.echo(f"        {line}")
         typer.echo(output.closing(device.name, verdict))
     return output.exit_code([verdict.outcome], strict)
 
@@ -132,7 +142,8 @@ def report(
     """Write one self-contained HTML page about bundles."""
     from edgepack import bundle as packing
     from edgepack import store
-    from edgepack.errors import InputError
+    from edgepack.cli import meant
+    from edgepack.errors import InputError, UsageError
     from edgepack.report import page
 
     files: list[Path] = []
@@ -141,6 +152,9 @@ def report(
         if not inside:
             raise InputError(f"{place}: holds no {packing.SUFFIX} file")
         files += inside
+    if out.suffix == packing.SUFFIX:
+        raise UsageError(f"--out {out}: a page is no bundle; name it .html")
+    meant.apart("--out", out, files)
     shown = [(opened(path), store.digest_of_tree(path)) for path in files]
     store.write_whole(out, page(shown).encode())
     if json_:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import device_profiles
 from edgepack.errors import InputError, UsageError
-from edgepack.profiles.files import Layer, merged, read_layer
+from edgepack.profiles.files import Layer, Unreadable, merged, read_layer
 from edgepack.profiles.mistakes import Incomplete, validated
 from edgepack.profiles.problem import Problem, Wrong
 from edgepack.profiles.profile import Profile
 
-__all__ = ["Problem", "load", "names", "problems", "user_folder_of"]
+__all__ = ["Problem", "every", "file_of", "load", "names", "problems", "user_folder_of"]
 
 _SUFFIX = ".toml"
 _FAMILIES = "families"
@@ -60,6 +60,39 @@ def load(name_or_path: str, user_folder: Path | None = None) -> Profile:
         first, *others = wrong.problems
         more = f" (and {len(others)} more: edgepack profiles check FILE)" if others else ""
         raise InputError(f"{first.says}{more}") from wrong
+
+
+def every(user_folder: Path | None = None) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
+    """Return every device that loads, in name order, and why each other one does not.
+
+    One bad file among the user's own does not hide the rest.
+    """
+    found, skipped = [], []
+    for name in names(user_folder):
+        try:
+            found.append(load(name, user_folder))
+        except (InputError, UsageError) as error:
+            skipped.append(str(error))
+    return tuple(found), tuple(skipped)
+
+
+def file_of(name_or_path: str, user_folder: Path | None = None) -> Path:
+    """Return the file that is meant: one at that path, else that of the device so named.
+
+    Raises:
+        UsageError: no such file, and no device of that name; says the nearest one.
+        InputError: it cannot be read.
+    """
+    path = Path(name_or_path)
+    if not path.is_file():
+        path = _file_of(name_or_path, user_folder)
+    try:
+        read_layer(path)
+    except Unreadable:
+        raise
+    except Wrong:
+        return path  # mistakes are what it is asked about
+    return path
 
 
 def problems(path: Path, user_folder: Path | None = None) -> tuple[Problem, ...]:
@@ -109,7 +142,7 @@ def _file_of(name_or_path: str, user_folder: Path | None) -> Path:
         return Path(name_or_path)
     for folder in _folders(user_folder):
         path = folder / f"{name_or_path}{_SUFFIX}"
-        if path.is_file():
+        if path.is_file() or path.is_symlink():  # a link is refused where it is read
             return path
     known = names(user_folder)
     raise UsageError(

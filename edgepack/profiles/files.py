@@ -24,6 +24,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _AT_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)")
 
 
+class Unreadable(Wrong):
+    """There is no file to find mistakes in: absent, forbidden, or no regular file."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """A file's own tables.
@@ -71,7 +75,8 @@ def read_layer(path: Path) -> Layer:
     """Return the tables of the file at ``path``.
 
     Raises:
-        Wrong: absent, not a regular file, too large, not UTF-8, not TOML, too deep.
+        Unreadable: absent, forbidden, not a regular file.
+        Wrong: too large, not UTF-8, not TOML, too deep.
     """
     text = _text_of(path)
     try:
@@ -120,10 +125,10 @@ def _text_of(path: Path) -> str:
         got = getattr(error, "strerror", None) or str(error)
         if path.is_symlink():
             got = "a symbolic link; copy the file instead"
-        raise _wrong(path, wanted, got) from error
+        raise Unreadable(Problem(file=str(path), wanted=wanted, got=got)) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise _wrong(path, wanted, "no regular file")
+        raise Unreadable(Problem(file=str(path), wanted=wanted, got="no regular file"))
     with os.fdopen(handle, "rb") as stream:
         raw = stream.read(LARGEST_FILE_BYTES + 1)
     if len(raw) > LARGEST_FILE_BYTES:

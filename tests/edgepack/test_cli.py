@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from edgepack.cli.main import main
+from edgepack.cli.main import app, main
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -99,6 +102,40 @@ def test_a_bundle_that_is_none_is_one_line(
         code, _, err = run(capsys, command, str(path))
         assert code == 1
         assert "not a bundle" in err
+
+
+def commands(of: Any = None, path: str = "edgepack") -> Iterator[tuple[str, Any]]:
+    """Yield every command of the tree with its words."""
+    command = typer.main.get_command(app) if of is None else of
+    yield path, command
+    for name, sub in getattr(command, "commands", {}).items():
+        yield from commands(sub, f"{path} {name}")
+
+
+def test_every_option_and_argument_has_help() -> None:
+    bare = [
+        f"{path}: {parameter.name}"
+        for path, command in commands()
+        for parameter in command.params
+        if not getattr(parameter, "help", None)
+    ]
+    assert bare == []
+    assert all(command.help for _, command in commands())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "code"), [("absent.toml", 1), ("bad.toml", 1), ("nowhere", 2)]
+)
+def test_a_bad_file_is_one_and_a_bad_word_is_two(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, recipe: str, code: int
+) -> None:
+    (tmp_path / "bad.toml").write_text('schema = 1\n[[stage]]\nkind = "proone"\n')
+    name = str(tmp_path / recipe) if recipe.endswith(".toml") else recipe
+    words = ["build", "m.h5", "--data", "d.npz", "-p"]
+    got, out, err = run(capsys, *words, "pixel-3", "--recipe", name)
+    assert (got, out, err.count("\n")) == (code, "", 1)
+    got, out, err = run(capsys, *words, name)  # as a profile: the same rule
+    assert (got, out, err.count("\n")) == (code, "", 1)
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,14 @@ def test_a_failed_write_leaves_the_older_file(
 def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(OutputError, match=r"file/out: cannot write here.*choose another"):
-        store.make_folder(tmp_path / "file" / "out")
+        store.prove_writable(tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("name", ["out", "a/b/c", "there", "there/new"])
+def test_the_proof_of_an_output_leaves_no_trace(tmp_path: Path, name: str) -> None:
+    (tmp_path / "there").mkdir()
+    store.prove_writable(tmp_path / name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
 @pytest.mark.parametrize(("size", "refused"), [(9, False), (10, False), (11, True)])

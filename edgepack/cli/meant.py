@@ -1,0 +1,81 @@
+"""Files given to the wrong command: what each really is, and which command takes it."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from edgepack.errors import InputError, UsageError
+
+Kind = Literal["tflite", "bundle", "keras"]
+TAKES = {
+    "tflite": "a .tflite: edgepack check {path} --profile P judges it",
+    "bundle": "a bundle: edgepack validate {path} judges it",
+    "keras": "a Keras model: edgepack build {path} --data D --profile P makes a .tflite of it",
+}
+
+
+def kind_of(path: Path) -> Kind | None:
+    """Return what lies at ``path`` by its first bytes, whatever its name; None if unknown."""
+    try:
+        if (path / "saved_model.pb").is_file():
+            return "keras"
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            head = file.read(8)
+        return _zipped(path) if head[:4] == b"PK\x03\x04" else _plain(head)
+    except OSError:
+        return None  # who reads it whole says why it cannot be read
+
+
+def _plain(head: bytes) -> Kind | None:
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    return "keras" if head == b"\x89HDF\r\n\x1a\n" else None
+
+
+def _zipped(path: Path) -> Kind | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
+        return None
+    if {"manifest.json", "model.tflite"} <= names:
+        return "bundle"
+    return "keras" if "config.json" in names else None
+
+
+def wanted(path: Path, kind: Kind) -> None:
+    """Refuse a file that is plainly for another command, and name that command.
+
+    Raises:
+        InputError: it is a model or a bundle, but not of this kind.
+    """
+    found = kind_of(path)
+    if found is not None and found != kind:
+        raise InputError(f"{path}: this is {TAKES[found].format(path=path)}")
+
+
+def apart(option: str, out: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output that would destroy what is read.
+
+    Raises:
+        UsageError: ``out`` is one of ``inputs``, under whatever name, or lies inside one.
+    """
+    real = Path(os.path.realpath(out))
+    for each in inputs:
+        source = Path(os.path.realpath(each))
+        if real == source or source in real.parents or _same(out, each):
+            raise UsageError(f"{option} {out}: this is read as an input; name another place")
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)  # a hard link is the same file under another name
+    except OSError:
+        return False  # one of them is not there

@@ -1,0 +1,115 @@
+"""Ctrl-C, full disks and readers that leave: one line at most, the right code, no noise."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgepack.cli import output, stopping
+
+COMMAND = [sys.executable, "-m", "edgepack"]
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Put the signals' handlers back after the test."""
+    kept = {number: signal.getsignal(number) for number in STOPS}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+    stopping._asked.clear()
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_swallowed_interrupt_stops_the_next_step(
+    handlers: None, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopping.watch()
+    with output.progress() as bars:
+        bars.step("prune", 1, 9)
+        try:
+            os.kill(os.getpid(), number)
+        except BaseException as swallowed:  # noqa: BLE001 - what an import may do
+            assert isinstance(swallowed, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bars.step("prune", 2, 9)
+        with pytest.raises(KeyboardInterrupt):
+            bars.say("judging")
+    assert stopping.exit_code() == 128 + number
+
+
+def test_nohup_keeps_its_meaning(handlers: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stopping.watch()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert stopping.asked() is None
+
+
+def test_off_a_terminal_each_stage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with output.progress() as bars:
+        bars.say("reading m.h5")
+        for step in range(3):
+            bars.step("prune", step, 3)
+    assert capsys.readouterr() == ("", "reading m.h5\nprune: 3 steps\n")
+
+
+@pytest.mark.tools
+def test_progress_that_nobody_reads_stops_nothing() -> None:
+    code = (
+        "from edgepack.cli import output\n"
+        "with output.progress() as bars:\n"
+        "    bars.say('reading m.h5')\n    bars.say('judging')\n"
+        "print('the result')"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writer, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (0, b"the result\n")
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize("words", [("profiles", "list"), ("profiles", "show", "pixel-3")])
+def test_a_reader_that_leaves_ends_it_quietly(words: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*COMMAND, *words], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.tools
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("profiles", "list", "--json"), "cannot write: No space left"),
+        (("--version",), "cannot write: No space left"),
+        (("check", "absent.tflite", "-p", "pixel-3", "--json"), "absent.tflite: no such file"),
+    ],
+)
+def test_a_full_stdout_is_one_line(words: tuple[str, ...], says: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+
+
+@pytest.mark.tools
+def test_closed_streams_change_no_verdict() -> None:
+    line = f"'{sys.executable}' -m edgepack profiles check pixel-3 >&- 2>&-"
+    assert subprocess.run(["sh", "-c", line], check=False).returncode == 0
