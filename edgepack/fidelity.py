@@ -226,7 +226,9 @@ def judge(found: Fidelity, asked: Accuracy, labels: Sequence[str] = ()) -> tuple
         f" {found.samples:,} samples"
     )
     if verdict is None:
-        says += "; too few test samples to decide"
+        says += "; too few test samples to decide: bring more"
+    elif verdict is Outcome.FAIL:
+        says += "; a gentler recipe (qat, int8), more training rows or a larger model"
     drop = Finding(
         gate="accuracy_drop",
         verdict=verdict or Outcome.INCONCLUSIVE,
@@ -255,9 +257,11 @@ def _floors(found: Fidelity, floor: float, confidence: float, labels: Sequence[s
         elif low < floor:
             open_.append(text if rows else f"{name} has no test sample")
     if under:
-        verdict, says = Outcome.FAIL, "recall below the floor: " + "; ".join(under)
+        says = f"recall below the floor of {floor:.3f}: {'; '.join(under)}"
+        verdict, says = Outcome.FAIL, f"{says}; bring more training rows of these classes"
     elif open_:
-        verdict, says = Outcome.INCONCLUSIVE, "samples cannot decide: " + "; ".join(open_)
+        says = f"samples cannot decide on the floor of {floor:.3f}: {'; '.join(open_)}"
+        verdict, says = Outcome.INCONCLUSIVE, f"{says}; bring more test rows of these classes"
     else:
         verdict, says = Outcome.PASS, f"every class at or above {floor:.3f}"
     return Finding(

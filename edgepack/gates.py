@@ -16,6 +16,9 @@ from edgepack.tflite.facts import FLOATS, Facts, Tensor
 from edgepack.units import format_bytes
 from edgepack.verdict import Finding, How, Outcome, Verdict, at_most
 
+_FIXED_BATCH = "convert with fixed shapes and a batch of 1"
+_REPLACE = "replace these layers, or choose another device (edgepack profiles suggest)"
+_MEASURED = "run it (edgepack build puts it in a sandbox), or name a measured release"
 #: Kinds of device on which a float operator is a failure: no build for them promises float.
 INTEGER_KINDS = frozenset({"mcu", "npu"})
 
@@ -29,7 +32,9 @@ def storage(facts: Facts, profile: Profile) -> Finding:
         "B",
         how=How.PLANNED,
         what="flatbuffer",
-        remedy="fewer channels or layers; pruning and clustering do not shrink the file",
+        remedy=_smaller(facts)
+        + "fewer channels or layers; pruning and clustering do not shrink the file",
+        key="[storage.budget]",
     )
 
 
@@ -42,8 +47,14 @@ def download(facts: Facts, profile: Profile) -> Finding:
         "B",
         how=How.PLANNED,
         what="compressed (deflate 9)",
-        remedy="prune and cluster: recipe prune-cluster-qat",
+        remedy=_smaller(facts) + "prune and cluster (edgepack build, recipe prune-cluster-qat)",
+        key="[storage.download_budget]",
     )
+
+
+def _smaller(facts: Facts) -> str:
+    """Return what helps most a model that was never quantized, as the start of a remedy."""
+    return "quantize it to int8 (edgepack build, recipe int8), else " if facts.float_ops else ""
 
 
 def peak_ram(facts: Facts, profile: Profile) -> Finding:
@@ -57,14 +68,16 @@ def peak_ram(facts: Facts, profile: Profile) -> Finding:
         "B",
         how=How.PLANNED,
         what=f"peak ({parts})",
-        remedy="smaller input or fewer channels in the largest layers",
+        remedy=_smaller(facts) + "smaller input or fewer channels in the largest layers",
+        key="[ram.budget]",
     )
     if memory.unmeasured and found.verdict is Outcome.PASS:
         names = ", ".join(memory.unmeasured)
         return Finding(
             gate="peak_ram", verdict=Outcome.INCONCLUSIVE, how=How.PLANNED, unit="B",
             value=found.value, limit=found.limit,
-            says=f"{found.says}; kernel data of {names} are guessed, so it may be under",
+            says=f"{found.says}; kernel data of {names} are guessed, so it may be under:"
+            " put the model in a bundle (edgepack build), which runs it",
         )  # fmt: skip
     return found
 
@@ -126,12 +139,12 @@ def signature(facts: Facts, profile: Profile) -> Finding:
             if len(t.shape) > 1 and t.shape[0] != 1
         ]
     if faults:
-        says = "; ".join(faults) + "; export one function with fixed shapes and batch 1"
+        says = "; ".join(faults) + f"; {_FIXED_BATCH} and one input and output"
         return _finding("signature", Outcome.FAIL, says)
     first, last = facts.inputs[0], facts.outputs[0]
     says = f"{_end(first)} to {_end(last)}"
     if not first.static or not last.static:
-        says += "; the batch is left open and stored as 1"
+        says += f"; the batch is left open and stored as 1: {_FIXED_BATCH}"
     return _finding("signature", Outcome.PASS, says)
 
 
@@ -183,15 +196,31 @@ def _told(gate: str, found: list[Trouble], good: str) -> Finding:
     )
     if len(sure or found) > 4:
         says += f"; and {len(sure or found) - 4} more"
+    if not any(trouble.remedy for trouble in (sure or found)[:4]):
+        says += f"; {_REPLACE if sure else _MEASURED}"
     return _finding(gate, Outcome.FAIL if sure else Outcome.INCONCLUSIVE, says)
 
 
 def _fallback(found: Delegation, asked: Delegate) -> str:
+    """Return what the accelerator takes, what not and why, and whether that matters."""
     whole = len(found.taken) + len(found.left)
-    says = f"{asked.name} takes {len(found.taken)} of {whole} operators"
-    if found.left:
-        says += f", {found.share_left:.1%} of the work stays on the CPU: "
-        says += _few([f"{op.name} ({why})" for op, why in found.left], 6)
+    if not found.left:
+        return f"{asked.name} takes all {whole} operators [{found.source}]"
+    says = f"{asked.name} takes {len(found.taken) or 'none'} of {whole} operators"
+    says += f"; {found.share_left:.1%} of the work stays with the runtime's own CPU kernels"
+    if asked.required:
+        says += ", but the profile requires the accelerator"
+    else:
+        says += ": for information, the profile requires no accelerator"
+    reasons: dict[str, list[str]] = {}
+    for op, why in found.left:
+        reasons.setdefault(why, []).append(op.name)
+    grouped = [f"{_few(names, 6)} ({why})" for why, names in reasons.items()]
+    says += f"; not taken: {'; '.join(grouped[:4])}"
+    if len(grouped) > 4:
+        says += f"; and {len(grouped) - 4} more reasons"
+    if asked.required:
+        says += f"; {_REPLACE}"
     return f"{says} [{found.source}]"
 
 

@@ -66,22 +66,44 @@ def validate(
         verdict = verdict.plus(_signature(bundle, trusted_pem, trusted_name))
     verdict = verdict.plus(_goldens(bundle, facts, runtime))
     verdict = verdict.plus(*_accuracy(bundle, profile, facts, runtime))
-    kept = {gate.gate: gate for gate in bundle.manifest.findings}
-    if "calibration" in kept and profile == profile_of(bundle):
-        # Only the build had the calibration data; its finding is under the digest.
-        verdict = verdict.plus(packing.finding(kept["calibration"]))
+    verdict = verdict.plus(*_calibration(bundle, profile))
     return facts, verdict.plus(*trial(bundle, profile))
+
+
+def _calibration(bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
+    """Return the build's own finding, or that it does not hold for another device.
+
+    Only the build had the calibration data; its finding is under the digest. It compares
+    with its device's limit, so it says nothing about another's.
+    """
+    kept = {gate.gate: gate for gate in bundle.manifest.findings}
+    if "calibration" not in kept:
+        return ()
+    if profile == profile_of(bundle):
+        return (packing.finding(kept["calibration"]),)
+    return (
+        Finding(
+            gate="calibration",
+            verdict=Outcome.INCONCLUSIVE,
+            says=f"judged when it was built, for {bundle.manifest.profile}; the rows do not"
+            f" travel along: build it with --profile {profile.name} to know",
+        ),
+    )
 
 
 def _signature(bundle: Bundle, trusted_pem: bytes, name: str) -> Finding:
     mark = bundle.files.get(packing.SIGNATURE)
     text = packing.manifest_bytes(bundle.manifest)
     good = mark is not None and signing.verify(text, mark, trusted_pem, name)
-    says = "signed by the trusted key" if good else "signed by another key, or altered since"
+    says = "signed by the trusted key"
+    if not good:
+        says = "signed by another key, or altered since; get it from its maker again"
     return Finding(
         gate="signature_of_maker",
         verdict=Outcome.PASS if good else Outcome.FAIL,
-        says=says if mark is not None else "not signed; the trusted key was asked for",
+        says=says
+        if mark is not None
+        else "not signed, but --trust asks for it; build it with --sign-key",
     )
 
 
@@ -117,7 +139,8 @@ def _goldens(bundle: Bundle, facts: Facts, runtime: Runtime) -> Finding:
         unit="values",
         says=f"{len(wanted)} golden rows bit for bit on {runtime.name} (reference kernels)"
         if same
-        else f"{wrong} of {wanted.size} golden values differ on {runtime.name}",
+        else f"{wrong} of {wanted.size} golden values differ on {runtime.name};"
+        " what is here is not what was tested: build it again",
     )
 
 
@@ -130,7 +153,8 @@ def _accuracy(
             Finding(
                 gate="accuracy_drop",
                 verdict=Outcome.INCONCLUSIVE,
-                says="the bundle carries no test rows (built with --evidence 0 B)",
+                says="the bundle carries no test rows (built with --evidence '0 B');"
+                " a build with --evidence '8 MiB' lets them travel along",
             ),
         )
     rows, before, truth = _evidence(bundle, facts)

@@ -99,8 +99,15 @@ def at_most(
     how: How,
     what: str,
     remedy: str = "",
+    key: str = "",
 ) -> Finding:
-    """Return the finding of an inclusive upper limit; INCONCLUSIVE where no limit is known."""
+    """Return the finding of an inclusive upper limit; INCONCLUSIVE where no limit is known.
+
+    Args:
+        what: what the value is of; leads the sentence.
+        remedy: how to get below the limit.
+        key: where a profile says the limit, for who judges with one that does not.
+    """
     if limit is None:
         return Finding(
             gate=gate,
@@ -108,7 +115,8 @@ def at_most(
             how=how,
             value=value,
             unit=unit,
-            says=f"{what} {value:,} {unit}; the profile names no limit",
+            says=f"{what} {value:,} {unit}; the profile names no limit"
+            + (f": set {key} in one of your own" if key else ""),
         )
     fits = value <= limit
     says = f"{what} {value:,} {unit} of {limit:,} {unit}"

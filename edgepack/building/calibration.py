@@ -53,7 +53,8 @@ def judge(line: Line, profile: Profile, options: dict[str, Any], runtime: Runtim
         says += f", more than {limit:.4f}: raise calibration_samples or mend the training data"
         return _finding(Outcome.FAIL, says, len(rows))
     if len(rows) < ENOUGH:
-        return _finding(Outcome.INCONCLUSIVE, f"{says}; fewer than {ENOUGH}", len(rows))
+        says += f"; fewer than {ENOUGH}: bring more training rows or raise calibration_samples"
+        return _finding(Outcome.INCONCLUSIVE, says, len(rows))
     return _finding(Outcome.PASS, says, len(rows))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgepack.micro.arena import ArenaFigures
 from edgepack.micro.emulate import Emulation
-from edgepack.micro.timing import Range, milliseconds
+from edgepack.micro.timing import Range, grounds, milliseconds
 from edgepack.micro.vela import Compiled
 from edgepack.profiles.profile import Profile
 from edgepack.verdict import Finding, How, Outcome, at_most
@@ -150,7 +150,10 @@ def latency(most_instructions: int, profile: Profile) -> Finding:
     if isinstance(found, str):
         return open_gate("latency", found)
     limit = profile.latency.p90_ms.value if profile.latency.p90_ms else None
-    says = f"{found.low_ms:.1f} to {found.high_ms:.1f} ms from counted instructions"
+    says = (
+        f"{found.low_ms:.1f} to {found.high_ms:.1f} ms"
+        f" ({most_instructions:,} instructions {grounds(profile)})"
+    )
     return _time("latency", found, limit, says)
 
 

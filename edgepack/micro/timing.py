@@ -43,3 +43,14 @@ def milliseconds(instructions: int, profile: Profile) -> Range | str:
         return f"the profile names no clock for {profile.cpu.cores[0].name}"
     low, high = BANDS[core]
     return Range(instructions * low / clock_mhz / 1e3, instructions * high / clock_mhz / 1e3)
+
+
+def grounds(profile: Profile) -> str:
+    """Return what ``milliseconds`` rests on, for a profile it answers with a range."""
+    core = profile.cpu.qemu_cpu or profile.cpu.isa
+    low, high = BANDS[core]
+    return (
+        f"counted on an emulated {core}, {low:.2f} to {high:.2f} cycles each"
+        f" (MLPerf Tiny results published for {core}) at"
+        f" {profile.cpu.cores[0].clock_mhz:g} MHz"
+    )

@@ -201,7 +201,64 @@ def test_the_share_of_work_that_falls_back_is_the_value() -> None:
     verdict = gates.judge(facts_of(mixed(0)), device("phone", delegates=[asked]))
     (found,) = [f for f in verdict.findings if f.gate == "delegate:coreml"]
     assert found.value == 1.0
-    assert "100.0% of the work stays on the CPU" in found.says
+    assert "takes none of 11" in found.says
+    assert "100.0% of the work stays with the runtime's own CPU kernels" in found.says
+    assert "requires no accelerator" in found.says
+
+
+def test_a_reason_why_an_accelerator_refuses_is_said_once() -> None:
+    asked = {"name": "coreml", "source": "test"}
+    verdict = gates.judge(facts_of(mixed(0)), device("phone", delegates=[asked]))
+    (found,) = [f for f in verdict.findings if f.gate == "delegate:coreml"]
+    reasons = found.says.split("not taken: ")[1].split("; ")
+    assert len(reasons) == len({reason.split("(")[1] for reason in reasons})
+
+
+def dense(batch: int = 1, signature: tuple[int, ...] | None = None) -> Facts:
+    """Return an int8 dense layer, its batch or signature as a test wants it."""
+    net = Net()
+    x = net.tensor((batch, 8), signature=signature)
+    return facts_of(net.done([x], [net.dense(x, 3)]))
+
+
+REQUIRED = {"name": "coreml", "required": True, "source": "test"}
+ANCIENT = {"name": "tflite", "version": "1.12.0", "source": "test"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "profile", "gate", "outcome", "remedy"),
+    [
+        (dense(), device(storage={"budget": limit(1)}), "storage", "fail", "fewer channels"),
+        (dense(), device(), "storage", "inconclusive", "set [storage.budget]"),
+        (
+            dense(),
+            device(storage={"download_budget": limit(1)}),
+            "download",
+            "fail",
+            "prune-cluster-qat",
+        ),
+        (dense(), device(ram={"budget": limit(1)}), "peak_ram", "fail", "smaller input"),
+        (dense(), device(), "peak_ram", "inconclusive", "set [ram.budget]"),
+        (
+            facts_of(float_model()),
+            device("tablet", ram={"budget": limit(1)}),
+            "peak_ram",
+            "fail",
+            "quantize it to int8",
+        ),
+        (dense(signature=(-1, 8)), device(), "signature", "pass", "a batch of 1"),
+        (dense(batch=4), device(), "signature", "fail", "a batch of 1"),
+        (dense(), device("tablet", runtime=ANCIENT), "operators", "inconclusive", "run it"),
+        (dense(), device("phone", delegates=[REQUIRED]), "delegate:coreml", "fail", "replace"),
+        (facts_of(float_model()), device(), "dtype", "fail", "representative_dataset"),
+    ],
+)
+def test_what_fails_or_is_open_says_what_to_do(
+    facts: Facts, profile: Profile, gate: str, outcome: str, remedy: str
+) -> None:
+    (found,) = [f for f in gates.judge(facts, profile).findings if f.gate == gate]
+    assert found.verdict == outcome
+    assert remedy in found.says
 
 
 def test_judge_tells_every_failure_at_once() -> None:
