@@ -155,8 +155,13 @@ def channels(network: Network, tensor: int) -> int:
 
 
 def model_macs(model: Any) -> int:
-    """Return the planned multiply-accumulates of one sample of a tf_keras model."""
-    return macs(read(model)[0])
+    """Return the planned multiply-accumulates of one sample of a tf_keras model.
+
+    Separable layers and nested models are counted by what they are made of.
+    """
+    from converters import canonical
+
+    return macs(read(canonical.simplify(model))[0])
 
 
 def parameters(model: Any) -> int:
