@@ -1,0 +1,65 @@
+"""A form of storage is offered where its kernels were measured to read it, else refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgepack.profiles import catalogue
+from edgepack.profiles.profile import CarriedRuntime, Delegate, Profile
+from edgepack.support import truth
+from edgepack.support.techniques import FORMS, gain
+
+TABLET = catalogue.load("clinic-tablet-1gb-armv7")
+BOARD = catalogue.load("nucleo-l4r5zi")
+NPU = catalogue.load("corstone-300")
+
+
+def carrying(profile: Profile, name: str, version: str) -> Profile:
+    runtime = CarriedRuntime(name=name, version=version, source="policy: a test")  # type: ignore[arg-type]
+    return profile.model_copy(update={"runtimes": (runtime,)})
+
+
+@pytest.mark.parametrize("release", truth.table("versions")["releases"]["tflite"])
+def test_int4_is_offered_from_the_first_release_that_computes_it_right(release: str) -> None:
+    right = truth.kernel_status("CONV_2D", "int8+int4", 7, "tflite", release) == "ok"
+    assert gain("int4", carrying(TABLET, "tflite", release)).pays is right
+
+
+def test_a_refusal_says_from_when_on_it_would_pay() -> None:
+    found = gain("int4", carrying(TABLET, "tflite", "2.9.1"))
+    assert not found.pays
+    assert "from tflite 2.12.0 on" in found.says
+
+
+def test_a_board_gains_by_the_route_that_has_kernels() -> None:
+    assert gain("int4", BOARD, "tflm").pays
+    refused = gain("int4", BOARD, "c")
+    assert not refused.pays
+    assert "--micro tflm" in refused.says
+
+
+def test_blocks_pay_on_application_processors_only() -> None:
+    assert gain("blocks", TABLET).pays
+    assert not gain("blocks", BOARD, "tflm").pays
+    assert not gain("blocks", NPU).pays
+
+
+def test_a_profile_that_needs_xnnpack_whole_is_spared_what_falls_off_it() -> None:
+    xnnpack = Delegate(name="xnnpack", required=True, source="policy: a test")
+    strict = TABLET.model_copy(update={"delegates": (xnnpack,)})
+    for form in ("int4", "blocks"):
+        assert "XNNPACK" in gain(form, strict).says
+        assert not gain(form, strict).pays
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_built_in_device_has_an_answer_with_a_reason(form: str) -> None:
+    for name in catalogue.names():
+        for route in ("c", "tflm"):
+            found = gain(form, catalogue.load(name), route)
+            assert len(found.says) > 20, name
+
+
+@pytest.mark.parametrize("form", ["2:4", "int16"])
+def test_what_no_kernel_gains_from_is_offered_nowhere(form: str) -> None:
+    assert not any(gain(form, catalogue.load(name)).pays for name in catalogue.names())
