@@ -20,12 +20,13 @@ from edgepack.building.line import stages_digest, versions
 from edgepack.errors import EnvironmentMissing
 from edgepack.store import Cache, default_cache, digest_of, prove_writable, sha256, write_whole
 
+MODEL, DATA = "digits.h5", "digits.npz"
 EPOCHS, BATCH = 24, 32
 _SHARES = (0.60, 0.72)  # train, then validation; the rest judges
 
 
-def prepare(folder: Path, progress: Callable[[str, int, int], None]) -> tuple[Path, Path]:
-    """Return (model.keras, data.npz) in ``folder``, trained now; the same bytes every time.
+def prepare(folder: Path, progress: Callable[[str, int, int], None]) -> None:
+    """Leave ``MODEL`` and ``DATA`` in ``folder``, trained now; the same bytes every time.
 
     Raises:
         EnvironmentMissing: scikit-learn is not installed.
@@ -43,19 +44,16 @@ def prepare(folder: Path, progress: Callable[[str, int, int], None]) -> tuple[Pa
     order = np.random.default_rng(0).permutation(len(x))
     cuts = [int(share * len(x)) for share in _SHARES]
     parts = dict(zip(("train", "val", "test"), np.split(order, cuts), strict=True))
-    data = folder / "digits.npz"
     arrays = {f"x_{name}": x[rows] for name, rows in parts.items()}
     arrays |= {f"y_{name}": labels[rows] for name, rows in parts.items()}
     out = io.BytesIO()
     np.savez_compressed(out, **arrays)
-    write_whole(data, out.getvalue())
+    write_whole(folder / DATA, out.getvalue())
     key = digest_of("demo", stages_digest(), versions(), sha256(Path(__file__).read_bytes()))
     trained = Cache(default_cache()).bytes_of(
         key, lambda: _train(arrays["x_train"], arrays["y_train"], progress)
     )
-    model = folder / "digits.h5"
-    write_whole(model, trained)
-    return model, data
+    write_whole(folder / MODEL, trained)
 
 
 def _train(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.draft import Samples
+from edgepack.building import data_checks
 from edgepack.building.data_forms import (
     PIXELS,
     from_folder,
@@ -66,13 +67,16 @@ def load(
         arrays = from_npz(Path(source))
     if "labels" in arrays:
         labels = tuple(str(name) for name in np.asarray(arrays["labels"]).reshape(-1))
+    data_checks.names(labels, source, output_shape, task)
     whole = {
         split: (
-            _inputs(x, f"{source}: x_{split}", input_shape),
-            _targets(x, y, f"{source}: y_{split}", output_shape, task),
+            data_checks.inputs(x, f"{source}: x_{split}", input_shape),
+            data_checks.targets(x, y, f"{source}: y_{split}", output_shape, task),
         )
         for split, (x, y) in _divided(arrays, source, seed).items()
     }
+    if task != "classification":
+        data_checks.spread(whole["test"][1], f"{source}: y_test")
     return Samples(
         x_train=whole["train"][0],
         y_train=whole["train"][1],
@@ -131,8 +135,8 @@ def _carve(
     x, y = pairs["train"]
     if x.ndim == 0 or len(x) < 10 * len(wanted):
         raise InputError(f"{source}: too few rows to divide. Received shape {x.shape}")
-    if y is not None and len(y) != len(x):
-        raise InputError(f"{source}: {len(x)} inputs but {len(y)} targets")
+    if y is not None and (y.ndim == 0 or len(y) != len(x)):
+        raise InputError(f"{source}: {len(x)} inputs but y of shape {y.shape}")
     order = np.random.default_rng(seed).permutation(len(x))
     begin = 0
     rows: dict[str, NDArray[np.int64]] = {}
@@ -142,68 +146,6 @@ def _carve(
     rows["train"] = np.sort(order[begin:])
     carved = {k: (x[r], None if y is None else y[r]) for k, r in rows.items()}
     return pairs | carved
-
-
-def _inputs(x: NDArray[Any], where: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    if x.ndim == 0 or len(x) == 0:
-        raise InputError(f"{where}: wanted at least one row of shape {shape}, got none")
-    if x.dtype.kind not in "buif":
-        raise InputError(f"{where}: wanted numbers, got dtype {x.dtype}")
-    if x.shape[1:] != shape:
-        if (*x.shape[1:], 1) == shape:
-            x = x[..., np.newaxis]  # grey images are often stored without their channel
-        else:
-            raise InputError(
-                f"{where}: the model takes rows of shape {shape}. Received: {x.shape[1:]};"
-                " resize or reshape the data, or give a function file.py:function"
-            )
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        row = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
-        raise InputError(f"{where}: row {row} holds NaN or infinity; remove or mend it")
-    return np.ascontiguousarray(x)
-
-
-def _targets(
-    x: NDArray[Any], y: NDArray[Any] | None, where: str, shape: tuple[int, ...], task: str
-) -> NDArray[Any]:
-    if task == "reconstruction":
-        return x.reshape(len(x), *shape)
-    if y is None:
-        raise InputError(f"{where}: missing; {task} needs a target for every row")
-    if len(y) != len(x):
-        raise InputError(f"{where}: {len(x)} inputs but {len(y)} targets")
-    if y.dtype.kind not in "buif" or (y.dtype.kind == "f" and not np.isfinite(y).all()):
-        raise InputError(f"{where}: wanted finite numbers, got dtype {y.dtype}")
-    if task == "regression":
-        if y.size != len(x) * int(np.prod(shape)):
-            raise InputError(f"{where}: the model gives {shape} a row, got {y.shape[1:]}")
-        return y.reshape(len(x), *shape).astype(np.float32)
-    return _classes(y, where, max(int(np.prod(shape)), 2))
-
-
-def _classes(y: NDArray[Any], where: str, classes: int) -> NDArray[np.int64]:
-    """Return class indices from indices ``(N,)`` or ``(N, 1)``, or from one-hot rows."""
-    if y.ndim == 2 and y.shape[1] == classes and classes > 1:
-        if not ((y == 0) | (y == 1)).all() or not (y.sum(axis=1) == 1).all():
-            raise InputError(
-                f"{where}: one-hot rows must hold a single 1; soft labels are refused"
-            )
-        return np.asarray(y.argmax(axis=1), dtype=np.int64)
-    flat = y.reshape(len(y), -1)
-    if flat.shape[1] != 1:
-        raise InputError(
-            f"{where}: wanted class indices (N,) or one-hot (N, {classes}), got {y.shape}"
-        )
-    whole = flat[:, 0].astype(np.int64)
-    if not (whole == flat[:, 0]).all():
-        raise InputError(f"{where}: class indices must be whole numbers")
-    wrong = np.flatnonzero((whole < 0) | (whole >= classes))
-    if len(wrong):
-        raise InputError(
-            f"{where}: the model knows classes 0 to {classes - 1}."
-            f" Received: {whole[wrong[0]]} in row {wrong[0]}"
-        )
-    return whole
 
 
 def row_digests(x: NDArray[Any]) -> list[bytes]:

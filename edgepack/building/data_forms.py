@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import sys
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -111,14 +114,19 @@ def _classes_of(folder: Path) -> tuple[str, ...]:
 
 
 def _image(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            grey = image.convert("L" if shape[2] == 1 else "RGB")
-            small = grey.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
-            return np.asarray(small, dtype=np.uint8).reshape(shape)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+        with warnings.catch_warnings():
+            # Odd metadata harm no pixel; a picture too large to be one is refused.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                grey = image.convert("L" if shape[2] == 1 else "RGB")
+                small = grey.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+                return np.asarray(small, dtype=np.uint8).reshape(shape)
+    except Exception as error:
+        # A damaged picture can raise anything that one of a dozen decoders raises.
         raise InputError(f"{path}: not an image that can be read ({error})") from error
 
 
@@ -151,20 +159,24 @@ def from_function(source: str) -> dict[str, NDArray[Any]]:
         raise InputError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        arrays = getattr(module, function)()
-    except AttributeError as error:
-        if not hasattr(module, function):
-            raise InputError(f"{path}: has no function {function!r}") from error
+        # What it prints is for people: stdout is for the result.
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+            if not callable(getattr(module, function, None)):
+                raise InputError(f"{path}: has no function {function!r}")
+            made = getattr(module, function)()
+        if not isinstance(made, dict):
+            raise InputError(
+                f"{source}: wanted a dict of arrays (x_train, y_train, …),"
+                f" got {type(made).__name__}"
+            )
+        arrays = {str(key): np.asarray(value) for key, value in made.items()}
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        # sys.exit(0) in there is no success of ours.
         raise InputError(f"{source}: raised {type(error).__name__}: {error}") from error
-    except Exception as error:
-        raise InputError(f"{source}: raised {type(error).__name__}: {error}") from error
-    if not isinstance(arrays, dict):
-        raise InputError(
-            f"{source}: wanted a dict of arrays (x_train, y_train, …),"
-            f" got {type(arrays).__name__}"
-        )
-    return {str(key): np.asarray(value) for key, value in arrays.items()}
+    return arrays
 
 
 def from_tfds(

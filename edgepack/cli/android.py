@@ -165,7 +165,7 @@ def pull(
     from edgepack.device.session import Session, of_folder
     from edgepack.errors import InputError
 
-    data = means.whole_bytes(bundle)
+    data, device = means.whole_bytes(bundle), means.profile_of(bundle, profile)
     if not offline:
         store.prove_writable(out)
         package = App.package_of(flavour.value)
@@ -177,7 +177,7 @@ def pull(
     digest = None if apk is None else store.digest_of_tree(apk)
     return means.judged(
         bundle,
-        means.profile_of(bundle, profile),
+        device,
         [(each, (None, digest if each.backend.name == "app" else None)) for each in found],
         golden_lsb=golden_lsb,
         calibration=calibration,

@@ -87,7 +87,5 @@ def check(
         )
     else:
         for device, verdict in judged:
-            typer.echo(f"{model.name} on {device.title}")
-            typer.echo("\n".join(output.lines(verdict.findings)))
-            typer.echo(output.closing(device.name, verdict))
+            output.judged(f"{model.name} on {device.title}", device.name, verdict)
     return output.exit_code(outcomes, strict)

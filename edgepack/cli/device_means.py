@@ -7,8 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from edgepack.cli import output
 
 if TYPE_CHECKING:
@@ -69,15 +67,14 @@ def judged(
             try:
                 measured.append(points.calibration_toml(report, own))
             except InputError as error:  # the other reports may still give points
-                typer.echo(f"edgepack: {error}", err=True)
+                output.warn(str(error))
         if json_:
             more = {"bundle": str(bundle), "profile": profile.name, "identity": report.identity}
             shown.append(output.as_json("edgepack.android/1", merged, **more))
             continue
         ran = f"{report.run.delegate}, {report.run.threads} thread(s)" if report.run else ""
-        typer.echo(f"{report.device.model}: {report.backend.name} {ran}".rstrip())
-        typer.echo("\n".join(output.lines(merged.findings)))
-        typer.echo(output.closing(profile.name, merged))
+        title = f"{report.device.model}: {report.backend.name} {ran}".rstrip()
+        output.judged(title, profile.name, merged)
     if calibration is not None and measured:
         store.write_whole(calibration, "".join(measured).encode())
     if json_:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +21,8 @@ def list_(json_: Json = False) -> int:
     from edgepack.units import format_bytes
 
     profiles, skipped = catalogue.every()
-    _warn(skipped)
+    for why in skipped:
+        output.warn(f"skipped {why}")
     if json_:
         plain = [{"name": p.name, "title": p.title, "kind": p.kind} for p in profiles]
         output.emit(
@@ -45,12 +45,6 @@ def list_(json_: Json = False) -> int:
         ],
     )
     return 0
-
-
-def _warn(skipped: Iterable[str]) -> None:
-    """Name on stderr each profile that was left out, and why."""
-    for why in skipped:
-        typer.echo(f"edgepack: skipped {' '.join(why.split())}", err=True)
 
 
 @app.command("show")
@@ -89,7 +83,7 @@ def check(
             }
         )
     else:
-        typer.echo("\n".join(p.says for p in found) or f"{path}: a sound profile")
+        output.say(*(p.says for p in found) if found else (f"{path}: a sound profile",))
     return 3 if found else 0
 
 
@@ -111,7 +105,8 @@ def suggest(
     except InputError as error:
         raise InputError(f"{model}: {error}") from error
     profiles, skipped = catalogue.every()
-    _warn(skipped)
+    for why in skipped:
+        output.warn(f"skipped {why}")
     found = fitting(facts, profiles, gates.judge)
     if json_:
         plain = [one.as_json() for one in found]
@@ -124,8 +119,8 @@ def suggest(
             }
         )
     else:
-        typer.echo("\n".join(one.says for one in found) or "no known device can take it")
-        typer.echo(f"{len(found)} of {len(profiles)} devices")
+        output.say(*(one.says for one in found) if found else ("no known device can take it",))
+        output.say(f"{len(found)} of {len(profiles)} devices")
     return 0
 
 
@@ -165,5 +160,5 @@ def probe(
         typer.echo(text, nl=False)
     else:
         write_whole(out, text.encode())
-        typer.echo(str(out))
+        output.say(str(out))
     return 0

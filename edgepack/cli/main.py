@@ -13,6 +13,7 @@ import logging
 import os
 import select
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -20,7 +21,7 @@ import typer
 
 from converters.errors import ConversionError
 from edgepack import __version__
-from edgepack.cli import android, build, check, devices, images, stopping, trial
+from edgepack.cli import android, build, check, devices, images, output, stopping, trial
 from edgepack.errors import EdgepackError, UsageError
 
 _READER_LEFT = 141  # as of any program that SIGPIPE ends
@@ -98,6 +99,8 @@ def _open_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for our whole life
+    if isinstance(sys.stdout, TextIOWrapper):  # a name that is no text, or an ASCII terminal
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _run(words: list[str]) -> int:
@@ -147,7 +150,7 @@ def _raise_if_debugging(words: list[str]) -> None:
 
 
 def _fail(message: str, words: list[str]) -> None:
-    line = " ".join(message.split())
+    line = output.plain(" ".join(message.split()))
     print(f"edgepack: {line}", file=sys.stderr)
     if "--json" not in words:
         return

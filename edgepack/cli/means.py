@@ -85,7 +85,11 @@ def means_of(*, micro: Literal["c", "tflm"], sandbox: bool, say: Say) -> Means:
         return firmware.extras(model, profile, name, files, route=micro)
 
     return Means(
-        runtime=HostRuntime(), trial=Trial(sandbox=sandbox, say=say), extras=extras, say=say
+        runtime=HostRuntime(),
+        trial=Trial(sandbox=sandbox, say=say),
+        extras=extras,
+        route=micro,
+        say=say,
     )
 
 

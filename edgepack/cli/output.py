@@ -32,6 +32,29 @@ def emit(plain: dict[str, Any]) -> None:
     print(json.dumps(plain, allow_nan=False))
 
 
+def plain(text: str) -> str:
+    """Return ``text`` as one printable line: what a file holds cannot command a terminal."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def say(*told: str) -> None:
+    """Print each of ``told`` as one plain line to stdout."""
+    for line in told:
+        print(plain(line))
+
+
+def warn(why: str) -> None:
+    """Print one line to stderr about what was left out; the command goes on."""
+    print(f"edgepack: {plain(' '.join(why.split()))}", file=sys.stderr)
+
+
+def judged(title: str, name: str, verdict: Verdict, *more: str) -> None:
+    """Print a judgement: what of, a line a gate, ``more``, and the one that ends it."""
+    say(title, *lines(verdict.findings), *more, closing(name, verdict))
+
+
 def lines(findings: Sequence[Finding]) -> list[str]:
     """Return one line a finding: mark, gate, how it was obtained, what it says."""
     width = max((len(finding.gate) for finding in findings), default=0)
@@ -77,11 +100,11 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=Text(title), title_justify="left")
+    drawn = Table(title=Text(plain(title)), title_justify="left")
     for number, name in enumerate(head):
         drawn.add_column(name, justify="left" if number == 0 else "right")
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))  # a name in brackets is no markup
+        drawn.add_row(*(Text(plain(cell)) for cell in row))  # brackets are no markup
     console = Console() if sys.stdout.isatty() else Console(width=_ANY_WIDTH)
     with console.capture() as kept:  # printed here: rich would end us where a pipe breaks
         console.print(drawn)
@@ -113,11 +136,11 @@ class Progress:
         if self._bars is None:
             self._line(text)
         else:
-            self._bars.console.print(text, markup=False, highlight=False)
+            self._bars.console.print(plain(text), markup=False, highlight=False)
 
     def _line(self, text: str) -> None:
         try:
-            print(" ".join(text.split()), file=sys.stderr, flush=True)
+            print(plain(text), file=sys.stderr, flush=True)
         except OSError:  # nobody reads the progress; the result still counts
             with suppress(OSError):  # what it still held has nowhere to go
                 sys.stderr.close()

@@ -70,9 +70,7 @@ def validate(
             )
         )
     else:
-        typer.echo(f"{bundle.name} on {device.title}")
-        typer.echo("\n".join(output.lines(verdict.findings)))
-        typer.echo(output.closing(device.name, verdict))
+        output.judged(f"{bundle.name} on {device.title}", device.name, verdict)
     return output.exit_code([verdict.outcome], strict)
 
 
@@ -122,11 +120,8 @@ def bench(
             )
         )
     else:
-        typer.echo(f"{bundle.name} on {device.title}")
-        typer.echo("\n".join(output.lines(verdict.findings)))
-        for line in summary(figures):
-            typer.echo(f"        {line}")
-        typer.echo(output.closing(device.name, verdict))
+        more = [f"        {line}" for line in summary(figures)]
+        output.judged(f"{bundle.name} on {device.title}", device.name, verdict, *more)
     return output.exit_code([verdict.outcome], strict)
 
 
@@ -160,5 +155,5 @@ def report(
     if json_:
         output.emit({"schema": "edgepack.report/1", "page": str(out), "bundles": len(shown)})
     else:
-        typer.echo(f"{out}: {len(shown)} bundle{'s' if len(shown) > 1 else ''}")
+        output.say(f"{out}: {len(shown)} bundle{'s' if len(shown) > 1 else ''}")
     return 0

@@ -278,9 +278,7 @@ def test_a_killed_build_goes_on_from_its_last_finished_stage(
     assert len(list((bench.root / "killed").glob("*.edgepack"))) == 1
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_is_one_line_and_leaves_nothing(
     bench: Bench, number: signal.Signals, code: int
 ) -> None:

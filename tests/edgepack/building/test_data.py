@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 from converters.draft import Samples
-from edgepack.building import data
+from edgepack.building import data, data_forms
 from edgepack.errors import InputError
 
 SHAPE = (4, 4, 1)
@@ -87,6 +89,17 @@ def test_reconstruction_needs_no_labels(tmp_path: Path) -> None:
         ({"y_test": None}, "y_test: missing"),
         ({"x_test": np.zeros((0, *SHAPE))}, "at least one row"),
         ({"x_train": np.full((30, *SHAPE), "a")}, "wanted numbers"),
+        ({"x_test": np.array(5)}, "at least one row"),
+        ({"x_test": np.full((20, *SHAPE), 1e300)}, "float32 does not hold"),
+        ({"x_test": np.full((20, *SHAPE), 1j)}, "wanted numbers, got dtype complex"),
+        ({"y_test": np.array(5)}, "20 inputs but a single number"),
+        ({"y_test": np.array(["cat"] * 20)}, "number the classes from 0"),
+        ({"y_test": np.full(20, 1e300)}, "float32 does not hold"),
+        ({"y_test": np.full(20, 2**63 + 1, dtype=np.uint64)}, "whole numbers"),
+        ({"y_test": np.zeros((20, 0))}, r"wanted class indices .*got \(20, 0\)"),
+        ({"labels": np.array(["a", "b"])}, "names 2 classes .* knows 3"),
+        ({"labels": np.array(["a", "b", "a"])}, "two classes are named 'a'"),
+        ({"labels": np.array(["a", "b\nc", "d"])}, "wanted one line of text"),
     ],
 )
 def test_each_mistake_is_named(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
@@ -94,11 +107,55 @@ def test_each_mistake_is_named(tmp_path: Path, changes: dict[str, Any], says: st
         load(saved(tmp_path, **changes))
 
 
+def test_targets_that_cannot_be_judged_are_refused_before_training(tmp_path: Path) -> None:
+    numbers = {f"y_{s}": np.ones(n, np.float32) for s, n in (("train", 30), ("val", 10))}
+    path = saved(tmp_path, **numbers, y_test=np.ones(20, np.float32))
+    with pytest.raises(InputError, match="every test target is the same"):
+        data.load(str(path), input_shape=SHAPE, output_shape=(1,), task="regression")
+    with pytest.raises(InputError, match="gives what it takes"):
+        data.load(str(path), input_shape=SHAPE, output_shape=(5,), task="reconstruction")
+
+
+def test_what_is_known_of_the_preprocessing_is_said(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    said = data.preprocessing(str(path), load(path), "raw")
+    x = arrays()["x_train"]
+    assert said.startswith("none by edgepack")
+    assert f"uint8, {x.min()} to {x.max()}" in said
+    assert "pixels as -1 to 1" in data.preprocessing(str(tmp_path), load(path), "signed")
+    assert data.holds_images("tfds:mnist")
+    assert not data.holds_images(f"{tmp_path}/mine.py:load")
+
+
 def test_pickled_arrays_never_run(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, **arrays(x_val=np.asarray([{"a": 1}] * 10, dtype=object)))
     with pytest.raises(InputError, match="pickled objects"):
         load(path)
+
+
+def test_other_files_are_no_data(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    (tmp_path / "text.npz").write_text("x_train")
+    (tmp_path / "empty").mkdir()
+    for name in ("one.npy", "text.npz", "empty", "absent.npz"):
+        with pytest.raises(InputError, match=name):
+            load(tmp_path / name)
+
+
+def test_an_oversized_npz_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        whole = sum(entry.file_size for entry in archive.infolist())
+    for ceiling, fits in ((whole - 1, False), (whole, True), (whole + 1, True)):
+        monkeypatch.setattr(data_forms, "CEILING_BYTES", ceiling)
+        if fits:
+            assert len(load(path).x_test) == 20
+        else:
+            with pytest.raises(InputError, match="is refused"):
+                load(path)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 700])
@@ -148,6 +205,46 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
         (tmp_path / split / "a" / "broken.png").write_bytes(b"\x89PNG not really")
     with pytest.raises(InputError, match=r"broken\.png: not an image"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"])
+def test_a_damaged_image_is_named_or_read(tmp_path: Path, form: str) -> None:
+    rng = np.random.default_rng(5)
+    for split in ("train", "val", "test"):
+        for label in "abc":
+            (tmp_path / split / label).mkdir(parents=True)
+            Image.new("L", (9, 7)).save(tmp_path / split / label / "good.png")
+    whole = io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (9, 9, 3), dtype=np.uint8)).save(whole, form)
+    victim = tmp_path / "test" / "b" / "bad.png"
+    for round_ in range(60):
+        bad = bytearray(whole.getvalue())
+        for place in rng.integers(0, len(bad), 2):
+            bad[place] = rng.integers(256)
+        victim.write_bytes(bytes(bad[: rng.integers(1, len(bad))] if round_ % 3 == 0 else bad))
+        try:
+            assert len(load(tmp_path).x_test) == 4
+        except InputError as error:
+            assert "bad.png" in str(error)
+
+
+def test_a_users_function_cannot_end_or_answer_for_us(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import sys\n"
+        "def leave():\n    print('bye')\n    sys.exit(0)\n"
+        "def ragged():\n    return {'x': [[1, 2], [3]]}\n"
+        "number = 3\n"
+    )
+    with pytest.raises(InputError, match="raised SystemExit: 0"):
+        load(Path(f"{script}:leave"))
+    assert capsys.readouterr() == ("", "bye\n")
+    with pytest.raises(InputError, match=r"raised ValueError: .*inhomogeneous"):
+        load(Path(f"{script}:ragged"))
+    with pytest.raises(InputError, match="has no function 'number'"):
+        load(Path(f"{script}:number"))
 
 
 def test_a_users_function_is_called_and_its_failure_named(tmp_path: Path) -> None:

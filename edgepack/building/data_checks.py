@@ -1,0 +1,120 @@
+"""What rows, targets and class names must be for a model to learn and be judged by them.
+
+Every mistake is one line that names the split, what was wanted, what was got and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.errors import InputError
+
+
+def names(labels: tuple[str, ...], where: str, shape: tuple[int, ...], task: str) -> None:
+    """Refuse names that cannot stand for the model's classes, one line each."""
+    classes = max(int(np.prod(shape)), 2)
+    if labels and task == "classification" and len(labels) != classes:
+        raise InputError(
+            f"{where}: names {len(labels)} classes ({', '.join(labels[:4])}…), but the model"
+            f" knows {classes}; give an .npz with its own class numbers"
+        )
+    twice = sorted({name for name in labels if labels.count(name) > 1})
+    if twice:
+        raise InputError(f"{where}: two classes are named {twice[0]!r}")
+    for name in labels:
+        if not name.isprintable() or not name.strip():
+            raise InputError(f"{where}: class name {name!r}: wanted one line of text")
+
+
+def spread(y: NDArray[Any], where: str) -> None:
+    """Refuse test targets that are all the same: R² divides by how far they spread."""
+    rows = y.reshape(len(y), -1)
+    if (rows == rows[0]).all():
+        raise InputError(f"{where}: every test target is the same; such rows prove nothing")
+
+
+def inputs(x: NDArray[Any], where: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    if x.ndim == 0 or len(x) == 0:
+        raise InputError(f"{where}: wanted at least one row of shape {shape}, got none")
+    if x.dtype.kind not in "buif":
+        raise InputError(f"{where}: wanted numbers, got dtype {x.dtype}")
+    if x.shape[1:] != shape:
+        if (*x.shape[1:], 1) == shape:
+            x = x[..., np.newaxis]  # grey images are often stored without their channel
+        else:
+            raise InputError(
+                f"{where}: the model takes rows of shape {shape}. Received: {x.shape[1:]};"
+                " resize or reshape the data, or give a function file.py:function"
+            )
+    _finite(x, where)
+    return np.ascontiguousarray(x)
+
+
+def _finite(x: NDArray[Any], where: str) -> None:
+    """Refuse what is no number to a model: NaN, infinity, or more than a float32 holds."""
+    if x.dtype.kind != "f" or not x.size:
+        return
+    most = np.finfo(np.float32).max
+    if not (-most <= x.min() and x.max() <= most):
+        good = (np.abs(x.reshape(len(x), -1)) <= most).all(axis=1)
+        row = int(np.flatnonzero(~good)[0])
+        raise InputError(
+            f"{where}: row {row} holds NaN, infinity or a value that float32 does not hold;"
+            " remove or mend it"
+        )
+
+
+def targets(
+    x: NDArray[Any], y: NDArray[Any] | None, where: str, shape: tuple[int, ...], task: str
+) -> NDArray[Any]:
+    if task == "reconstruction":
+        if x[0].size != int(np.prod(shape)):
+            raise InputError(
+                f"{where}: reconstruction wants a model that gives what it takes;"
+                f" it takes {x.shape[1:]} and gives {shape}"
+            )
+        return x.reshape(len(x), *shape)
+    if y is None:
+        raise InputError(f"{where}: missing; {task} needs a target for every row")
+    if y.ndim == 0 or len(y) != len(x):
+        count = "a single number" if y.ndim == 0 else f"{len(y)} targets"
+        raise InputError(f"{where}: {len(x)} inputs but {count}")
+    if y.dtype.kind not in "buif":
+        raise InputError(
+            f"{where}: wanted numbers, got dtype {y.dtype}; number the classes from 0"
+            " and put their names into an array 'labels'"
+        )
+    _finite(y, where)
+    if task == "regression":
+        if y.size != len(x) * int(np.prod(shape)):
+            raise InputError(f"{where}: the model gives {shape} a row, got {y.shape[1:]}")
+        return y.reshape(len(x), *shape).astype(np.float32)
+    return _classes(y, where, max(int(np.prod(shape)), 2))
+
+
+def _classes(y: NDArray[Any], where: str, classes: int) -> NDArray[np.int64]:
+    """Return class indices from indices ``(N,)`` or ``(N, 1)``, or from one-hot rows."""
+    if y.ndim == 2 and y.shape[1] == classes and classes > 1:
+        if not ((y == 0) | (y == 1)).all() or not (y.sum(axis=1) == 1).all():
+            raise InputError(
+                f"{where}: one-hot rows must hold a single 1; soft labels are refused"
+            )
+        return np.asarray(y.argmax(axis=1), dtype=np.int64)
+    flat = y.reshape(len(y), -1)
+    if flat.shape[1] != 1:
+        raise InputError(
+            f"{where}: wanted class indices (N,) or one-hot (N, {classes}), got {y.shape}"
+        )
+    whole = flat[:, 0].astype(np.int64)
+    if not (whole == flat[:, 0]).all():
+        raise InputError(f"{where}: class indices must be whole numbers")
+    wrong = np.flatnonzero((whole < 0) | (whole >= classes))
+    if len(wrong):
+        raise InputError(
+            f"{where}: the model knows classes 0 to {classes - 1}."
+            f" Received: {whole[wrong[0]]} in row {wrong[0]}"
+        )
+    return whole
