@@ -40,8 +40,12 @@ class Blocks:
         if not 0 <= self.min_empty < 1:
             raise ValueError(f"min_empty: wanted a share in [0, 1). Received: {self.min_empty}")
 
-    def __call__(self, tflite: bytes) -> tuple[bytes, tuple[str, ...]]:
+    def __call__(
+        self, tflite: bytes, rows: NDArray[Any] | None = None
+    ) -> tuple[bytes, tuple[str, ...]]:
         """Return the file with its dense kernels in blocks, and what was done in words.
+
+        The weights alone decide; ``rows`` are there for other rewrites.
 
         Raises:
             ModelRefused: no dense kernel has enough empty blocks, or none could be read.

@@ -22,7 +22,8 @@ from converters.tflite_edit import code_of, hold, operator_name, pack, parse
 
 LIMIT = 7  # largest code of a symmetric int4 kernel
 #: Operator -> the version whose kernels read int4 (TensorFlow's op_version.cc).
-VERSIONS = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 7, "FULLY_CONNECTED": 10}
+#: Depthwise kernels stay: a few bytes, and LiteRT's reference kernels read none in int4.
+VERSIONS = {"CONV_2D": 7, "FULLY_CONNECTED": 10}
 _CLIPS = np.linspace(0.5, 1.0, 26)  # shares of a channel's largest weight that are tried
 
 
@@ -111,7 +112,10 @@ def candidates(model: Any) -> dict[int, int]:
             continue
         tensor = graph.tensors[index]
         data = model.buffers[tensor.buffer].data
-        if tensor.type == schema.TensorType.INT8 and data is not None and len(data) > 1:
+        plain = tensor.type == schema.TensorType.INT8 and tensor.sparsity is None
+        if ("FULLY_CONNECTED", 1) in read and len(tensor.quantization.scale) > 1:
+            continue  # TFLM and older TensorFlow Lite read dense int4 with one scale only
+        if plain and data is not None and len(data) > 1:
             found[index] = len(data) // 2
     return found
 

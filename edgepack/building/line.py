@@ -197,6 +197,25 @@ class Line:
         kept = self.source.cache.json_of(key, convert)
         return bytes.fromhex(kept["hex"]), tuple(dict.fromkeys(kept["notes"]))
 
+    def rewritten(self, steps: int, **options: Any) -> tuple[bytes, tuple[str, ...]]:
+        """Return the shipped draft's int8 file after some of the recipe's rewrites."""
+        if steps == 0:
+            return self.int8_tflite(self.last, **options)
+        rewrite = self.recipe.rewrites[steps - 1]
+
+        def change() -> dict[str, Any]:
+            before, notes = self.rewritten(steps - 1, **options)
+            int8 = replace(self.recipe.int8, **options)
+            rows = self.samples.x_train[int8.rows(self.samples, self.training)]
+            after, more = rewrite(before, rows)
+            return {"hex": after.hex(), "notes": [*notes, *more]}
+
+        done = [described(step) for step in self.recipe.rewrites[:steps]]
+        int8 = asdict(replace(self.recipe.int8, **options))
+        settings = (int8, self.samples.digest, self.training.seed, done)
+        kept = self.source.cache.json_of(self.key(self.last, "rewritten", *settings), change)
+        return bytes.fromhex(kept["hex"]), tuple(kept["notes"])
+
     def int8_halves(self, **options: Any) -> tuple[bytes, bytes]:
         """Return the shipped draft twice, each calibrated on one half of the rows."""
         int8 = replace(self.recipe.int8, **options)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from edgepack import bundle as packing
 from edgepack import fidelity
-from edgepack.building import assembly, calibration, scoring
+from edgepack.building import assembly, calibration, recipe, scoring
 from edgepack.building.assembly import Made, Order
 from edgepack.building.conversion import options_for
 from edgepack.building.line import Line
 from edgepack.bundle import Bundle, Step
 from edgepack.check import check
-from edgepack.errors import EnvironmentMissing, InputError
+from edgepack.errors import EnvironmentMissing, InputError, UsageError
 from edgepack.profiles.profile import Profile
 from edgepack.runtimes.protocol import Runtime
+from edgepack.support import techniques
 from edgepack.tflite.flatbuffer import read
 from edgepack.verdict import Finding, Outcome, Verdict
 
@@ -38,12 +40,14 @@ class Means:
         runtime: answers the test rows; its kernels stand for the device's.
         trial: the dynamic gates.
         extras: a microcontroller's sources or an NPU's program.
+        route: what those sources are made for, ``c`` or ``tflm``.
         say: told what is being done now.
     """
 
     runtime: Runtime
     trial: Trial
     extras: Extras
+    route: str = "c"
     say: Callable[[str], None] = lambda text: None
 
 
@@ -64,14 +68,26 @@ class Product:
 def build(
     line: Line, profiles: Iterable[Profile], order: Order, means: Means
 ) -> tuple[Product, ...]:
-    """Return one product a profile; what two profiles share is made once."""
-    return tuple(_product(line, profile, order, means) for profile in profiles)
+    """Return one product a profile; what two profiles share is made once.
+
+    Raises:
+        UsageError: the recipe stores weights in a form that a device gains nothing from.
+    """
+    devices = tuple(profiles)
+    for form, profile in product(line.recipe.forms, devices):
+        found = techniques.gain(form, profile, means.route)
+        if not found.pays:
+            raise UsageError(
+                f"recipe {line.recipe.name}: {form} weights gain nothing on {profile.name}: "
+                f"{found.says}; leave [{recipe.table_of(form)}] out for this device"
+            )
+    return tuple(_product(line, profile, order, means) for profile in devices)
 
 
 def _product(line: Line, profile: Profile, order: Order, means: Means) -> Product:
     options = options_for(profile.runtime)
     means.say(f"{profile.name}: compressing ({line.recipe.name})")
-    model, notes = line.int8_tflite(line.last, **options)
+    model, notes = line.rewritten(len(line.recipe.rewrites), **options)
     means.say(f"{profile.name}: judging")
     facts, verdict = check(model, profile)
     found = fidelity.compare(
@@ -138,6 +154,10 @@ def _steps(
         rows.append(
             (name, model, scoring.scores(runtime, model, read(model), line.samples.x_test))
         )
+    for number, rewrite in enumerate(line.recipe.rewrites, 1):
+        model, _ = line.rewritten(number, **options)
+        after = scoring.scores(runtime, model, read(model), line.samples.x_test)
+        rows.append((type(rewrite).__name__.lower(), model, after))
     return tuple(
         _step(name, model, fidelity.compare(task, truth, before, after))
         for name, model, after in rows

@@ -7,8 +7,12 @@ title = "…"
 kind = "prune"        # prune, cluster, qat: one row each in STAGES
 sparsity = 0.5
 
-[int8]                # the last step; always there, its settings optional
+[int8]                # the conversion; always there, its settings optional
 calibration_samples = 512
+
+[blocks]              # rewrites of the int8 file, only where the table stands
+[narrow]
+max_error = 0.05
 """
 
 from __future__ import annotations
@@ -23,8 +27,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from converters.blocks import Blocks
 from converters.cluster import Cluster
 from converters.int8 import Int8
+from converters.narrow import Narrow
 from converters.prune import Prune
 from converters.qat import Qat
 from edgepack.errors import UsageError
@@ -32,6 +38,12 @@ from edgepack.store import read_whole
 
 #: Extending: a stage is one file in converters/ and one row here.
 STAGES: dict[str, type[Any]] = {"prune": Prune, "cluster": Cluster, "qat": Qat}
+#: Table of a recipe -> what it does to the finished int8 file, in this order, and the form
+#: of weights (``support.techniques``) that a device must gain from.
+REWRITES: dict[str, tuple[type[Any], str]] = {
+    "blocks": (Blocks, "blocks"),
+    "narrow": (Narrow, "int4"),
+}
 _CEILING_BYTES = 64 * 1024
 
 
@@ -43,16 +55,23 @@ class Recipe:
         name: of the built-in, or the file's name without ``.toml``.
         stages: ``Draft -> Draft``, run in this order.
         int8: the conversion to a full-int8 .tflite.
+        rewrites: ``(tflite, rows) -> (tflite, notes)``, run in this order after it.
     """
 
     name: str
     title: str
     stages: tuple[Any, ...]
     int8: Int8
+    rewrites: tuple[Any, ...] = ()
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms of weights that its rewrites make."""
+        return tuple(REWRITES[type(step).__name__.lower()][1] for step in self.rewrites)
 
     def words(self) -> list[Any]:
         """Return the recipe as JSON values that change when anything in it does."""
-        return [described(step) for step in (*self.stages, self.int8)]
+        return [described(step) for step in (*self.stages, self.int8, *self.rewrites)]
 
 
 def described(step: Any) -> list[Any]:
@@ -64,6 +83,11 @@ def names() -> tuple[str, ...]:
     """Return the built-in recipes, sorted."""
     folder = resources.files("edgepack.building") / "recipes"
     return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def table_of(form: str) -> str:
+    """Return the table of a recipe that stores weights in a form."""
+    return next(table for table, (_, made) in REWRITES.items() if made == form)
 
 
 def load(name_or_path: str) -> Recipe:
@@ -96,7 +120,7 @@ def parse(raw: bytes, name: str, where: str) -> Recipe:
         table = tomllib.loads(raw.decode())
     except (ValueError, RecursionError) as error:  # TOML, text, or an integer too long
         raise UsageError(f"{where}: not a recipe in TOML: {error}") from error
-    _known(table, {"schema", "title", "stage", "int8"}, where)
+    _known(table, {"schema", "title", "stage", "int8", *REWRITES}, where)
     if table.get("schema") != 1:
         raise UsageError(f"{where}: wanted schema = 1. Received: {table.get('schema')!r}")
     written = table.get("stage", [])
@@ -104,11 +128,24 @@ def parse(raw: bytes, name: str, where: str) -> Recipe:
         raise UsageError(f"{where}: wanted [[stage]] tables. Received: {written!r}")
     stages = tuple(_stage(dict(row), f"{where}: stage {n}") for n, row in enumerate(written, 1))
     _ordered(stages, where)
-    last = table.get("int8", {})
-    if not isinstance(last, dict):
-        raise UsageError(f"{where}: wanted a table [int8]. Received: {last!r}")
-    int8 = _made(Int8, last, f"{where}: int8")
-    return Recipe(name=name, title=str(table.get("title", name)), stages=stages, int8=int8)
+    return Recipe(
+        name=name,
+        title=str(table.get("title", name)),
+        stages=stages,
+        int8=_table(table, "int8", Int8, where),
+        rewrites=tuple(
+            _table(table, key, kind, where)
+            for key, (kind, _) in REWRITES.items()
+            if key in table
+        ),
+    )
+
+
+def _table(table: dict[str, Any], key: str, kind: type[Any], where: str) -> Any:
+    settings = table.get(key, {})
+    if not isinstance(settings, dict):
+        raise UsageError(f"{where}: wanted a table [{key}]. Received: {settings!r}")
+    return _made(kind, settings, f"{where}: {key}")
 
 
 def _stage(row: dict[str, Any], where: str) -> Any:

@@ -19,8 +19,9 @@ class UnsupportedModel(InputError):  # noqa: N818 - reads as a state, like its p
 
 
 class DType(StrEnum):
-    """Element types a microcontroller graph may carry."""
+    """Element types a microcontroller graph may carry; constants of int4 come one a byte."""
 
+    INT4 = "int4"
     INT8 = "int8"
     UINT8 = "uint8"
     INT16 = "int16"
@@ -30,8 +31,8 @@ class DType(StrEnum):
 
     @property
     def bytes(self) -> int:
-        """Size of one element."""
-        return np.dtype(self.value).itemsize
+        """Size of one element here."""
+        return 1 if self is DType.INT4 else np.dtype(self.value).itemsize
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,6 +30,7 @@ _DAMAGE = (
     KeyError,
 )
 _DTYPES = {
+    schema.TensorType.INT4: DType.INT4,
     schema.TensorType.INT8: DType.INT8,
     schema.TensorType.UINT8: DType.UINT8,
     schema.TensorType.INT16: DType.INT16,
@@ -142,13 +143,15 @@ def _tensor(index: int, raw: Any, tree: Any) -> Tensor:
                 f"tensor {index} '{name}': stored sparse; export the model without sparse "
                 "tensors (a microcontroller gains nothing from them)"
             )
+        if dtype is DType.INT4:
+            stored = _one_a_byte(bytes(stored), math.prod(shape))
         wanted = math.prod(shape) * dtype.bytes
         if len(stored) != wanted:
             raise InputError(
                 f"the .tflite is damaged: tensor '{name}' needs {wanted} B of data. "
                 f"Received: {len(stored)} B"
             )
-        data = np.frombuffer(bytes(stored), np.dtype(dtype.value).newbyteorder("<"))
+        data = np.frombuffer(bytes(stored), _held(dtype))
         data = data.reshape(shape)
         data.flags.writeable = False
     signature = raw.shapeSignature
@@ -160,6 +163,20 @@ def _tensor(index: int, raw: Any, tree: Any) -> Tensor:
     return Tensor(
         index, name, shape, dtype, scales, zero_points, axis, data, bool(raw.isVariable)
     )
+
+
+def _one_a_byte(stored: bytes, size: int) -> bytes:
+    """Return int4 values as int8; all that is stored where that is another number of bytes."""
+    if len(stored) != (size + 1) // 2:
+        return stored
+    pairs = np.frombuffer(stored, np.int8)
+    both = np.stack([np.left_shift(pairs, 4) >> 4, pairs >> 4], axis=1)
+    return both.reshape(-1)[:size].astype(np.int8).tobytes()
+
+
+def _held(dtype: DType) -> np.dtype[Any]:
+    name = "int8" if dtype is DType.INT4 else dtype.value
+    return np.dtype(name).newbyteorder("<")
 
 
 def _op(index: int, raw: Any, tree: Any, tensors: list[Tensor]) -> Op:

@@ -29,7 +29,7 @@ class Kernel:
 def look(tensor: Tensor, raw: memoryview) -> Kernel | None:
     """Return zeros and distinct values of a constant tensor's stored bytes.
 
-    None where bytes are no values: packed below a byte, or stored sparse.
+    None where bytes are no values: stored sparse, or of a dtype without zeros of its own.
     """
     points = tensor.quantization.zero_points if tensor.quantization else ()
     stored = np.frombuffer(raw, np.uint8)
@@ -39,6 +39,10 @@ def look(tensor: Tensor, raw: memoryview) -> Kernel | None:
         counts = np.bincount(stored, minlength=256)
         zero = (points[0] if len(set(points)) == 1 else 0) % 256
         zeros, distinct = int(counts[zero]), int(np.count_nonzero(counts))
+    elif tensor.dtype == "int4":  # two a byte, the first in the low half
+        halves = np.stack([stored & 15, stored >> 4], axis=1).reshape(-1)[: tensor.elements]
+        counts = np.bincount(halves, minlength=16)
+        zeros, distinct = int(counts[0]), int(np.count_nonzero(counts))
     elif tensor.dtype in ("float32", "float16", "int16"):
         values = stored.view(tensor.dtype)
         zeros, distinct = int((values == 0).sum()), len(np.unique(values))

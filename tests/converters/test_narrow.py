@@ -67,6 +67,11 @@ def test_the_file_shrinks_and_says_which_operators_read_int4() -> None:
     assert narrowed
     wanted = {"CONV_2D": 7, "FULLY_CONNECTED": 10}
     assert all(op.version == wanted[op.name] for op in narrowed)
+    held = {kernel.tensor: kernel for kernel in facts.kernels}
+    for op in narrowed:
+        kernel = held[kernels[op.index].index]
+        assert (kernel.dtype, kernel.distinct) == ("int4", 15)
+        assert 0 < kernel.zeros_share < 0.5
     untouched = [op for op in with_kernel if op.name == "CONV_2D" and op not in narrowed]
     assert all(op.version == 3 for op in untouched)
     saved = sum(int(kernels[op.index].elements) // 2 for op in narrowed)

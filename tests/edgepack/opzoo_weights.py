@@ -77,7 +77,7 @@ def dense() -> Iterator[Case]:
         ("float32", "int8", 3, False), ("float32", "int8", 9, False),
         ("float32", "int8", 9, True), ("float32", "int8", 12, True),
         ("int8", "int4", 10, False), ("int8", "int8", 5, False), ("int8", "int8", 6, False),
-        ("int8", "int8", 6, True),
+        ("int8", "int8", 6, True), ("int8", "int4", 10, True),
     ):  # fmt: skip
         net = Net()
         x, y = like(net, (1, 16), data), like(net, (1, 8), data)

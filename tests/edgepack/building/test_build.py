@@ -352,3 +352,31 @@ def test_a_signed_bundle_is_trusted_by_its_key_only(
     for name, code in (("mine", 0), ("other", 3)):
         asked = bench.run("validate", path, "--no-sandbox", "--trust", f"{name}.pub")
         assert asked.returncode == code, asked.stdout
+
+
+def test_int4_weights_shrink_the_flash_where_the_route_reads_them(bench: Bench) -> None:
+    (bench.root / "int4.toml").write_text("schema = 1\n[narrow]\nmax_error = 0.5\n")
+    words = ["build", "digits.h5", "--data", "digits.npz", "--recipe", "int4.toml"]
+    done = bench.run(*words, "-p", BOARD, "--micro", "tflm", "--out", "w4", "--no-sandbox")
+    assert done.returncode == 0, done.stderr + done.stdout
+    (path,) = (bench.root / "w4").glob("*.edgepack")
+    held = bundle.unpack(path.read_bytes(), path.name)
+    steps = {step.stage: step for step in held.manifest.steps}
+    assert steps["narrow"].flatbuffer_bytes < steps["int8"].flatbuffer_bytes
+    assert "int4" in {kernel.dtype for kernel in read(held.model).kernels}
+    assert any("int4 weights in" in note for note in held.manifest.notes)
+
+
+@pytest.mark.parametrize(
+    ("device", "says"), [(BOARD, "--micro tflm"), (TABLET, "nothing could be proven")]
+)
+def test_a_form_that_gains_nothing_is_refused_before_any_work(
+    bench: Bench, device: str, says: str
+) -> None:
+    (bench.root / "int4.toml").write_text("schema = 1\n[narrow]\nmax_error = 0.5\n")
+    words = ["build", "digits.h5", "--data", "digits.npz", "--recipe", "int4.toml"]
+    done = bench.run(*words, "-p", device, "--out", "none")
+    assert done.returncode == 2
+    assert "int4 weights gain nothing on" in done.stderr.splitlines()[-1]
+    assert says in done.stderr
+    assert not (bench.root / "none").exists()

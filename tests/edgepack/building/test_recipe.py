@@ -43,6 +43,16 @@ def test_a_users_recipe_sets_what_it_names(tmp_path: Path) -> None:
     assert loaded.words() != recipe.load("prune-qat").words()
 
 
+def test_rewrites_run_in_their_own_order_and_only_where_asked() -> None:
+    text = b"schema = 1\n[narrow]\nmax_error = 0.05\n[blocks]\n"
+    loaded = recipe.parse(text, "r", "r.toml")
+    assert [type(step).__name__ for step in loaded.rewrites] == ["Blocks", "Narrow"]
+    assert loaded.forms == ("blocks", "int4")
+    assert loaded.rewrites[1].max_error == 0.05
+    assert loaded.words()[-1][0] == "Narrow"
+    assert not recipe.load("int8").rewrites
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -57,6 +67,8 @@ def test_a_users_recipe_sets_what_it_names(tmp_path: Path) -> None:
             "in the order prune, cluster, qat. Received: qat, prune",
         ),
         ("schema = 1\nstage = 3", r"wanted \[\[stage\]\] tables"),
+        ("schema = 1\n[narrow]\nweights = 2", "narrow: weights: wanted 4. Received: 2"),
+        ("schema = 1\nnarrow = 4", r"wanted a table \[narrow\]. Received: 4"),
         ("schema = ", "not a recipe in TOML"),
         ("schema = 1\nint8 = 4", r"wanted a table \[int8\]"),
     ],

@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converters import narrow, tflite_edit
 from edgepack.errors import RuntimeFailure
 from edgepack.micro import c99
 from edgepack.micro.arena import ArenaFigures
 from edgepack.micro.bundle_c import c_bundle
 from edgepack.micro.bundle_tflm import RESOLVABLE, resolver_method, tflm_bundle
 from edgepack.micro.goldens import Goldens, answered, c_number, shipped
+from edgepack.micro.graph import UnsupportedModel
 from edgepack.micro.reading import read
 from tests.edgepack.micro import nets
+from tests.edgepack.networks import residual
 
 pytest.importorskip("tflite_micro", reason="pip install 'edgepack[micro]'")
 ARENA = ArenaFigures(
@@ -191,3 +194,19 @@ def test_float_literals_read_back_to_the_same_bits(value: float) -> None:
 def test_what_c_has_no_literal_for_is_an_error() -> None:
     with pytest.raises(RuntimeFailure, match="finite"):
         c_number(np.float32("nan"))
+
+
+def test_int4_weights_are_read_one_by_one_and_refused_by_the_c_route() -> None:
+    model = residual(8, 8)
+    tree = tflite_edit.parse(model)
+    found = narrow.candidates(tree)
+    whole = {op.index: op.input(1) for op in read(model).ops if op.name == "CONV_2D"}
+    for op in read(narrow.narrowed(model, found)).ops:
+        if op.name != "CONV_2D":
+            continue
+        before, after = whole[op.index].data, op.input(1).data
+        assert before is not None and after is not None
+        axis = tree.subgraphs[0].tensors[op.input(1).index].quantization.quantizedDimension
+        assert (after == narrow.to_codes(before, axis)[0]).all()
+    with pytest.raises(UnsupportedModel, match="weights of dtype int4; wanted int8"):
+        c99.compile_model(narrow.narrowed(model, found))

@@ -19,16 +19,16 @@ def carrying(profile: Profile, name: str, version: str) -> Profile:
     return profile.model_copy(update={"runtimes": (runtime,)})
 
 
-@pytest.mark.parametrize("release", truth.table("versions")["releases"]["tflite"])
-def test_int4_is_offered_from_the_first_release_that_computes_it_right(release: str) -> None:
-    right = truth.kernel_status("CONV_2D", "int8+int4", 7, "tflite", release) == "ok"
-    assert gain("int4", carrying(TABLET, "tflite", release)).pays is right
+@pytest.mark.parametrize("release", truth.table("versions")["releases"]["tflm"])
+def test_int4_is_offered_where_the_release_computes_it_right(release: str) -> None:
+    right = truth.kernel_status("CONV_2D", "int8+int4", 7, "tflm", release) == "ok"
+    assert gain("int4", carrying(BOARD, "tflm", release), "tflm").pays is right
 
 
-def test_a_refusal_says_from_when_on_it_would_pay() -> None:
-    found = gain("int4", carrying(TABLET, "tflite", "2.9.1"))
-    assert not found.pays
-    assert "from tflite 2.12.0 on" in found.says
+def test_int4_is_refused_where_no_reference_kernel_could_prove_it() -> None:
+    assert "nothing could be proven" in gain("int4", TABLET).says
+    assert not gain("int4", TABLET).pays
+    assert gain("int4", carrying(TABLET, "litert", "1.4.0")).pays
 
 
 def test_a_board_gains_by_the_route_that_has_kernels() -> None:
