@@ -8,10 +8,7 @@ time is killed.
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters import blame, convert_process
 from converters.convert_worker import REFUSED
 from converters.errors import ConverterCrashed, ModelRefused
 
 TIMEOUT_S = 1800.0
-_ROOT = str(Path(__file__).resolve().parents[1])
 _REMEDY = "simplify the layer that it names, or quantize with another recipe"
 
 
@@ -56,7 +53,7 @@ def convert(
             out = f"{number}.tflite"
             jobs.append({"rows": file, "out": out, "per_channel_dense": per_channel_dense})
         (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
-        _run(folder, str(model.name), timeout_s)
+        _run(folder, model, timeout_s)
         return [(folder / job["out"]).read_bytes() for job in jobs]
 
 
@@ -80,6 +77,8 @@ def _export(model: Any, shape: tuple[int, ...], folder: Path) -> None:
     from converters import keras2
 
     tf = keras2.tf
+    eagerly = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(False)  # LSTM's fused form is a function of its own
     with keras2.quiet():
         run = tf.function(lambda x: model(x, training=False)).get_concrete_function(
             tf.TensorSpec((1, *shape), tf.float32, name="input")
@@ -87,39 +86,33 @@ def _export(model: Any, shape: tuple[int, ...], folder: Path) -> None:
         holder = tf.Module()
         holder.model, holder.run = model, run
         tf.saved_model.save(holder, str(folder), signatures={"serving_default": run})
+    tf.config.run_functions_eagerly(eagerly)
 
 
-def _run(folder: Path, name: str, timeout_s: float) -> None:
+def _run(folder: Path, model: Any, timeout_s: float) -> None:
     """Run the worker to its end.
 
     Raises:
         ConverterCrashed: any end but a good one.
     """
-    command = [sys.executable, "-m", "converters.convert_worker", str(folder)]
-    paths = [_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    name = str(model.name)
     try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=timeout_s, check=False, env=environment
-        )
-    except subprocess.TimeoutExpired as slow:
+        code = convert_process.run(folder, timeout_s)
+    except convert_process.TookTooLongError as slow:
         raise ConverterCrashed(
             f"{name}: the converter was stopped after {timeout_s:g} s: wanted it to finish; "
             f"{_REMEDY}"
         ) from slow
     except OSError as absent:
         raise ConverterCrashed(f"{name}: the converter did not start: {absent}") from absent
-    if done.returncode == 0:
+    if code == 0:
         return
     refused = folder / REFUSED
     if refused.exists():
         said = refused.read_text(encoding="utf-8")
         raise ConverterCrashed(f"{name}: the converter refused it: {said}; {_REMEDY}")
-    if done.returncode < 0:
-        ended = f"died by {_signal(-done.returncode)}"
-    else:
-        ended = f"ended with exit code {done.returncode}"
-    raise ConverterCrashed(f"{name}: the converter {ended}; {_REMEDY}")
+    ended = f"died by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
+    raise ConverterCrashed(f"{name}: the converter {ended}{blame.loops(model)}; {_REMEDY}")
 
 
 def _signal(number: int) -> str:

@@ -1,7 +1,8 @@
 """The converter's own process: ``python -m converters.convert_worker FOLDER``.
 
 Reads ``FOLDER/model`` (a SavedModel) and ``jobs.json``; writes one .tflite a job. What the
-converter refuses goes into ``refused.txt`` as one line, exit 1.
+converter refuses goes into ``refused.txt`` as one line, exit 1. With ``--serve`` it reads
+folders from stdin, a line each, and answers every one with ``converted`` and that number.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 REFUSED = "refused.txt"
+DONE = "converted "
 _LONGEST = 300
 
 
@@ -56,5 +58,12 @@ def one_line(message: str) -> str:
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
+def serve() -> int:
+    """Return 0 once stdin ends."""
+    for line in sys.stdin:
+        print(f"{DONE}{main(Path(line.rstrip()))}", flush=True)
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(serve() if sys.argv[1] == "--serve" else main(Path(sys.argv[1])))

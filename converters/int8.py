@@ -77,14 +77,17 @@ class Int8:
         return calibration_rows(len(samples.x_train), self.calibration_samples, training.seed)
 
     def _converted(self, draft: Draft, parts: list[NDArray[Any]]) -> list[bytes]:
-        from converters import conversion
+        from converters import canonical, conversion, keras2
 
         _check(draft.model, parts)
+        model = draft.model
+        if not keras2.is_quantized(model):
+            model = canonical.unrolled(canonical.simplify(model))
         # Codes trained for one scale a tensor must be converted with one.
         per_channel = self.per_channel_dense and Trait.QUANTIZED not in draft.traits
-        made = conversion.convert(draft.model, parts, per_channel_dense=per_channel)
+        made = conversion.convert(model, parts, per_channel_dense=per_channel)
         for tflite in made:
-            refuse_float(tflite, draft.model.name)
+            refuse_float(tflite, model)
             invariants.assert_tflite(tflite, draft)
         return made
 
@@ -100,20 +103,21 @@ def float_tflite(model: Any) -> bytes:
     return conversion.convert(model, [None])[0]
 
 
-def refuse_float(tflite: bytes, name: str) -> None:
-    """Return if every operator computes in integers.
+def refuse_float(tflite: bytes, model: Any) -> None:
+    """Return if every operator of ``tflite``, made of ``model``, computes in integers.
 
     Raises:
-        FloatIsland: naming each operator that does not, and its tensor.
+        FloatIsland: naming operators that do not, their tensors, and the layer.
     """
+    from converters import blame
     from converters.tflite import float_islands
 
     islands = float_islands(tflite)
     if islands:
-        more = f" and {len(islands) - 3} more" if len(islands) > 3 else ""
         raise FloatIsland(
-            f"{name}: wanted integer operators only. Received: {'; '.join(islands[:3])}{more};"
-            " replace the layer these come from"
+            f"{model.name}: wanted integer operators only. Received: "
+            f"{blame.islands(islands, model)}; replace that layer, the converter has no int8 "
+            "form of it"
         )
 
 

@@ -68,6 +68,15 @@ logging.getLogger("absl").setLevel(logging.ERROR)
 tf.config.experimental.enable_op_determinism()
 tf.random.set_seed(0)  # determinism refuses unseeded operators, and loading runs some
 
+
+def hard_swish(x: Any) -> Any:
+    """Return ``x * relu6(x + 3) / 6`` in the form the converter makes one operator of."""
+    return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
+
+
+# tf_keras has no such activation; known by name, models that hold it copy and load.
+keras.utils.get_custom_objects()["hard_swish"] = hard_swish
+
 __all__ = [
     "compile_like",
     "copy",

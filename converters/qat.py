@@ -64,7 +64,7 @@ class Qat:
 
         wrapping.refuse_quantized(draft.model, "qat")
         keras2.seed(training.seed)
-        folded = canonical.fold_batchnorm(canonical.simplify(draft.model))
+        folded = canonical.deployable(draft.model)
         names, left = _sort(folded)
         if not names:
             raise ModelRefused(

@@ -27,7 +27,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 )
 
 from converters import keras2
-from converters.canonical import FUSED
+from converters.canonical_activations import FUSED
 from converters.codebook import CHANNELS, LIMIT, OUTPUTS, scales
 from converters.quantizers import CodeQuantizer, TrainingConfig
 
@@ -41,6 +41,16 @@ KERNELS = {
     "Dense": "kernel",
 }
 
+#: Layers without a kernel whose result gets a range of its own.
+_OUTPUT_ONLY = (
+    *("Average", "Dot", "LayerNormalization", "Maximum", "Minimum", "Multiply", "PReLU"),
+    *("Rescaling", "Resizing", "Subtract", "UnitNormalization"),
+)
+#: Layers that only choose or repeat values: the range before is the range behind.
+_RANGE_KEPT = ("CenterCrop", "MaxPooling1D", "RepeatVector", "UpSampling1D")
+#: Activations whose int8 operator has a range that no training may choose.
+_FIXED_RANGE = ("linear", "sigmoid", "softmax", "tanh")
+
 
 class Registry(registry.Default8BitQuantizeRegistry):  # type: ignore[misc]
     """TFMOT's layers, and those that need no more than their output quantized."""
@@ -48,16 +58,11 @@ class Registry(registry.Default8BitQuantizeRegistry):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         layers = keras2.keras.layers
-        for kind in (
-            layers.Multiply,
-            layers.Subtract,
-            layers.Maximum,
-            layers.Minimum,
-            layers.Average,
-            layers.PReLU,
-        ):
+        for name in _OUTPUT_ONLY:
+            kind = getattr(layers, name)
             self._layer_quantize_map[kind] = registry._QuantizeInfo(kind, [], [], True)
-        for kind in (layers.MaxPooling1D, layers.UpSampling1D):
+        for name in _RANGE_KEPT:
+            kind = getattr(layers, name)
             self._layer_quantize_map[kind] = registry._no_quantize(kind)
         self._layer_quantize_map[layers.Conv1D] = registry._QuantizeInfo(
             layers.Conv1D, ["kernel"], ["activation"]
@@ -68,7 +73,16 @@ class Registry(registry.Default8BitQuantizeRegistry):  # type: ignore[misc]
         activation = getattr(layer, "activation", None)
         name = getattr(activation, "__name__", type(activation).__name__)
         fused = activation is None or name in (*FUSED, "NoOpActivation")
-        return fused and bool(super().supports(layer))
+        alone = type(layer).__name__ == "Activation"
+        return (fused or alone) and bool(super().supports(layer))
+
+    def get_quantize_config(self, layer: Any) -> Any:
+        """Return the config of ``layer``: for an activation its range, unless that is fixed."""
+        if type(layer).__name__ != "Activation":
+            return super().get_quantize_config(layer)
+        if layer.activation.__name__ in _FIXED_RANGE:
+            return output_configs.NoOpQuantizeConfig()
+        return output_configs.Default8BitOutputQuantizeConfig()
 
 
 class Layout(layout.Default8BitQuantizeLayoutTransform):  # type: ignore[misc]

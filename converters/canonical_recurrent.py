@@ -1,0 +1,27 @@
+"""Recurrent layers whose loop the converter cannot quantize, step by step.
+
+The converter dies on a loop of these in int8; LSTM has a fused operator and keeps it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from converters.canonical_walk import Rule, Site
+
+#: More steps than these make a file that no small device takes.
+MOST_STEPS = 128
+
+
+def _unrolled(site: Site) -> Any:
+    layer, x = site.layer, site.x
+    if x is None or layer.unroll or any(v is not None for v in site.kwargs.values()):
+        return None
+    if x.shape[1] is None or x.shape[1] > MOST_STEPS:
+        return None
+    settings = layer.get_config() | {"unroll": True}
+    settings.pop("name")
+    return site.make(type(layer), "", layer.get_weights(), **settings)(x)
+
+
+RULES: dict[str, Rule] = {"GRU": _unrolled, "SimpleRNN": _unrolled}
