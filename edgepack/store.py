@@ -18,16 +18,18 @@ from edgepack.errors import InputError, OutputError
 
 log = logging.getLogger(__name__)
 
-_REMEDY = {
-    errno.ENOSPC: "no space left; free some or choose another folder with --out",
-    errno.EFBIG: "the file would be larger than is allowed here (ulimit -f)",
-    errno.EDQUOT: "the disk quota is used up; choose another folder with --out",
-    errno.EACCES: "permission denied; choose a folder you may write to with --out",
-    errno.EPERM: "not permitted; choose a folder you may write to with --out",
-    errno.EROFS: "the file system is read-only; choose another folder with --out",
-    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another with --out",
-    errno.EISDIR: "a folder is in the way; choose another name with --out",
-    errno.ENAMETOOLONG: "the name is too long for this file system",
+#: What went wrong -> (in words, what to do).
+_WHY = {
+    errno.ENOSPC: ("no space left", "free some or choose"),
+    errno.EDQUOT: ("the disk quota is used up", "free some or choose"),
+    errno.EFBIG: ("the file would be larger than is allowed here (ulimit -f)", "choose"),
+    errno.EACCES: ("permission denied", "choose"),
+    errno.EPERM: ("not permitted", "choose"),
+    errno.EROFS: ("the file system is read-only", "choose"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose"),
+    errno.EEXIST: ("a file is in the way", "choose"),
+    errno.EISDIR: ("a folder is in the way", "choose"),
+    errno.ENAMETOOLONG: ("the name is too long for this file system", "choose"),
 }
 _SEAL = "digests.json"
 
@@ -37,9 +39,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _why(error: Exception) -> str:
-    number = getattr(error, "errno", None) or 0
-    return _REMEDY.get(number, getattr(error, "strerror", None) or str(error))
+def _why(error: Exception, where: str = "another place with --out") -> str:
+    """Return what went wrong and what to do; ``where`` is what can be chosen instead."""
+    known = _WHY.get(getattr(error, "errno", None) or 0)
+    if known is None:
+        return getattr(error, "strerror", None) or str(error)
+    return f"{known[0]}; {known[1]} {where}"
 
 
 def prove_writable(folder: Path) -> None:
@@ -193,8 +198,8 @@ class Cache:
                     raise
         except OSError as error:
             raise OutputError(
-                f"{self.root}: cannot keep finished stages: {_why(error)}"
-                " (the folder is set by EDGEPACK_CACHE)"
+                f"{self.root}: cannot keep finished stages:"
+                f" {_why(error, 'another folder with EDGEPACK_CACHE')}"
             ) from error
         finally:
             if partial is not None:

@@ -99,3 +99,17 @@ def test_the_digest_of_parts_depends_on_order_and_kind() -> None:
     assert store.digest_of("a", 1) != store.digest_of(1, "a")
     assert store.digest_of({"x": 1, "y": 2}) == store.digest_of({"y": 2, "x": 1})
     assert store.digest_of("1") != store.digest_of(1)
+
+
+def test_a_cache_without_space_keeps_nothing_half_written(tmp_path: Path) -> None:
+    cache = store.Cache(tmp_path)
+
+    def fill(folder: Path) -> None:
+        (folder / "weights").write_bytes(b"half of")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"no space left.*EDGEPACK_CACHE") as caught:
+        cache.keep("a" * 64, fill)
+    assert "--out" not in str(caught.value)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert cache.find("a" * 64) is None

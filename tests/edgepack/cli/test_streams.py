@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgepack.cli import output, stopping
+from tests.edgepack.commands import write_bundle
 
 COMMAND = [sys.executable, "-m", "edgepack"]
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -107,6 +109,24 @@ def test_a_full_stdout_is_one_line(words: tuple[str, ...], says: str) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
+
+
+@pytest.mark.tools
+def test_a_file_that_finds_no_room_leaves_the_older_one(tmp_path: Path) -> None:
+    bundle, page = write_bundle(tmp_path / "m.edgepack"), tmp_path / "page.html"
+    page.write_text("older")
+    done = subprocess.run(
+        [*COMMAND, "report", bundle, "-o", page],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "page.html: cannot write: the file would be larger" in done.stderr
+    assert page.read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.edgepack", "page.html"]
 
 
 @pytest.mark.tools
