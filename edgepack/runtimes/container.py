@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +77,9 @@ class ContainerRuntime:
             files = job_files(job, marks=self.counted)
         except ValueError as error:
             return Trace(ending=Ending.ERROR, says=str(error))
-        with _folder(files) as folder:
-            ended = self.contained(
-                ["/job"], timeout_s=job.timeout_s, folder=folder, threads=job.threads
-            )
+        ended = self.contained(
+            ["/job"], timeout_s=job.timeout_s, files=files, threads=job.threads
+        )
         trace = self.traced(ended, job.timeout_s)
         if self.counted and trace.ending is Ending.OK:
             return read_counts(trace, ended.stderr)
@@ -95,27 +94,29 @@ class ContainerRuntime:
         arguments: Sequence[str],
         *,
         timeout_s: float,
-        folder: Path | None = None,
+        files: Mapping[str, bytes] | None = None,
         threads: int = 1,
     ) -> ContainerEnded:
-        """Return how a container ended that ran the worker with these arguments."""
-        mounts = {Path(worker.__file__).resolve(): "/edgepack/worker.py"}
-        if folder is not None:
-            mounts[folder] = "/job"
-        return self.engine.run(
-            shelf.find(self.engine, self.spec).identity,
-            [*self._launcher(), "/edgepack/worker.py", *arguments],
-            sandbox(
-                docker_folder(),
-                memory_bytes=self.memory_bytes,
-                cpu_share=self.cpu_share,
-                pids=8 + 2 * (threads - 1),
-            ),
-            mounts=mounts,
-            env=_ENVIRONMENT,
-            timeout_s=timeout_s,
-            max_bytes=MAX_FRAME_BYTES,
-        )
+        """Return how a container ended that ran the worker with these arguments.
+
+        ``files`` lie in its folder /job.
+        """
+        image = shelf.find(self.engine, self.spec).identity
+        with _folder(files or {}) as (ours, job):
+            return self.engine.run(
+                image,
+                [*self._launcher(), "/edgepack/worker.py", *arguments],
+                sandbox(
+                    docker_folder(),
+                    memory_bytes=self.memory_bytes,
+                    cpu_share=self.cpu_share,
+                    pids=8 + 2 * (threads - 1),
+                ),
+                mounts={ours: "/edgepack/worker.py", job: "/job"},
+                env=_ENVIRONMENT,
+                timeout_s=timeout_s,
+                max_bytes=MAX_FRAME_BYTES,
+            )
 
     def traced(self, ended: ContainerEnded, timeout_s: float) -> Trace:
         """Return the Trace of a container that ended like this.
@@ -166,13 +167,19 @@ def sandboxed(engine: Engine) -> ContainerRuntime:
 
 
 @contextmanager
-def _folder(files: dict[str, bytes]) -> Iterator[Path]:
-    """Yield a folder with these files, readable for the container's user and nobody's else."""
+def _folder(files: Mapping[str, bytes]) -> Iterator[tuple[Path, Path]]:
+    """Yield the worker's file and a folder of these files, readable in the container only.
+
+    The worker is a copy: where this package is installed for its owner alone, nobody in the
+    container could read the original.
+    """
     with tempfile.TemporaryDirectory(prefix="edgepack-job-") as outer:
-        inner = Path(outer) / "job"
-        inner.mkdir()
-        inner.chmod(0o755)
-        for name, content in files.items():
-            (inner / name).write_bytes(content)
-            (inner / name).chmod(0o644)
-        yield inner
+        ours, job = Path(outer) / "worker.py", Path(outer) / "job"
+        job.mkdir()
+        job.chmod(0o755)
+        content = {ours: Path(worker.__file__).read_bytes()}
+        content |= {job / name: data for name, data in files.items()}
+        for path, data in content.items():
+            path.write_bytes(data)
+            path.chmod(0o644)
+        yield ours, job

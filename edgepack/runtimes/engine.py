@@ -63,6 +63,7 @@ class Engine:
             EnvironmentMissing: the engine refuses to create or start the container.
         """
         from docker.errors import DockerException
+        from docker.types import Mount
 
         deadline = time.time() + timeout_s + 30
         try:
@@ -73,7 +74,11 @@ class Engine:
                 network_disabled=True,
                 labels={LABEL: f"{deadline:.0f}"},
                 host_config=self.api.create_host_config(
-                    binds=[f"{source}:{inside}:ro" for source, inside in mounts.items()],
+                    # not binds=["a:b:ro"]: a folder's own name may hold a colon
+                    mounts=[
+                        Mount(inside, str(source), type="bind", read_only=True)
+                        for source, inside in mounts.items()
+                    ],
                     **sandbox.host_config(timeout_s),
                 ),
             )

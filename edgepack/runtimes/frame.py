@@ -22,6 +22,7 @@ MAX_HEADER_BYTES = 8 * 2**20
 MAX_FRAME_BYTES = 2**30
 _DTYPES = frozenset({"b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"})
 _FIGURES = ("peak_rss_bytes", "baseline_rss_bytes")
+_WHOLE = ("imported_rss_bytes", "rss_anon_bytes", "baseline_anon_bytes", "inferences", "blanks")
 
 
 class BrokenFrame(ValueError):  # noqa: N818 - reads as what it is
@@ -115,6 +116,13 @@ def read_frame(raw: bytes) -> Frame:
     return Frame(header, tuple(arrays))
 
 
+def _real(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"wanted a finite number. Received: {number}")
+    return number
+
+
 def trace_of(frame: Frame, **extra: Any) -> Trace:
     """Return the Trace that an untroubled frame tells.
 
@@ -126,10 +134,14 @@ def trace_of(frame: Frame, **extra: Any) -> Trace:
         return Trace(ending=header["ending"], says=header["says"][:500], extra=extra)
     try:
         figures = {str(key): value for key, value in header["figures"].items()}
+        figures |= {name: int(figures[name]) for name in _WHOLE if name in figures}
+        if "rss_anon_samples" in figures:
+            pairs = [(_real(at), _real(size)) for at, size in figures["rss_anon_samples"]]
+            figures["rss_anon_samples"] = pairs
         peak, baseline = (int(header[name]) for name in _FIGURES)
-        times = [tuple(float(ms) for ms in header[name]) for name in ("wall_ms", "cpu_ms")]
+        times = [tuple(_real(ms) for ms in header[name]) for name in ("wall_ms", "cpu_ms")]
         machine, runtime = str(header["machine"])[:40], str(header["runtime"])[:80]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BrokenFrame(f"the header lacks its figures: {error!r}") from error
     if not frame.arrays:
         raise BrokenFrame("the run says ok and gives no output")

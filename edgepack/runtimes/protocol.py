@@ -61,6 +61,9 @@ class Trace:
         cpu_ms: thread CPU time of each timed inference.
         peak_rss_bytes: VmHWM of the process; baseline_rss_bytes what it held before the
             model was loaded (interpreter and runtime imported; the peak is reset there).
+            With timed inferences all code is resident in both, and nothing of the worker's
+            own grows between them: the difference repeats to the page or two. With more
+            than one input row it holds the outputs that were kept as well.
         runtime: name and version that ran, such as ``ai-edge-litert 2.3.0``.
         extra: figures of one runtime only (instruction counts by class, arena bytes …).
     """

@@ -188,7 +188,7 @@ class Trial:
             seconds, repeats = max(seconds, timing.FULL_SECONDS), timing.FULL_QUERIES
         limit = self.ask.timeout_s + seconds + (1800 if self.ask.full else 0)
         job = self._job(
-            inputs,
+            inputs[:1],  # more rows would be outputs kept by the worker, not by the model
             repeats=repeats,
             warmup=self.ask.warmup,
             min_seconds=seconds,
@@ -216,7 +216,7 @@ class Trial:
         narrow = replace(self.native, memory_bytes=size, cpu_share=None)
         hog = f"hog:{2 * size + 2**26}"
         canary = narrow.run_worker("-", "--pretend", hog, timeout_s=60.0)
-        limited = narrow.run(self._job(inputs, repeats=5, warmup=1))
+        limited = narrow.run(self._job(inputs[:1], repeats=5, warmup=1))
         return memory.judge(budget, free=free, canary=canary, limited=limited, where=where)
 
     def _times(self, free: Trace) -> dict[str, Any]:

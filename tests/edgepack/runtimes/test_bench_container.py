@@ -10,16 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from edgepack.profiles import catalogue
-from edgepack.profiles.hardware import SourcedBytes
 from edgepack.profiles.profile import CarriedRuntime, Profile
-from edgepack.runtimes import goldens, memory
+from edgepack.runtimes import goldens
 from edgepack.runtimes.bench import GATES, Ask, Benched, bench
 from edgepack.runtimes.container import ContainerRuntime, sandboxed
 from edgepack.runtimes.engine import Engine
 from edgepack.runtimes.host import HostRuntime
 from edgepack.runtimes.images import build, find
 from edgepack.runtimes.protocol import Ending, Job
-from edgepack.runtimes.trial import Trial
 from edgepack.verdict import Finding, How, Outcome
 
 pytestmark = [pytest.mark.container, pytest.mark.qemu]
@@ -51,11 +49,6 @@ def case(engine: Engine, dense: bytes, dense_rows: Rows) -> Case:
     return Case(dense, dense_rows, trace.outputs, engine)
 
 
-def with_ram(profile: Profile, size: int) -> Profile:
-    budget = SourcedBytes(value=size, source="policy: a test")
-    return profile.model_copy(update={"ram": profile.ram.model_copy(update={"budget": budget})})
-
-
 def named(findings: tuple[Finding, ...]) -> dict[str, Finding]:
     return {finding.gate: finding for finding in findings}
 
@@ -78,20 +71,6 @@ def test_a_sound_model_passes_every_gate_of_its_device(
     assert figures["sandbox_times"]["wall_ms"]["p50"] > 0
     assert "not the device" in figures["sandbox_times"]["what"]
     assert sum(figures["instructions"]["by_class"].values()) == 2 * found["instructions"].value
-
-
-def test_the_memory_verdict_is_right_on_both_sides_of_the_need(
-    stand_in: Standing, case: Case
-) -> None:
-    native = stand_in("tflite-runtime", "2.14.0", case.engine.arch)
-    stand_in("tflite-runtime", "2.14.0", "armv7")
-    job = Job(model=case.model, inputs=case.rows)
-    need = memory.need_bytes(native.run(job))
-    for share, wanted in ((0.6, Outcome.FAIL), (1.5, Outcome.PASS)):  # peaks repeat to 15 %
-        trial = Trial.of(case.engine, with_ram(TABLET, int(need * share)), case.model, QUICK)
-        finding, figures = trial.memory(case.rows)
-        assert figures["canary"] == "oom"
-        assert finding.verdict is wanted, finding.says
 
 
 @pytest.mark.parametrize("arch", ["arm64", "armv7"])

@@ -86,6 +86,12 @@ def test_a_hostile_answer_is_refused(raw: bytes) -> None:
         {"peak_rss_bytes": None},
         {"wall_ms": "soon"},
         {"figures": [1]},
+        {"peak_rss_bytes": float("inf")},
+        {"wall_ms": [1.0, float("nan")]},
+        {"figures": {"imported_rss_bytes": "much"}},
+        {"figures": {"inferences": float("inf")}},
+        {"figures": {"rss_anon_samples": [[1.0]]}},
+        {"figures": {"rss_anon_samples": [[1.0, float("nan")]]}},
         {"arrays": []},
     ],
 )

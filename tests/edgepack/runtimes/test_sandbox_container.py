@@ -1,18 +1,23 @@
 """What a container really cannot do: the laws that model files are untrusted code."""
 
 import json
+import os
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edgepack.runtimes import worker
+from edgepack.runtimes.container import ContainerRuntime
 from edgepack.runtimes.engine import LABEL, Engine
 from edgepack.runtimes.following import Ended
 from edgepack.runtimes.images import shelf
 from edgepack.runtimes.images.spec import docker_folder
-from edgepack.runtimes.protocol import Ending
+from edgepack.runtimes.protocol import Ending, Job
 from edgepack.runtimes.sandbox import sandbox
 
 pytestmark = pytest.mark.container
@@ -188,5 +193,32 @@ def test_four_bad_endings_are_told_apart_with_and_without_the_emulator(
     stand_in: Callable[..., object], arch: str, what: str, ending: Ending
 ) -> None:
     runtime = stand_in("tflite-runtime", "2.14.0", arch, memory_bytes=160 * MIB)
-    trace = runtime.run_worker("-", "--pretend", what, timeout_s=4.0)  # type: ignore[attr-defined]
+    patience = 4.0 if what == "hang" else 40.0  # a busy machine starts qemu slowly
+    trace = runtime.run_worker("-", "--pretend", what, timeout_s=patience)  # type: ignore[attr-defined]
     assert trace.ending is ending, trace.says
+
+
+def test_odd_names_and_a_strict_umask_change_nothing(
+    stand_in: Callable[..., ContainerRuntime],
+    dense: bytes,
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A folder may be called anything, and its files may be for their owner alone."""
+    runtime = stand_in("tflite-runtime", "2.14.0", engine.arch)
+    rows = np.zeros((1, 16), np.int8)
+    odd = tmp_path / "a:b,ro \"q\" 'r' $HOME é; -v"
+    odd.mkdir(mode=0o700)
+    private = odd / "worker.py"
+    private.write_bytes(Path(worker.__file__).read_bytes())
+    private.chmod(0o600)
+    monkeypatch.setattr(worker, "__file__", str(private))
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    before = os.umask(0o077)
+    try:
+        trace = runtime.run(Job(model=dense, inputs=rows))
+    finally:
+        os.umask(before)
+    assert trace.ending is Ending.OK, trace.says
+    assert sorted(path.name for path in odd.iterdir()) == ["worker.py"]
