@@ -29,6 +29,7 @@ _WHY = {
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose"),
     errno.EEXIST: ("a file is in the way", "choose"),
     errno.EISDIR: ("a folder is in the way", "choose"),
+    errno.EBUSY: ("a folder is in the way", "choose"),
     errno.ENAMETOOLONG: ("the name is too long for this file system", "choose"),
 }
 _SEAL = "digests.json"

@@ -141,14 +141,19 @@ def probe(
     import datetime
 
     from edgepack.errors import UsageError
+    from edgepack.profiles import catalogue
     from edgepack.profiles import probe as probing
     from edgepack.store import write_whole
 
+    if out is not None and out.suffix != ".toml":
+        raise UsageError(f"--out {out}: a profile is known by its file; name it .toml")
     if out is not None:
         # A profile is known by its file's name; another one inside would be refused.
         if name is not None and name != out.stem:
             raise UsageError(f"--name {name!r} and --out {out}: name the file {name}.toml")
         name = out.stem
+    if name is not None:
+        catalogue.sound_name(name)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     if adb:
         from edgepack.device.adb import attached

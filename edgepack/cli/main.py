@@ -107,7 +107,7 @@ def _run(words: list[str]) -> int:
     """Return the exit code of a command; typer's own runner would hide signals and pipes."""
     command = typer.main.get_command(app)
     try:
-        with command.make_context("edgepack", words) as context:
+        with command.make_context("edgepack", list(words)) as context:
             return int(command.invoke(context) or 0)
     except typer.Exit as end:
         return end.exit_code
@@ -141,7 +141,7 @@ def _unforeseen(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _FULL:
         where = error.filename or "the output"
         return f"{where}: cannot write: {error.strerror}; free some space and run it again"
-    return f"a defect in edgepack: {type(error).__name__}: {error}; --debug shows it"
+    return f"a defect in edgepack: {type(error).__name__}: {error}; edgepack --debug … shows it"
 
 
 def _raise_if_debugging(words: list[str]) -> None:

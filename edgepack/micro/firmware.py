@@ -138,7 +138,7 @@ def _on_core(
         gates.goldens_c(wrong, checked, where),
         *gates.c_memory(run, profile, busiest(program.graph)),
         gates.instructions(run),
-        gates.latency(max(run.instructions), profile),
+        gates.latency(max(run.instructions), profile, run.target),
     )
 
 

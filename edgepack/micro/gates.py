@@ -144,15 +144,19 @@ def instructions(run: Emulation) -> Finding:
     )  # fmt: skip
 
 
-def latency(most_instructions: int, profile: Profile) -> Finding:
-    """Return the estimated milliseconds against the profile's; INCONCLUSIVE across it."""
+def latency(most_instructions: int, profile: Profile, counted_on: str) -> Finding:
+    """Return the estimated milliseconds against the profile's; INCONCLUSIVE across it.
+
+    Args:
+        counted_on: the emulated core whose instructions these are.
+    """
     found = milliseconds(most_instructions, profile)
     if isinstance(found, str):
         return open_gate("latency", found)
     limit = profile.latency.p90_ms.value if profile.latency.p90_ms else None
     says = (
         f"{found.low_ms:.1f} to {found.high_ms:.1f} ms"
-        f" ({most_instructions:,} instructions {grounds(profile)})"
+        f" ({most_instructions:,} instructions {grounds(profile, counted_on)})"
     )
     return _time("latency", found, limit, says)
 

@@ -45,12 +45,11 @@ def milliseconds(instructions: int, profile: Profile) -> Range | str:
     return Range(instructions * low / clock_mhz / 1e3, instructions * high / clock_mhz / 1e3)
 
 
-def grounds(profile: Profile) -> str:
+def grounds(profile: Profile, counted_on: str) -> str:
     """Return what ``milliseconds`` rests on, for a profile it answers with a range."""
     core = profile.cpu.qemu_cpu or profile.cpu.isa
     low, high = BANDS[core]
     return (
-        f"counted on an emulated {core}, {low:.2f} to {high:.2f} cycles each"
-        f" (MLPerf Tiny results published for {core}) at"
-        f" {profile.cpu.cores[0].clock_mhz:g} MHz"
+        f"counted on an emulated {counted_on}; {low:.2f} to {high:.2f} cycles each, from the"
+        f" MLPerf Tiny results published for {core}, at {profile.cpu.cores[0].clock_mhz:g} MHz"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import device_profiles
 from edgepack.errors import InputError, UsageError
-from edgepack.profiles.files import Layer, Unreadable, merged, read_layer
+from edgepack.profiles.files import NAME, Layer, Unreadable, merged, read_layer
 from edgepack.profiles.mistakes import Incomplete, validated
 from edgepack.profiles.problem import Problem, Wrong
 from edgepack.profiles.profile import Profile
@@ -24,6 +24,7 @@ __all__ = ["Problem", "every", "file_of", "load", "names", "problems", "user_fol
 _SUFFIX = ".toml"
 _FAMILIES = "families"
 _LONGEST_CHAIN = 8
+_LONGEST_NAME = 64
 
 
 def user_folder_of(environment: dict[str, str] | None = None) -> Path:
@@ -60,6 +61,19 @@ def load(name_or_path: str, user_folder: Path | None = None) -> Profile:
         first, *others = wrong.problems
         more = f" (and {len(others)} more: edgepack profiles check FILE)" if others else ""
         raise InputError(f"{first.says}{more}") from wrong
+
+
+def sound_name(name: str) -> None:
+    """Refuse what cannot be a device's name.
+
+    Raises:
+        UsageError: says what a name is.
+    """
+    if not NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise UsageError(
+            f"profile name {name!r}: wanted lower-case letters, digits, dots and dashes,"
+            f" at most {_LONGEST_NAME}"
+        )
 
 
 def every(user_folder: Path | None = None) -> tuple[tuple[Profile, ...], tuple[str, ...]]:

@@ -20,7 +20,7 @@ from edgepack.profiles.toml_lines import Loc, lines
 
 LARGEST_FILE_BYTES = 256 * 1024
 _DEEPEST = 8
-_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _AT_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)")
 
 
@@ -49,7 +49,7 @@ class Layer:
             Wrong: ``extends`` is no bare name.
         """
         if self.extends is None or (
-            isinstance(self.extends, str) and _NAME.fullmatch(self.extends)
+            isinstance(self.extends, str) and NAME.fullmatch(self.extends)
         ):
             return self.extends
         raise Wrong(

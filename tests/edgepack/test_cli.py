@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from edgepack.cli.main import app, main
+from edgepack.errors import InputError
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -136,6 +137,11 @@ def test_a_bad_file_is_one_and_a_bad_word_is_two(
     assert (got, out, err.count("\n")) == (code, "", 1)
     got, out, err = run(capsys, *words, name)  # as a profile: the same rule
     assert (got, out, err.count("\n")) == (code, "", 1)
+
+
+def test_debug_shows_where_it_happened(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        main(["--debug", "check", str(tmp_path / "absent"), "-p", "pixel-3"])
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

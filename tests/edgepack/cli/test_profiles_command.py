@@ -70,6 +70,31 @@ def test_profiles_check_takes_a_name_too(
     assert "'pixel-3'" in one_line(run(capsys, "profiles", "check", "pixel3"), 2)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--name", "a b"),
+        ("--name", "../up"),
+        ("--name", "a\nb = 1"),
+        ("--name", "x" * 65),
+        ("--out", "Upper.toml"),
+        ("--out", "here.txt"),
+    ],
+)
+def test_a_probed_profile_can_be_loaded_by_its_name(
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    value: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    one_line(run(capsys, "profiles", "probe", option, value), 2)
+    assert not (folder / value).exists()
+    assert run(capsys, "profiles", "probe", "--out", "here.toml").code == 0
+    assert run(capsys, "profiles", "show", "here").code == 0
+
+
 @pytest.mark.parametrize("words", [("profiles",), ("images",), ("android",), ()])
 def test_a_group_alone_shows_its_help(
     capsys: pytest.CaptureFixture[str], words: tuple[str, ...]

@@ -154,9 +154,17 @@ def test_milliseconds_are_a_range_of_the_published_band(board: Profile) -> None:
 def test_a_limit_inside_the_range_stays_open(
     instructions: int, verdict: Outcome, board: Profile
 ) -> None:
-    finding = gates.latency(instructions, board)
+    finding = gates.latency(instructions, board, "cortex-m3")
     assert finding.verdict is verdict
     assert finding.how is How.ESTIMATED
+
+
+def test_a_time_says_what_was_counted_where_and_what_a_cycle_costs(board: Profile) -> None:
+    says = gates.latency(120_000, board, "cortex-m3").says
+    low, high = BANDS["cortex-m4"]
+    assert "120,000 instructions counted on an emulated cortex-m3" in says
+    assert f"{low:.2f} to {high:.2f} cycles each" in says
+    assert "published for cortex-m4, at 120 MHz" in says
 
 
 @pytest.mark.parametrize(
@@ -170,7 +178,7 @@ def test_a_limit_inside_the_range_stays_open(
     ],
 )
 def test_no_milliseconds_without_published_cycles(name: str, why: str) -> None:
-    finding = gates.latency(1_000, catalogue.load(name))
+    finding = gates.latency(1_000, catalogue.load(name), "cortex-m4")
     assert finding.verdict is OPEN
     assert finding.value is None
     assert why in finding.says
