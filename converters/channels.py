@@ -26,7 +26,11 @@ class Channels:
     kernel is needed. Layers that are not understood stay whole and are named.
 
     Attributes:
-        macs: share of the multiply-accumulates kept, in (0, 1).
+        macs: share of the cost kept, in (0, 1): of multiply-accumulates, and of what
+            ``per_output`` adds.
+        per_output: what every number a kernel writes costs besides, in
+            multiply-accumulates. 0 counts those alone; 50 fits the instructions of int8
+            kernels on arm64 (docs/structured.md), where wide early layers then go first.
         criterion: ``taylor``, ``l1``, ``l2`` or ``bn``, see ``channels_scores``.
         multiple: channels kept in a group that is cut are a multiple of this; set it to
             the vector width of the target's kernels.
@@ -40,6 +44,7 @@ class Channels:
     """
 
     macs: float = 0.5
+    per_output: float = 0.0
     criterion: Criterion = "taylor"
     multiple: int = 8
     minimum: int = 8
@@ -62,6 +67,8 @@ class Channels:
             raise ValueError(
                 f"distillation: wanted a share in [0, 1]. Received: {self.distillation}"
             )
+        if self.per_output < 0:
+            raise ValueError(f"per_output: wanted 0 or more. Received: {self.per_output}")
         for name in ("multiple", "minimum", "steps", "step_epochs", "epochs", "rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: wanted 1 or more. Received: {getattr(self, name)}")
@@ -80,9 +87,9 @@ class Channels:
         whole = canonical.simplify(draft.model)
         goal = objective.objective(draft.model, training)
         full, model, kept = model_macs(whole), whole, ""
+        share = self.macs ** (1 / self.steps)
         for step in range(1, self.steps + 1):
-            budget = full * self.macs ** (step / self.steps)
-            model, kept = self._cut(model, budget, goal, (samples, training))
+            model, kept = self._cut(model, share, goal, (samples, training))
             epochs = self.epochs if step == self.steps else self.step_epochs
             self._tune(model, goal, epochs, (draft, samples, training))
         note = (
@@ -93,9 +100,9 @@ class Channels:
         return replace(draft, model=model, notes=draft.notes + told)
 
     def _cut(
-        self, model: Any, budget: float, goal: Any, data: tuple[Samples, Training]
+        self, model: Any, share: float, goal: Any, data: tuple[Samples, Training]
     ) -> tuple[Any, str]:
-        """Return the model within ``budget``, recalibrated, and what kept channels whole."""
+        """Return the recalibrated model at that share of its cost, and what stayed whole."""
         from converters import channels_scores as scores
         from converters.channels_choice import choose
         from converters.channels_cut import cut
@@ -111,7 +118,12 @@ class Channels:
         else:
             importance = scores.by_weights(model, found[0], channels, self.criterion)
         kept = choose(
-            channels, importance, budget, multiple=self.multiple, minimum=self.minimum
+            channels,
+            importance,
+            share,
+            multiple=self.multiple,
+            minimum=self.minimum,
+            per_output=self.per_output,
         )
         smaller = cut(model, found[0], channels, kept)
         recalibrate(smaller, *data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +36,12 @@ class Kernel:
 
     Attributes:
         unit: multiply-accumulates a channel pair (depthwise: a channel).
+        outputs: numbers it writes a channel made.
     """
 
     layer: str
     unit: int
+    outputs: int
     depthwise: bool
 
 
@@ -69,13 +72,17 @@ class Graph:
         """How many channels each group has."""
         return np.bincount(self.group[self.group >= 0], minlength=self.reads.shape[1] - 1)
 
-    def macs(self, left: Ids) -> int:
-        """Return the multiply-accumulates with ``left`` channels of each group, planned."""
+    def macs(self, left: Ids, per_output: float = 0.0) -> float:
+        """Return the multiply-accumulates with ``left`` channels of each group, planned.
+
+        Every number that a kernel writes counts as ``per_output`` more.
+        """
         counts = np.append(left, 1)
         reads, makes = self.reads @ counts, self.makes @ counts
-        total = 0
+        total = 0.0
         for at, kernel in enumerate(self.kernels):
-            total += kernel.unit * int(makes[at]) * (1 if kernel.depthwise else int(reads[at]))
+            pairs = 1 if kernel.depthwise else int(reads[at])
+            total += int(makes[at]) * (kernel.unit * pairs + kernel.outputs * per_output)
         return total
 
 
@@ -130,5 +137,9 @@ def graph(network: Network) -> Graph:
 
 
 def _kernel_of(call: Call, network: Network) -> Kernel:
-    unit = positions(call, network) * taps(call)
-    return Kernel(layer=call.layer, unit=unit, depthwise=call.kind in DEPTHWISE)
+    return Kernel(
+        layer=call.layer,
+        unit=positions(call, network) * taps(call),
+        outputs=prod(int(size or 1) for size in network.shapes[call.outputs[0]][:-1]),
+        depthwise=call.kind in DEPTHWISE,
+    )

@@ -4,7 +4,7 @@ schema = 1
 title = "…"
 
 [[stage]]
-kind = "prune"        # prune, cluster, qat: one row each in STAGES
+kind = "prune"        # channels, prune, cluster, qat: one row each in STAGES
 sparsity = 0.5
 
 [int8]                # the conversion; always there, its settings optional
@@ -28,6 +28,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from converters.blocks import Blocks
+from converters.channels import Channels
 from converters.cluster import Cluster
 from converters.int8 import Int8
 from converters.narrow import Narrow
@@ -37,7 +38,12 @@ from edgepack.errors import UsageError
 from edgepack.store import read_whole
 
 #: Extending: a stage is one file in converters/ and one row here.
-STAGES: dict[str, type[Any]] = {"prune": Prune, "cluster": Cluster, "qat": Qat}
+STAGES: dict[str, type[Any]] = {
+    "channels": Channels,
+    "prune": Prune,
+    "cluster": Cluster,
+    "qat": Qat,
+}
 #: Table of a recipe -> what it does to the finished int8 file, in this order, and the form
 #: of weights (``support.techniques``) that a device must gain from.
 REWRITES: dict[str, tuple[type[Any], str]] = {
@@ -180,7 +186,7 @@ def _known(table: dict[str, Any], wanted: set[str], where: str) -> None:
 
 
 def _ordered(stages: tuple[Any, ...], where: str) -> None:
-    """Refuse an order that undoes itself: zeros come before clusters, both before QAT."""
+    """Refuse an order that undoes itself: channels, then zeros, then clusters, then QAT."""
     order = [list(STAGES.values()).index(type(stage)) for stage in stages]
     if sorted(set(order)) != order:
         received = ", ".join(type(stage).__name__.lower() for stage in stages)

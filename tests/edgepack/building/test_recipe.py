@@ -15,6 +15,8 @@ BUILT_IN = {
     "prune-qat": ["Prune", "Qat"],
     "cluster-qat": ["Cluster", "Qat"],
     "prune-cluster-qat": ["Prune", "Cluster", "Qat"],
+    "channels-qat": ["Channels", "Qat"],
+    "channels-prune-cluster-qat": ["Channels", "Prune", "Cluster", "Qat"],
 }
 
 

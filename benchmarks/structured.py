@@ -1,0 +1,303 @@
+"""What cutting channels and ranks costs and gains, against the controls that matter.
+
+    python benchmarks/structured.py malaria --seeds 0 1 2 --out runs.csv
+    python benchmarks/structured.py resnet8 --arms baseline control channels --out runs.csv
+    python benchmarks/structured.py --summary runs.csv
+
+Arms: ``baseline``; ``control``, the baseline given the same extra epochs with the same
+distillation; ``width``, a narrower net of no less cost than ``channels``, trained as long in
+all; ``channels`` and ``lowrank``, the stages. Each becomes int8 after training; its answers
+to the test rows are compared row by row with the int8 baseline's. Instructions are emulated
+(one inference, tflite-runtime 2.14.0, arm64, builtin kernels) where an engine answers.
+Rows are appended as they are made; right and wrong answers are kept beside them, from which
+``--summary`` pools the seeds: mean loss and a 95 % interval over test rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import real_data
+from numpy.typing import NDArray
+
+from converters.channels import Channels
+from converters.draft import Draft, Samples, Training
+from converters.int8 import Int8
+from edgepack import fidelity
+from edgepack.building import scoring
+from edgepack.runtimes.container import ContainerRuntime
+from edgepack.runtimes.engine import NoEngine, available
+from edgepack.runtimes.host import HostRuntime
+from edgepack.runtimes.images import ImageSpec
+from edgepack.runtimes.protocol import Job
+from edgepack.tflite.flatbuffer import read
+
+FIELDS = (
+    *("net", "seed", "arm", "kept", "macs", "weights", "float_accuracy", "int8_accuracy"),
+    *("drop", "drop_low", "drop_high", "instructions", "flatbuffer_bytes", "deflated_bytes"),
+    "seconds",
+)
+ARMS = ("baseline", "control", "width", "channels")
+_BLOCKS = ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1))
+
+
+def mobile(width: float = 1.0) -> Any:
+    """Return a MobileNet-like net for 64x64 cells; 7.5 M multiply-accumulates at width 1."""
+    from converters.keras2 import keras
+
+    def wide(filters: int) -> int:
+        return max(8, round(filters * width / 8) * 8)
+
+    def norm(x: Any) -> Any:
+        return keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(momentum=0.9)(x))
+
+    at, plain = keras.layers, {"padding": "same", "use_bias": False}
+    inputs = keras.Input((64, 64, 3))
+    x = norm(at.Conv2D(wide(16), 3, strides=2, **plain)(inputs))
+    for filters, strides in _BLOCKS:
+        x = norm(at.DepthwiseConv2D(3, strides=strides, **plain)(x))
+        x = norm(at.Conv2D(wide(filters), 1, **plain)(x))
+    x = at.Dropout(0.2)(at.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, at.Dense(2)(x), name="mobile")
+
+
+def resnet8(width: float = 1.0) -> Any:
+    """Return the published ResNet-8 of MLPerf Tiny, trained on CIFAR-10."""
+    from converters.loading import load
+
+    path = "mlperf_tiny/image_classification/pretrainedResnet.h5"
+    return load(real_data.ROOT / path).model
+
+
+def cells() -> Samples:
+    """Return the malaria cells, 64x64 RGB in [0, 1], split by patient."""
+    found = {}
+    for split in ("train", "val", "test"):
+        with np.load(real_data.ROOT / f"malaria_cells/{split}64.npz") as packed:
+            found[f"x_{split}"] = packed["x"].astype(np.float32) / 255
+            found[f"y_{split}"] = packed["y"].astype(np.int64)
+    return Samples(**found)
+
+
+def pictures() -> Samples:
+    """Return CIFAR-10 images; 247 lossless ones judge."""
+    return Samples(**real_data.cifar10())
+
+
+#: net, data, epochs the baseline gets (0: it comes trained)
+NETS: dict[str, tuple[Callable[..., Any], Callable[[], Samples], int]] = {
+    "malaria": (mobile, cells, 16),
+    "resnet8": (resnet8, pictures, 0),
+}
+
+
+class Run:
+    """One net and seed: its baseline, trained once, and the arms made of it."""
+
+    def __init__(self, net: str, seed: int, asked: argparse.Namespace) -> None:
+        self.make, data, self.first = NETS[net]
+        self.first = asked.first or self.first
+        self.net, self.seed, self.asked, self.samples = net, seed, asked, data()
+        self.training = Training(task="classification", seed=seed)
+        self.stage = Channels(
+            macs=asked.macs,
+            epochs=asked.extra,
+            steps=asked.steps,
+            per_output=asked.per_output,
+        )
+        self.out = Path(asked.out)
+
+    def fit(self, model: Any, epochs: int, rate: float, teacher: Any = None) -> Any:
+        """Train ``model`` by the one loop; with a teacher it distils."""
+        from converters import finetune, objective
+
+        plan = finetune.Plan(
+            stage="fit",
+            epochs=epochs,
+            learning_rate=rate,
+            distillation=self.stage.distillation if teacher is not None else 0.0,
+        )
+        goal = objective.objective(model, self.training)
+        finetune.fine_tune(model, goal, self.samples, self.training, plan, teacher=teacher)
+        return model
+
+    def baseline(self) -> Any:
+        """Return the baseline, from its file where a run before this one made it."""
+        from converters import keras2
+
+        keras2.seed(self.seed)
+        model, kept = self.make(), self.out.with_suffix(f".{self.net}-{self.seed}.weights.h5")
+        if not self.first:
+            return model
+        if kept.exists():
+            model.load_weights(kept)
+        else:
+            self.fit(model, self.first, 3e-3)
+            model.save_weights(kept)
+        return model
+
+    def arm(self, name: str, base: Any) -> Draft:
+        """Return the draft of one arm."""
+        from converters import keras2
+
+        training = replace(self.training, teacher=base)
+        if name == "baseline":
+            return Draft(base)
+        if name == "control":
+            rate = self.stage.learning_rate
+            return Draft(self.fit(keras2.copy(base), self.asked.extra, rate, base))
+        if name == "width":
+            keras2.seed(self.seed)
+            slim = self.fit(self.narrow(base), self.first, 3e-3)
+            return Draft(self.fit(slim, self.asked.extra, self.stage.learning_rate, base))
+        return self.stage(Draft(base), self.samples, training)
+
+    def narrow(self, base: Any) -> Any:
+        """Return the widest net within the share of the cost that the cut keeps, untrained."""
+
+        def cost(model: Any) -> float:
+            channels = graph(network.read(canonical.simplify(model))[0])
+            return channels.macs(channels.sizes, self.asked.per_output)
+
+        from converters import canonical, network
+        from converters.channels_graph import graph
+
+        budget = self.asked.macs * cost(base)
+        for width in np.arange(1.0, 0.1, -0.02):
+            slim = self.make(float(width))
+            if cost(slim) <= budget:
+                return slim
+        raise SystemExit(f"{self.net}: no width at {self.asked.macs:.0%} of the cost")
+
+    def row(self, name: str, base: Any, before: NDArray[Any] | None) -> dict[str, Any]:
+        """Return the CSV row of one arm and append its right answers to the folder."""
+        from converters import keras2
+        from converters.network import model_macs, parameters
+
+        started = time.monotonic()
+        draft = self.arm(name, base)
+        took, s = time.monotonic() - started, self.samples
+        # The counted runtime, 2.14, misreads dense layers that are per channel.
+        tflite = Int8(per_channel_dense=False)(draft, s, self.training).tflite
+        scores = scoring.scores(HostRuntime(), tflite, read(tflite), s.x_test)
+        found = fidelity.compare(
+            "classification", s.y_test, scores if before is None else before, scores
+        )
+        right = fidelity.top1(keras2.predict(draft.model, s.x_test)) == s.y_test
+        kept = self.asked.macs if name in ("width", "channels") else 1
+        stem = self.out.with_suffix(f".{self.net}-{self.seed}-{name}-{kept:g}")
+        np.save(stem.with_name(stem.name + ".npy"), scores)
+        stem.with_name(stem.name + ".tflite").write_bytes(tflite)
+        numbers = (
+            *(self.net, self.seed, name, kept, model_macs(draft.model)),
+            *(parameters(draft.model), f"{right.mean():.5f}", f"{found.score_now:.5f}"),
+            *(f"{found.drop:.5f}", *(f"{edge:.5f}" for edge in found.drop_interval)),
+            *(instructions(tflite), len(tflite), len(zlib.compress(tflite, 9))),
+            f"{took:.0f}",
+        )
+        return dict(zip(FIELDS, numbers, strict=True))
+
+
+def instructions(tflite: bytes) -> int | str:
+    """Return the emulated instructions of one inference, or why there is no count."""
+    engine = available()
+    if isinstance(engine, NoEngine):
+        return "no engine"
+    spec = ImageSpec("tflite-runtime", "2.14.0", "arm64")
+    runtime = ContainerRuntime(engine=engine, spec=spec, counted=True)
+    shape = read(tflite).inputs[0].shape
+    rows = np.random.default_rng(0).integers(-128, 128, shape, np.int8)
+    job = Job(model=tflite, inputs=rows, kernels="builtin", repeats=3, warmup=1)
+    trace = runtime.run(job)
+    counted = trace.extra.get("instructions")
+    return int(counted["total"]) if counted else trace.says
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Add ``row`` to the CSV, with a head where it is new."""
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
+
+
+def summary(path: Path) -> None:
+    """Print per net and arm: mean loss over seeds, its interval, and the cost ratios."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    truth = {net: NETS[net][1]().y_test for net in {row["net"] for row in rows}}
+    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in rows:
+        groups.setdefault((row["net"], row["arm"], row["kept"]), []).append(row)
+    base = {(row["net"], row["seed"]): row for row in rows if row["arm"] == "baseline"}
+    print("| net | arm | kept | seeds | int8 % | loss, points [95 %] | instructions | MACs |")
+    print("|" + " --- |" * 8)
+    for (net, arm, kept), members in groups.items():
+
+        def right(row: dict[str, str], net: str = net) -> NDArray[Any]:
+            stem = f".{row['net']}-{row['seed']}-{row['arm']}-{row['kept']}.npy"
+            scores = np.load(path.with_name(path.with_suffix("").name + stem))
+            return np.asarray(fidelity.top1(scores) == truth[net], np.float64)
+
+        pairs = [(right(base[net, row["seed"]]), right(row)) for row in members]
+        # Rows of one seed are the rows of all: seeds are averaged row by row first.
+        lost = np.mean([before - after for before, after in pairs], 0)
+        half = 1.96 * lost.std(ddof=1) / np.sqrt(len(lost))
+        ratios = []
+        for key in ("instructions", "macs"):
+            part = [(base[net, r["seed"]][key], r[key]) for r in members]
+            known = [float(a) / float(b) for a, b in part if a.isdigit() and b.isdigit()]
+            ratios.append(f"{np.mean(known):.2f}x" if known else "-")
+        hits = 100 * np.mean([after for _, after in pairs])
+        loss = 100 * lost.mean()
+        cells = (net, arm, kept, len(members), f"{hits:.2f}")
+        gap = f"{loss:+.2f} [{loss - 100 * half:+.2f}, {loss + 100 * half:+.2f}]"
+        print("| " + " | ".join(map(str, (*cells, gap, *ratios))) + " |")
+
+
+def main() -> None:
+    """Run the arms asked for, or sum up."""
+    wanted = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    wanted.add_argument("net", nargs="?", choices=sorted(NETS))
+    wanted.add_argument("--seeds", type=int, nargs="+", default=[0])
+    wanted.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    wanted.add_argument("--macs", type=float, default=0.4, help="share kept")
+    wanted.add_argument("--steps", type=int, default=1, help="cuts on the way")
+    wanted.add_argument("--per-output", type=float, default=50.0, help="see Channels")
+    wanted.add_argument("--first", type=int, help="epochs of the baseline")
+    wanted.add_argument("--extra", type=int, default=8, help="epochs after it")
+    wanted.add_argument("--out", default="structured.csv")
+    wanted.add_argument("--summary", type=Path, metavar="CSV")
+    asked = wanted.parse_args()
+    if asked.summary:
+        return summary(asked.summary)
+    if not asked.net:
+        wanted.error("name a net, or --summary CSV")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for seed in asked.seeds:
+        run = Run(asked.net, seed, asked)
+        base, before = run.baseline(), None
+        for name in dict.fromkeys(["baseline", *asked.arms]):
+            kept = Path(asked.out)
+            row = run.row(name, base, before)
+            append(kept, row)
+            if name == "baseline":
+                stem = kept.with_suffix(f".{run.net}-{seed}-baseline-1")
+                before = np.load(stem.with_name(stem.name + ".npy"))
+    return None
+
+
+if __name__ == "__main__":
+    main()
