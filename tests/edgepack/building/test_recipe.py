@@ -66,7 +66,7 @@ def test_rewrites_run_in_their_own_order_and_only_where_asked() -> None:
         ('schema = 1\n[[stage]]\nkind = "prune"\nsparsity = "half"', "sparsity"),
         (
             'schema = 1\n[[stage]]\nkind = "qat"\n[[stage]]\nkind = "prune"',
-            "in the order prune, cluster, qat. Received: qat, prune",
+            "prune, cluster, qat. Received: qat, prune",
         ),
         ("schema = 1\nstage = 3", r"wanted \[\[stage\]\] tables"),
         ("schema = 1\n[narrow]\nweights = 2", "narrow: weights: wanted 4. Received: 2"),
