@@ -43,9 +43,8 @@ def sha256(data: bytes) -> str:
 def _why(error: Exception, where: str = "another place with --out") -> str:
     """Return what went wrong and what to do; ``where`` is what can be chosen instead."""
     known = _WHY.get(getattr(error, "errno", None) or 0)
-    if known is None:
-        return getattr(error, "strerror", None) or str(error)
-    return f"{known[0]}; {known[1]} {where}"
+    says, remedy = known or (getattr(error, "strerror", None) or str(error), "choose")
+    return f"{says}; {remedy} {where}"
 
 
 def prove_writable(folder: Path) -> None:

@@ -7,6 +7,7 @@ checked against the model, so that a mistake shows before training and not after
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,16 +56,12 @@ def load(
         InputError: missing, damaged, of the wrong shape, mislabelled, not finite.
         EnvironmentMissing: ``tfds:`` without the package.
     """
-    labels: tuple[str, ...] = ()
-    arrays: Arrays
-    if source.startswith("tfds:"):
-        arrays, labels = from_tfds(source.removeprefix("tfds:"), input_shape, pixels)
-    elif ".py:" in source:
-        arrays = from_function(source)
-    elif Path(source).is_dir():
-        arrays, labels = from_folder(Path(source), input_shape, pixels)
-    else:
-        arrays = from_npz(Path(source))
+    try:
+        arrays, labels = _read(source, input_shape, pixels)
+    except OSError as error:  # a folder or picture that may not be looked at
+        raise InputError(
+            f"{error.filename or source}: cannot read data: {error.strerror}"
+        ) from error
     if "labels" in arrays:
         labels = tuple(str(name) for name in np.asarray(arrays["labels"]).reshape(-1))
     data_checks.names(labels, source, output_shape, task)
@@ -89,9 +86,40 @@ def load(
     )
 
 
+def _read(source: str, shape: tuple[int, ...], pixels: str) -> tuple[Arrays, tuple[str, ...]]:
+    """Return the arrays of whatever form ``source`` has, and the classes it names."""
+    if source.startswith("tfds:"):
+        return from_tfds(source.removeprefix("tfds:"), shape, pixels)
+    if ".py:" in source:
+        return from_function(source), ()
+    if Path(source).is_dir():
+        return from_folder(Path(source), shape, pixels)
+    return from_npz(Path(source)), ()
+
+
+def present(source: str) -> None:
+    """Refuse data that are not there, which costs nothing to ask before the model is read.
+
+    Raises:
+        InputError: nothing at that path, or it may not be looked at.
+    """
+    if source.startswith("tfds:"):
+        return
+    path = Path(source.rpartition(":")[0] if ".py:" in source else source)
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot read data: {getattr(error, 'strerror', error)};"
+            " wanted an .npz, a folder, tfds:NAME or file.py:function"
+        ) from error
+
+
 def holds_images(source: str) -> bool:
     """Return whether ``source`` gives pictures that are fitted to the model here."""
-    return source.startswith("tfds:") or (".py:" not in source and Path(source).is_dir())
+    if source.startswith("tfds:") or ".py:" in source:
+        return source.startswith("tfds:")
+    return os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises where it may not look
 
 
 def preprocessing(source: str, samples: Samples, pixels: str) -> str:

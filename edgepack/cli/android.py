@@ -15,18 +15,26 @@ from edgepack.cli.group import group
 
 app = group("Run a bundle on a device by adb or ssh.")
 
-BundleFile = Annotated[Path, typer.Argument(help="A .edgepack file.", show_default=False)]
+BundleFile = Annotated[
+    Path, typer.Argument(help="A .edgepack file.", show_default=False, readable=False)
+]
 Serial = Annotated[str | None, typer.Option("--serial", "-s", help="Which device, if several.")]
 SshTarget = Annotated[
     str | None, typer.Option("--ssh", help="A board as user@host instead of adb.")
 ]
 BackendName = Annotated[Way, typer.Option("--backend", "-b", help="What runs the model.")]
-Apk = Annotated[Path | None, typer.Option("--apk", help="The app, built from android_harness.")]
+Apk = Annotated[
+    Path | None,
+    typer.Option("--apk", help="The app, built from android_harness.", readable=False),
+]
 Binary = Annotated[
-    Path | None, typer.Option("--binary", help="The official benchmark_model for its ABI.")
+    Path | None,
+    typer.Option("--binary", help="The official benchmark_model for its ABI.", readable=False),
 ]
 FlavourName = Annotated[Flavour, typer.Option("--flavour", help="Of the app.")]
-Reports = Annotated[Path, typer.Option("--out", "-o", help="The folder of reports.")]
+Reports = Annotated[
+    Path, typer.Option("--out", "-o", help="The folder of reports.", readable=False)
+]
 OtherProfile = Annotated[
     str | None, typer.Option("--profile", "-p", help="Another device than the bundle's own.")
 ]
@@ -35,7 +43,9 @@ GoldenLsb = Annotated[
 ]
 Calibration = Annotated[
     Path | None,
-    typer.Option("--calibration", help="Write calibration points for a profile here."),
+    typer.Option(
+        "--calibration", help="Write calibration points for a profile here.", readable=False
+    ),
 ]
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
 
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the bundles.")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="Folder for the bundles.", readable=False)
+]
 RecipeName = Annotated[
     str,
     typer.Option("--recipe", "-r", help="Built-in recipe or .toml file (see docs/recipes.md)."),
@@ -28,7 +30,10 @@ RecipeName = Annotated[
 
 def build(
     model: Annotated[
-        Path, typer.Argument(help=".keras, .h5 or SavedModel folder.", show_default=False)
+        Path,
+        typer.Argument(
+            help=".keras, .h5 or SavedModel folder.", show_default=False, readable=False
+        ),
     ],
     data: Annotated[
         str,
@@ -55,7 +60,8 @@ def build(
         str, typer.Option("--evidence", help="Test rows that travel along; '0 B' keeps them.")
     ] = "8 MiB",
     sign_key: Annotated[
-        Path | None, typer.Option("--sign-key", help="Ed25519 private key (PEM).")
+        Path | None,
+        typer.Option("--sign-key", help="Ed25519 private key (PEM).", readable=False),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="In the bundles' names; default: the file's.")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.check import Json, tflite_bytes
+from edgepack.cli.check import Json, TfliteFile, tflite_bytes
 from edgepack.cli.group import group
 
 app = group("The device catalogue.")
@@ -89,7 +89,7 @@ def check(
 
 @app.command("suggest")
 def suggest(
-    model: Annotated[Path, typer.Argument(help="A .tflite file.", show_default=False)],
+    model: TfliteFile,
     json_: Json = False,
 ) -> int:
     """List every device that can take a .tflite, the tightest fit first."""
@@ -134,7 +134,8 @@ def probe(
         str | None, typer.Option("--serial", "-s", help="Which phone, if several.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write it here; else to stdout.")
+        Path | None,
+        typer.Option("--out", "-o", help="Write it here; else to stdout.", readable=False),
     ] = None,
 ) -> int:
     """Write a profile of this machine, or of an attached phone, from what it says itself."""

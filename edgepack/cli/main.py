@@ -25,6 +25,8 @@ from edgepack.cli import android, build, check, devices, images, output, stoppin
 from edgepack.errors import EdgepackError, UsageError
 
 _READER_LEFT = 141  # as of any program that SIGPIPE ends
+#: What a file system answers about a path: no fault of ours, whoever asked.
+_THEIRS = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EIO}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _STOPPED = "interrupted; finished stages are kept, the same command goes on from there"
 
@@ -141,6 +143,8 @@ def _unforeseen(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _FULL:
         where = error.filename or "the output"
         return f"{where}: cannot write: {error.strerror}; free some space and run it again"
+    if isinstance(error, OSError) and error.filename is not None and error.errno in _THEIRS:
+        return f"{error.filename}: {error.strerror}"
     return f"a defect in edgepack: {type(error).__name__}: {error}; edgepack --debug … shows it"
 
 

@@ -83,6 +83,7 @@ def settle(request: Request) -> Settled:
     )
     meant.apart("--out", request.out, [request.model])
     store.prove_writable(request.out)
+    data.present(request.data)
     return settled
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,9 @@ from edgepack.cli.check import Json, Strict
 if TYPE_CHECKING:
     from edgepack.bundle import Bundle
 
-BundleFile = Annotated[Path, typer.Argument(help="A .edgepack file.", show_default=False)]
+BundleFile = Annotated[
+    Path, typer.Argument(help="A .edgepack file.", show_default=False, readable=False)
+]
 OtherProfile = Annotated[
     str | None,
     typer.Option("--profile", "-p", help="Another device than the bundle's own."),
@@ -37,7 +40,9 @@ def validate(
     profile: OtherProfile = None,
     trust: Annotated[
         Path | None,
-        typer.Option("--trust", help="Ed25519 public key (PEM) that must have signed it."),
+        typer.Option(
+            "--trust", help="Ed25519 public key (PEM) that must have signed it.", readable=False
+        ),
     ] = None,
     sandbox: Annotated[
         bool,
@@ -127,11 +132,12 @@ def bench(
 
 def report(
     bundles: Annotated[
-        list[Path], typer.Argument(help="Bundles, or folders of them.", show_default=False)
+        list[Path],
+        typer.Argument(help="Bundles, or folders of them.", show_default=False, readable=False),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The page to write.", readable=False)
+    ] = Path("report.html"),
     json_: Json = False,
 ) -> int:
     """Write one self-contained HTML page about bundles."""
@@ -143,7 +149,8 @@ def report(
 
     files: list[Path] = []
     for place in bundles:
-        inside = sorted(place.glob(f"*{packing.SUFFIX}")) if place.is_dir() else [place]
+        whole = os.path.isdir(place)  # noqa: PTH112 - Path.is_dir raises where it may not look
+        inside = sorted(place.glob(f"*{packing.SUFFIX}")) if whole else [place]
         if not inside:
             raise InputError(f"{place}: holds no {packing.SUFFIX} file")
         files += inside

@@ -98,7 +98,7 @@ def file_of(name_or_path: str, user_folder: Path | None = None) -> Path:
         InputError: it cannot be read.
     """
     path = Path(name_or_path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where it may not look
         path = _file_of(name_or_path, user_folder)
     try:
         read_layer(path)
@@ -146,8 +146,13 @@ def _folders(user_folder: Path | None) -> tuple[Path, Path]:
 def _files_in(folder: Path) -> Iterator[Path]:
     try:
         found = sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot read this folder of profiles: {error.strerror};"
+            " EDGEPACK_PROFILES names another"
+        ) from error
     yield from (p for p in found if p.suffix == _SUFFIX and not p.name.startswith("."))
 
 
@@ -155,9 +160,9 @@ def _file_of(name_or_path: str, user_folder: Path | None) -> Path:
     if name_or_path.endswith(_SUFFIX) or "/" in name_or_path or os.sep in name_or_path:
         return Path(name_or_path)
     for folder in _folders(user_folder):
-        path = folder / f"{name_or_path}{_SUFFIX}"
-        if path.is_file() or path.is_symlink():  # a link is refused where it is read
-            return path
+        found = [path for path in _files_in(folder) if path.stem == name_or_path]
+        if found:
+            return found[0]
     known = names(user_folder)
     raise UsageError(
         f"no device profile named {name_or_path!r}{_nearest(name_or_path, known)}"

@@ -6,6 +6,7 @@ not deeper than a profile can be. Nothing here knows what the keys mean.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -123,7 +124,7 @@ def _text_of(path: Path) -> str:
         handle = os.open(path, flags)
     except (OSError, ValueError) as error:
         got = getattr(error, "strerror", None) or str(error)
-        if path.is_symlink():
+        if getattr(error, "errno", None) == errno.ELOOP:  # what O_NOFOLLOW makes of a link
             got = "a symbolic link; copy the file instead"
         raise Unreadable(Problem(file=str(path), wanted=wanted, got=got)) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):

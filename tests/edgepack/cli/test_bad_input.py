@@ -75,6 +75,43 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}/y", "loop/y"])
+@pytest.mark.parametrize(("kind", "words"), CASES)
+def test_a_path_that_may_not_be_looked_at_is_one_line(
+    capsys: Capture, tmp_path: Path, kind: str, words: tuple[str, ...], name: str
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    path = tmp_path / f"{name}.{KINDS[kind][0].split('.')[1]}"
+    assert path.name in one_line(asked(capsys, words, path), 1)
+
+
+@pytest.mark.parametrize("source", ["x" * 300, "loop/d.npz", "loop/d.py:load", "absent.npz"])
+def test_data_that_cannot_be_read_are_one_line_before_the_model_is(
+    capsys: Capture, tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    words = ("build", "m.h5", "--data", source, "-p", "pixel-3")
+    assert "cannot read data" in one_line(run(capsys, *words), 1)
+    assert list(tmp_path.iterdir()) == [tmp_path / "loop"]
+
+
+def test_no_path_is_refused_before_it_is_opened(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = given("tflite", tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert run(capsys, "check", path, "-p", "pixel-3").code == 0
+    for words in (
+        ("validate", path),
+        ("bench", path),
+        ("report", path),
+        ("profiles", "suggest", tmp_path),
+        ("android", "pull", path, "--offline"),
+        ("build", path, "-d", "absent.npz", "-p", "pixel-3"),
+    ):
+        one_line(run(capsys, *words), 1)
+
+
 @pytest.mark.parametrize("what", ["absent", "empty", "text", "picture", "folder", "pipe"])
 @pytest.mark.parametrize(("kind", "words"), CASES)
 def test_what_is_no_such_file_is_one_line(

@@ -46,6 +46,17 @@ def test_a_bad_profile_does_not_stop_suggest(
     assert "broken.toml:3" in told.err
 
 
+def test_a_profile_folder_that_is_none_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("EDGEPACK_PROFILES", str(tmp_path / "file"))
+    for words in (("profiles", "list"), ("profiles", "show", "pixel-3")):
+        assert "EDGEPACK_PROFILES" in one_line(run(capsys, *words), 1)
+    monkeypatch.setenv("EDGEPACK_PROFILES", str(tmp_path / "none"))  # not there yet
+    assert run(capsys, "profiles", "show", "pixel-3").code == 0
+
+
 @pytest.mark.parametrize("name", ["absent.toml", "gone.toml", "."])
 def test_a_profile_file_that_cannot_be_read_is_no_verdict(
     capsys: pytest.CaptureFixture[str], folder: Path, name: str
