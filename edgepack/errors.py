@@ -1,7 +1,7 @@
 """What can go wrong, as a tree; a failed gate is not here, because it is a value.
 
 EdgepackError            exit 1  the question could not be answered
-├── UsageError           exit 2  the command was put wrongly: name, option, recipe
+├── UsageError           exit 2  the command was put wrongly: a name, an option, a value
 ├── InputError           exit 1  a file or data from outside is not what it should be
 ├── EnvironmentMissing   exit 1  a tool, package or engine is absent; says how to get it
 ├── OutputError          exit 1  nowhere to write: permission, space
@@ -18,7 +18,7 @@ class EdgepackError(Exception):
 
 
 class UsageError(EdgepackError):
-    """The command line, a recipe or a profile name is wrong."""
+    """What stands on the command line is wrong; what is read from a file is InputError."""
 
     exit_code = 2
 
