@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,10 @@ from edgepack.bundle import Bundle
 from edgepack.device.link import Link
 from edgepack.device.report import BackendName, BundleRef, DelegateName, Report
 from edgepack.device.samples import Mode
+from edgepack.errors import UsageError
 from edgepack.store import digest_of, sha256
+
+_MASK = re.compile(r"[0-9a-f]{1,16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +48,50 @@ class Order:
             model_sha256=sha256(self.bundle.model),
         )
 
+    def __post_init__(self) -> None:
+        """Refuse what no report could tell.
+
+        Raises:
+            UsageError: threads, warm-up or affinity out of their range.
+        """
+        bound = self.affinity
+        if bound is not None and not (_MASK.fullmatch(bound) and int(bound, 16)):
+            raise UsageError(
+                f"affinity: wanted 1 to 16 hexadecimal digits, not all 0. Received: {bound!r}"
+            )
+        if not (1 <= self.threads <= 64 and 1 <= self.warmup <= 100_000):
+            raise UsageError(
+                "wanted 1 to 64 threads and 1 to 100,000 inferences of warm-up. Received:"
+                f" {self.threads}, {self.warmup}"
+            )
+
     def identity(self, backend: Backend) -> str:
         """Return the digest that tells this run from every other: a finished one is kept."""
-        return digest_of(
-            "edgepack.device-run/1",
+        return _identity(
             self.bundle_sha256,
-            backend.name,
-            backend.sha256,
-            self.mode,
-            self.delegate,
-            self.threads,
-            self.affinity,
-            self.warmup,
+            (backend.name, backend.sha256),
+            (self.mode, self.delegate, self.threads, self.affinity, self.warmup),
         )
+
+
+def identity_of(report: Report) -> str | None:
+    """Return the identity of the order that a report really answers; None where none ran."""
+    run, ran = report.run, report.backend
+    if run is None:
+        return None
+    return _identity(
+        report.bundle.sha256,
+        (ran.name, ran.sha256),
+        (run.mode, run.delegate, run.threads, run.affinity, run.warmup),
+    )
+
+
+def _identity(
+    bundle_sha256: str,
+    backend: tuple[str, str | None],
+    how: tuple[Mode, DelegateName, int, str | None, int],
+) -> str:
+    return digest_of("edgepack.device-run/1", bundle_sha256, *backend, *how)
 
 
 class Backend(Protocol):

@@ -18,7 +18,7 @@ _TIMINGS = re.compile(r"^(?:\S+ )*Inference timings in us: (.*)$", re.M)
 _NAMED = re.compile(r"(Init|First inference|Warmup \(avg\)|Inference \(avg\)): ([0-9.e+-]+)")
 _MEMORY = re.compile(
     r"^(?:Memory footprint delta from the start of the tool|Peak memory footprint) \(MB\):"
-    r" init=([0-9.e+-]+) overall=([0-9.e+-]+)",
+    r" init=([0-9.e+-]+) overall=([0-9.e+-]+)[ \t]*\n",  # a cut line has a cut number
     re.M,
 )
 _PREFIX = re.compile(
@@ -72,7 +72,7 @@ def read(log: str) -> Benchmark:
         )
         memory = _memory(text)
         init, first = (float(named[name]) / 1e3 for name in ("Init", "First inference"))
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, OverflowError) as error:
         raise RuntimeFailure(f"benchmark_model's log cannot be read: {error}") from error
     failed = _FELL_BACK.search(text)
     return Benchmark(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
 from edgepack.device import benchmark_log, describe
 from edgepack.device.backend import Order, now
+from edgepack.device.benchmark_log import Benchmark
 from edgepack.device.link import Answer, Link, put
 from edgepack.device.report import BackendName, BackendRef, Conditions, Report, Run, RuntimeRef
 from edgepack.device.samples import MINIMA
@@ -69,7 +72,7 @@ class BenchmarkModel:
         bind = f"taskset {order.affinity} " if order.affinity else ""
         command = (
             f"cd {shlex.quote(link.folder)} && {bind}{self._place(link)} --graph={model}"
-            f" --num_threads={order.threads} --warmup_runs={max(order.warmup, 1)}"
+            f" --num_threads={order.threads} --warmup_runs={order.warmup}"
             f" --num_runs={least.queries} --min_secs={least.seconds:g}"
             f" --max_secs={_LIMIT_S} {_FLAGS[order.delegate]} 2>&1"
         )
@@ -88,29 +91,15 @@ class BenchmarkModel:
         ending, says, run, memory = "ok", "ran", None, None
         try:
             found = benchmark_log.read(answer.out)
-        except RuntimeFailure as error:
-            ending, says = (
-                ("crash" if answer.code > 128 else "error"),
-                f"exit code {answer.code}: {error}",
-            )
-        else:
             if found.delegate_failed and order.delegate in {"gpu", "nnapi"}:
                 ending, says = "unavailable", found.delegate_failed.strip()[:300]
             else:
-                memory = found.memory
-                run = Run(
-                    delegate=order.delegate,
-                    kernels="default",
-                    threads=order.threads,
-                    affinity=order.affinity,
-                    mode=order.mode,
-                    warmup=max(order.warmup, 1),
-                    queries=found.queries,
-                    seconds=found.seconds,
-                    init_ms=found.init_ms or None,
-                    first_ms=found.first_ms or None,
-                    summary=found.summary,
-                )
+                memory, run = found.memory, _run(found, order)
+        except RuntimeFailure as error:
+            ending, says = (
+                ("crash" if answer.code > 128 else "error"),
+                f"exit code {answer.code}: {error}"[:500],
+            )
         return Report.model_validate(
             {
                 "schema": "edgepack.device-report/1",
@@ -128,3 +117,31 @@ class BenchmarkModel:
                 "memory": memory,
             }
         )
+
+
+def _run(found: Benchmark, order: Order) -> Run:
+    """Return the log's numbers as a report has them.
+
+    Raises:
+        RuntimeFailure: a number that no run can have.
+    """
+    try:
+        return Run(
+            delegate=order.delegate,
+            kernels="default",
+            threads=order.threads,
+            affinity=order.affinity,
+            mode=order.mode,
+            warmup=order.warmup,
+            queries=found.queries,
+            seconds=found.seconds,
+            init_ms=found.init_ms or None,
+            first_ms=found.first_ms or None,
+            summary=found.summary,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RuntimeFailure(
+            f"benchmark_model's log tells what no run can: {place}: {first['msg']}"
+        ) from error

@@ -14,12 +14,13 @@ from edgepack.device.backend import Backend, Order
 from edgepack.device.link import Link
 from edgepack.device.report import Conditions, Report
 from edgepack.device.steadiness import MODERATE
-from edgepack.errors import InputError
+from edgepack.errors import InputError, UsageError
 from edgepack.store import read_whole, write_whole
 
 #: Policy: a battery that much above the coolest seen in this session is still warm.
 _WARM_C = 3.0
 _LOOK_EVERY_S = 10.0
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,16 @@ class Session:
     sleep: Callable[[float], None] = time.sleep
     say: Callable[[str], None] = lambda line: None
     accepts: Callable[[Report], bool] = lambda report: report.ending == "ok"
+
+    def __post_init__(self) -> None:
+        """Refuse a pause that never ends or is no number.
+
+        Raises:
+            UsageError: a pause is not 0 to a day.
+        """
+        for pause in (self.cool_down_s, self.patience_s):
+            if not 0 <= pause <= _DAY_S:  # also false for NaN
+                raise UsageError(f"cool-down: wanted 0 to {_DAY_S:,} s. Received: {pause}")
 
     def run(self, link: Link, backend: Backend, orders: Iterable[Order]) -> Iterator[Report]:
         """Yield one report an order; those that are kept already are not run again.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from edgepack.device.report import Conditions, Report
-from edgepack.device.samples import MINIMA, drift, percentile
+from edgepack.device.samples import KEPT, MINIMA, drift, percentile
 from edgepack.verdict import Finding, Outcome
 
 #: Policy: a run whose last quarter is this much slower than its first was throttled.
@@ -99,16 +101,41 @@ def enough(report: Report) -> Finding:
 
 def _untrue(report: Report) -> list[str]:
     """Return what in the run contradicts itself: a summary must follow from the times."""
-    run = report.run
-    if run is None or not run.samples_ms:
+    run, held = report.run, report.memory
+    if run is None:
         return []
     wrong, times, told = [], run.samples_ms, run.summary
+    rising = [told.min_ms, told.p50_ms, told.p90_ms, told.p95_ms, told.max_ms]
+    ladder = [step for step in rising if step is not None]
+    if any(_above(low, high) for low, high in pairwise(ladder)):
+        wrong.append("its percentiles do not rise from the least to the greatest time")
+    if _above(told.min_ms, told.mean_ms) or _above(told.mean_ms, told.max_ms):
+        wrong.append("its mean is not between its least and its greatest time")
+    if held is not None and held.peak_bytes < held.baseline_bytes:
+        wrong.append("its peak of memory is below what it began with")
+    if not times:
+        if report.backend.name != "benchmark_model":  # which has none to tell
+            wrong.append(f"{report.backend.name} tells raw times, here are none")
+        return wrong
     kept = -(-run.queries // run.stride)
     if len(times) != kept:
         wrong.append(f"{len(times):,} raw times, {kept:,} follow from its queries and stride")
+    if run.stride > 1 and len(times) < KEPT // 2:
+        wrong.append(f"it kept {len(times):,} raw times where {KEPT // 2:,} had room")
+    if _above(told.min_ms, min(times)) or _above(max(times), told.max_ms):
+        wrong.append("raw times beyond its least or greatest one")
     for name, share, value in (("p50", 0.5, told.p50_ms), ("p90", 0.9, told.p90_ms)):
-        if value is None or abs(value - percentile(times, share)) > 1e-3 + 1e-6 * value:
+        if value is None or _apart(value, percentile(times, share)):
             wrong.append(f"{name} does not follow from its raw times")
     if sum(times) * run.stride > run.seconds * 1e3 * 1.01 + run.stride * max(times):
         wrong.append("its raw times add up to more than the time it took")
     return wrong
+
+
+def _apart(one: float, other: float) -> bool:
+    """Return whether two times differ by more than their writing may round them."""
+    return abs(one - other) > 1e-3 + 1e-6 * other
+
+
+def _above(one: float, other: float) -> bool:
+    return one > other and _apart(one, other)

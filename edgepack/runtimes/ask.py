@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgepack.errors import UsageError
 from edgepack.profiles.profile import Profile
 from edgepack.tflite import flatbuffer
 
+_DAY_S = 86_400
 GATES = ("goldens_device", "goldens_kernels", "peak_ram_sandbox", "instructions", "latency")
 
 
@@ -30,6 +32,21 @@ class Ask:
     soak_minutes: float = 0.0
     expected_instructions: int | None = None
     timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Refuse times that are no numbers or last for days.
+
+        Raises:
+            UsageError: seconds, minutes or the timeout are not 0 to a day.
+        """
+        times = {
+            "seconds": self.seconds,
+            "soak minutes": self.soak_minutes * 60,
+            "timeout": self.timeout_s,
+        }
+        for what, asked in times.items():
+            if not 0 <= asked <= _DAY_S:  # also false for NaN
+                raise UsageError(f"{what}: wanted 0 to {_DAY_S:,} s. Received: {asked} s")
 
 
 def device_kernels(profile: Profile) -> str:

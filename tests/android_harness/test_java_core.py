@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 
 from edgepack import bundle as packing
-from edgepack.profiles import catalogue
 from edgepack.device import judge
 from edgepack.device import report as reports
+from edgepack.device.backend import Order
+from edgepack.device.report import BackendRef
+from edgepack.profiles import catalogue
 from tests.edgepack.manifests import manifest
 
 pytestmark = pytest.mark.tools
@@ -250,14 +252,18 @@ def test_javas_report_is_of_the_schema_and_passes_the_gates(java: Java, tmp_path
     path, digest = put(tmp_path / "b", data)
     times = tmp_path / "times"
     times.write_text("\n".join(str(55 + (i % 7) / 10) for i in range(1024)))
-    given = [f"{key}={value}" for key, value in {**GIVEN, "bundle_sha256": digest}.items()]
+    order = Order(bundle=packing.unpack(data, "b"), data=data, threads=4)
+    ref = BackendRef(name="app", version="1", sha256="2" * 64)
+    identity = order.identity(ref)  # type: ignore[arg-type]  # its name and digest are enough
+    orders = {**GIVEN, "bundle_sha256": digest, "identity": identity}
+    given = [f"{key}={value}" for key, value in orders.items()]
     out = tmp_path / "report.json"
     assert java("report", times, out, path, digest, json.dumps(DEVICE), *given) == (0, {})
     jsonschema.validate(json.loads(out.read_text()), reports.schema())
     report = reports.read(out.read_bytes(), "r")
     assert report.says == "ran to its end"
     expected = judge.Expected(
-        bundle_sha256=digest, identity="1" * 64, backend_sha256="2" * 64, golden_lsb=0
+        bundle_sha256=digest, identity=identity, backend_sha256="2" * 64, golden_lsb=0
     )
     profile = catalogue.load("clinic-tablet-1gb-armv7")
     found = judge.judge(report, packing.unpack(data, "b"), profile, expected)

@@ -231,6 +231,50 @@ def test_benchmark_model_gives_times_but_no_proof_of_the_model(
         points.calibration_toml(report, found)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("count=12000|count=0", "queries"),
+        ("count=12000|count=99999999999", "queries"),
+        ("Init: 12034|Init: 1e+99", "init_ms"),
+        ("First inference: 7000|First inference: -5", "first_ms"),
+    ],
+)
+def test_a_benchmark_that_tells_what_no_run_can_is_an_ending(
+    phone: Phone, order: Order, benchmark: BenchmarkModel, change: str, says: str
+) -> None:
+    told, lie = change.encode().split(b"|")
+    lying = replace(benchmark, binary=benchmark.binary.replace(told, lie))
+    lying.install(phone)
+    report = lying.run(phone, order)
+    assert (report.ending, report.run, report.memory) == ("error", None, None)
+    assert says in report.says
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"affinity": ""},
+        {"affinity": "0"},
+        {"affinity": "f" * 17},
+        {"affinity": "f0; reboot"},
+        {"affinity": "F0"},
+        {"threads": 0},
+        {"threads": 65},
+        {"warmup": 0},
+    ],
+)
+def test_what_no_report_could_tell_is_not_ordered(order: Order, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="Received"):
+        replace(order, **wrong)
+
+
+@pytest.mark.parametrize("pause", [-1.0, float("nan"), float("inf"), 86_401.0])
+def test_a_pause_that_never_ends_is_refused_at_once(tmp_path: Path, pause: float) -> None:
+    with pytest.raises(UsageError, match="cool-down"):
+        Session(folder=tmp_path, cool_down_s=pause)
+
+
 def test_a_benchmark_that_fails_is_an_ending(
     phone: Phone, order: Order, benchmark: BenchmarkModel
 ) -> None:

@@ -79,8 +79,26 @@ def test_a_delegate_that_fell_back_is_told() -> None:
         (OLD.split("Inference timings", maxsplit=1)[0], "no timings"),
         (NEW.replace("min=4870", "min=0"), "cannot be read"),
         (NEW.replace("avg=5061.44", "avg=1e+9999"), "cannot be read"),
+        (NEW.replace("overall=3.25", "overall=1e+9999"), "cannot be read"),
+        (NEW.replace("overall=3.25", "overall=1e+300"), "cannot be read"),
+        (NEW.replace("count=1024", f"count={'9' * 5000}"), "cannot be read"),
+        (NEW.replace("avg=5061.44 std", "std"), "cannot be read"),
     ],
 )
 def test_a_failed_run_is_one_clear_error(log: str, says: str) -> None:
     with pytest.raises(RuntimeFailure, match=says):
         benchmark_log.read(log)
+
+
+@pytest.mark.parametrize("whole", [OLD, NEW])
+def test_a_log_cut_short_gives_no_numbers_or_the_true_ones(whole: str) -> None:
+    wanted = benchmark_log.read(whole)
+    for end in range(len(whole)):
+        try:
+            found = benchmark_log.read(whole[:end])
+        except RuntimeFailure as error:
+            assert "\n" not in str(error)
+            continue
+        assert (found.queries, found.summary) == (wanted.queries, wanted.summary)
+        assert (found.init_ms, found.first_ms) == (wanted.init_ms, wanted.first_ms)
+        assert found.memory in (None, wanted.memory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ MEASURED = {"latency", "peak_ram"}
 
 
 def judged(agreed: Any, **changes: Any) -> Verdict:
-    report = agreed.report(**changes)
-    return judging.judge(report, agreed.bundle, agreed.profile, agreed.expected)
+    """Judge the report of an honest harness, so one that answers what it was ordered."""
+    report, expected = agreed.report(**changes), agreed.expected
+    if "identity" not in changes:
+        expected = replace(expected, identity=report.identity)
+    return judging.judge(report, agreed.bundle, agreed.profile, expected)
 
 
 def outcomes(verdict: Verdict) -> dict[str, str]:
@@ -67,6 +71,16 @@ def test_a_true_report_is_taken_whole_and_replaces_the_estimate(agreed: Any) -> 
         ("device_queries", {"run__seconds": 59.9}),
         ("device_queries", {"run__summary__p90_ms": 58.0}),
         ("device_queries", {"run__stride": 2}),
+        ("device_queries", {"run__stride": 1024, "run__samples_ms": [58.0]}),
+        ("device_queries", {"run__samples_ms": []}),
+        ("device_queries", {"run__summary__min_ms": 58.5}),
+        ("device_queries", {"run__summary__max_ms": 59.0}),
+        ("device_queries", {"run__summary__mean_ms": 60.0}),
+        ("device_queries", {"run__summary__p95_ms": 58.0}),
+        ("device_queries", {"memory__peak_bytes": 1}),
+        ("device_hashes", {"identity": "1" * 64}),
+        ("device_profile", {"device__sdk": None}),
+        ("device_profile", {"device__ram_bytes": None}),
     ],
 )
 def test_each_refusal_keeps_the_measured_numbers_out(
@@ -91,7 +105,12 @@ def test_the_golden_tolerance_is_inclusive(
 
 @pytest.mark.parametrize(
     "answers",
-    [np.zeros((4, 5), np.int8), np.zeros((5, 4), np.int8), np.zeros((4, 4), np.uint8)],
+    [
+        np.zeros((4, 5), np.int8),
+        np.zeros((5, 4), np.int8),
+        np.zeros((4, 4), np.uint8),
+        np.arange(-8, -4, dtype=np.int8).reshape(1, 4),  # true, of one row of four
+    ],
 )
 def test_golden_answers_of_another_form_fail(
     agreed: Any, hexed_goldens: Callable[[Any], dict[str, Any]], answers: Any
@@ -118,6 +137,34 @@ def test_what_proves_less_leaves_the_verdict_open(
     assert set(outcomes(found)) >= MEASURED
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"run__threads": 4},
+        {"run__delegate": "gpu"},
+        {"run__mode": "quick"},
+        {"run__warmup": 0},
+        {"run__affinity": "f0"},
+        {"backend__name": "portable"},
+    ],
+)
+def test_a_report_filed_under_another_run_is_refused(
+    agreed: Any, other: dict[str, Any]
+) -> None:
+    """A delegate that was ordered and quietly was not the one that ran, or a file renamed."""
+    found = judged(agreed, identity=agreed.expected.identity, **other)
+    assert outcomes(found)["device_hashes"] == "fail"
+    assert not MEASURED & set(outcomes(found))
+
+
+def test_a_board_is_judged_without_android_and_no_phone_is_a_board(agreed: Any) -> None:
+    board = agreed.profile.model_copy(update={"kind": "sbc", "system": None})
+    for sdk, verdict in ((None, "pass"), (30, "fail")):
+        report = agreed.report(device__sdk=sdk)
+        found = judging.judge(report, agreed.bundle, board, agreed.expected)
+        assert outcomes(found)["device_profile"] == verdict
+
+
 def test_an_emulator_gives_no_device_latency_and_no_memory(agreed: Any) -> None:
     found = outcomes(judged(agreed, device__emulated=True))
     assert found["latency"] == "inconclusive"
@@ -139,8 +186,11 @@ def test_bounds_of_a_percentile_decide_only_outside_of_them(
     agreed: Any, limit: float, verdict: str
 ) -> None:
     summary = {"min_ms": 40.0, "max_ms": 90.0, "mean_ms": 55.0, "p50_ms": 50.0, "p95_ms": 70.0}
-    report = agreed.report(run__samples_ms=[], run__summary=summary)
-    found = judging.judge(report, agreed.bundle, limited(agreed, limit), agreed.expected)
+    report = agreed.report(
+        backend__name="benchmark_model", run__samples_ms=[], run__summary=summary
+    )
+    expected = replace(agreed.expected, identity=report.identity)
+    found = judging.judge(report, agreed.bundle, limited(agreed, limit), expected)
     assert outcomes(found)["latency"] == verdict
 
 
