@@ -20,7 +20,16 @@ Ids = NDArray[np.int64]
 #: Activations that treat every channel alike and alone; softmax does not.
 ALONE = (
     *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "swish"),
-    *("mish", "tanh", "sigmoid", "hard_sigmoid", "softplus", "softsign", "exponential"),
+    *(
+        "hard_swish",
+        "mish",
+        "tanh",
+        "sigmoid",
+        "hard_sigmoid",
+        "softplus",
+        "softsign",
+        "exponential",
+    ),
 )
 _PASS = (
     *("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU", "Dropout", "SpatialDropout1D"),
@@ -139,14 +148,12 @@ def _passes(call: Call, bond: Bond) -> None:
 
 
 def _activation(call: Call, bond: Bond) -> None:
-    return _passes(call, bond) if _alone(call.settings["activation"]) else unknown(call, bond)
+    return (_passes if _alone(call.settings["activation"]) else _mixes)(call, bond)
 
 
 def _carries(call: Call, bond: Bond) -> None:
     """A layer with weights of its own a channel: BatchNormalization, PReLU."""
-    axis = call.settings.get("axis", -1)
-    axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
-    if axis not in (-1, len(bond.network.shapes[call.inputs[0]])):
+    if not _last(call, bond):
         return unknown(call, bond)
     ids = bond.ids[call.inputs[0]]
     bond.unite(bond.carried.setdefault(call.layer, ids), ids)
@@ -157,6 +164,14 @@ def _carries(call: Call, bond: Bond) -> None:
 def _rescales(call: Call, bond: Bond) -> None:
     alike = all(np.ndim(call.settings.get(key, 0)) == 0 for key in ("scale", "offset"))
     return _passes(call, bond) if alike else unknown(call, bond)
+
+
+def _mixes(call: Call, bond: Bond) -> None:
+    """Channels stay what they are, but each depends on all: none may go."""
+    if len(call.inputs) != 1 or not _last(call, bond):
+        return unknown(call, bond)
+    bond.freeze(bond.ids[call.inputs[0]], f"{call.layer} ({call.kind})")
+    return _passes(call, bond)
 
 
 def _unites(call: Call, bond: Bond) -> None:
@@ -210,7 +225,17 @@ def _first(settings: Any) -> bool:
     return bool(settings.get("data_format") == "channels_first")
 
 
+def _last(call: Call, bond: Bond) -> bool:
+    """Tell whether the axis that the layer names is the channels' own."""
+    axis = call.settings.get("axis", -1)
+    axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
+    return axis in (-1, len(bond.network.shapes[call.inputs[0]]))
+
+
 def _alone(activation: Any) -> bool:
+    """Tell whether ``activation``, as a config has it, never looks at a neighbour."""
+    if isinstance(activation, dict):  # a registered function
+        activation = activation.get("config")
     return activation is None or (isinstance(activation, str) and activation in ALONE)
 
 
@@ -221,6 +246,7 @@ RULES: dict[str, Callable[[Call, Bond], None]] = {
     **dict.fromkeys(_UNITE, _unites),
     **dict.fromkeys(("BatchNormalization", "PReLU"), _carries),
     **dict.fromkeys(("Flatten", "Reshape"), _reshapes),
+    **dict.fromkeys(("LayerNormalization", "Normalization", "Softmax"), _mixes),
     "Activation": _activation,
     "Concatenate": _joins,
     "Permute": _permutes,

@@ -24,7 +24,10 @@ from converters.task import task_of
 from edgepack.building.recipe import Recipe, described
 from edgepack.store import Cache, digest_of, digest_of_tree, sha256
 
-PACKAGES = ("tensorflow", "tf-keras", "keras", "tensorflow-model-optimization", "numpy")
+PACKAGES = (
+    *("tensorflow", "tf-keras", "keras", "tensorflow-model-optimization", "numpy"),
+    "tensorly",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ schema = 1
 title = "…"
 
 [[stage]]
-kind = "prune"        # channels, prune, cluster, qat: one row each in STAGES
+kind = "prune"        # channels, lowrank, prune, cluster, qat: one row each in STAGES
 sparsity = 0.5
 
 [int8]                # the conversion; always there, its settings optional
@@ -31,6 +31,7 @@ from converters.blocks import Blocks
 from converters.channels import Channels
 from converters.cluster import Cluster
 from converters.int8 import Int8
+from converters.lowrank import LowRank
 from converters.narrow import Narrow
 from converters.prune import Prune
 from converters.qat import Qat
@@ -40,6 +41,7 @@ from edgepack.store import read_whole
 #: Extending: a stage is one file in converters/ and one row here.
 STAGES: dict[str, type[Any]] = {
     "channels": Channels,
+    "lowrank": LowRank,
     "prune": Prune,
     "cluster": Cluster,
     "qat": Qat,
@@ -186,7 +188,7 @@ def _known(table: dict[str, Any], wanted: set[str], where: str) -> None:
 
 
 def _ordered(stages: tuple[Any, ...], where: str) -> None:
-    """Refuse an order that undoes itself: channels, then zeros, then clusters, then QAT."""
+    """Refuse an order that undoes itself: channels, ranks, zeros, clusters, then QAT."""
     order = [list(STAGES.values()).index(type(stage)) for stage in stages]
     if sorted(set(order)) != order:
         received = ", ".join(type(stage).__name__.lower() for stage in stages)

@@ -16,6 +16,7 @@ BUILT_IN = {
     "cluster-qat": ["Cluster", "Qat"],
     "prune-cluster-qat": ["Prune", "Cluster", "Qat"],
     "channels-qat": ["Channels", "Qat"],
+    "lowrank-qat": ["LowRank", "Qat"],
     "channels-prune-cluster-qat": ["Channels", "Prune", "Cluster", "Qat"],
 }
 
