@@ -102,7 +102,8 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
 
     drawn = Table(title=Text(plain(title)), title_justify="left")
     for number, name in enumerate(head):
-        drawn.add_column(name, justify="left" if number == 0 else "right")
+        first = number == 0  # a name is there to be typed: it is never cut short
+        drawn.add_column(name, justify="left" if first else "right", no_wrap=first)
     for row in rows:
         drawn.add_row(*(Text(plain(cell)) for cell in row))  # brackets are no markup
     console = Console() if sys.stdout.isatty() else Console(width=_ANY_WIDTH)

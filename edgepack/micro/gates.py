@@ -54,7 +54,10 @@ def _tflm_flash(model_bytes: int, limit: int | None) -> Finding:
     low, high = model_bytes + TFLM_CODE_LOW_BYTES, model_bytes + TFLM_CODE_HIGH_BYTES
     says = f"model array {model_bytes:,} B and an interpreter of 16 to 160 kB"
     if limit is None:
-        verdict, says = Outcome.INCONCLUSIVE, f"{says}; the profile names no limit"
+        verdict, says = (
+            Outcome.INCONCLUSIVE,
+            f"{says}; the profile names no limit: set [latency.p90_ms]",
+        )
     elif high <= limit:
         verdict, says = Outcome.PASS, f"{says}, of {limit:,} B"
     elif low > limit:
@@ -111,7 +114,10 @@ def _planned(
 ) -> Finding:
     says = f"{value:,} B planned and {allowance:,} B allowed for {what}"
     if limit is None:
-        verdict, says = Outcome.INCONCLUSIVE, f"{says}; the profile names no limit"
+        verdict, says = (
+            Outcome.INCONCLUSIVE,
+            f"{says}; the profile names no limit: set [latency.p90_ms]",
+        )
     elif value + allowance <= limit:
         verdict, says = Outcome.PASS, f"{says}, of {limit:,} B"
     elif value > limit:
@@ -152,7 +158,7 @@ def latency(most_instructions: int, profile: Profile, counted_on: str) -> Findin
     """
     found = milliseconds(most_instructions, profile)
     if isinstance(found, str):
-        return open_gate("latency", found)
+        return open_gate("latency", f"{found}; measure it on the board")
     limit = profile.latency.p90_ms.value if profile.latency.p90_ms else None
     says = (
         f"{found.low_ms:.1f} to {found.high_ms:.1f} ms"
@@ -163,13 +169,17 @@ def latency(most_instructions: int, profile: Profile, counted_on: str) -> Findin
 
 def _time(gate: str, found: Range, limit: float | None, says: str) -> Finding:
     if limit is None:
-        verdict, says = Outcome.INCONCLUSIVE, f"{says}; the profile names no limit"
+        verdict, says = (
+            Outcome.INCONCLUSIVE,
+            f"{says}; the profile names no limit: set [latency.p90_ms]",
+        )
     elif found.high_ms <= limit:
         verdict, says = Outcome.PASS, f"{says}, of {limit:g} ms"
     elif found.low_ms > limit:
         verdict, says = Outcome.FAIL, f"{says}, of {limit:g} ms; {_SMALLER}"
     else:
-        verdict, says = Outcome.INCONCLUSIVE, f"{says}: {limit:g} ms lies within"
+        says = f"{says}: {limit:g} ms lies within; measure it on the board"
+        verdict = Outcome.INCONCLUSIVE
     return Finding(
         gate=gate, verdict=verdict, how=How.ESTIMATED, value=round(found.high_ms, 3),
         limit=limit, unit="ms", says=says,
@@ -196,7 +206,7 @@ def _fallback(made: Compiled, profile: Profile) -> Finding:
     if count:
         verdict = Outcome.FAIL if required else Outcome.INCONCLUSIVE
         says = f"{count} operators stay on the CPU: {'; '.join(made.cpu_operators[:4])}"
-        says += "; export with int8 input and output, or replace them" if required else ""
+        says += "; export with int8 input and output, or replace them"
     return Finding(
         gate="cpu_fallback", verdict=verdict, how=How.PLANNED, value=count,
         limit=0 if required else None, unit="operators", says=says,
@@ -205,7 +215,8 @@ def _fallback(made: Compiled, profile: Profile) -> Finding:
 
 def _npu_latency(made: Compiled, profile: Profile) -> Finding:
     if made.cpu_operators:
-        return open_gate("latency", "Vela counts nothing for operators on the CPU")
+        says = "Vela counts nothing for operators on the CPU: replace them (cpu_fallback)"
+        return open_gate("latency", says)
     clock_mhz = made.core_clock_mhz
     if profile.npu is not None and profile.npu.clock_mhz is not None:
         clock_mhz = profile.npu.clock_mhz
