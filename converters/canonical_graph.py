@@ -23,7 +23,7 @@ def rewrite(model: Any, change: Callable[[list[Config], Config, Weights], None])
     config = graph.get_config()
     weights: Weights = {layer.name: layer.get_weights() for layer in graph.layers}
     change(config["layers"], config, weights)
-    with keras2.tfmot.quantization.keras.quantize_scope():
+    with keras2.copying():
         fresh = keras2.keras.Model.from_config(config)
     for layer in fresh.layers:
         layer.set_weights(weights[layer.name])

@@ -94,7 +94,7 @@ class Walk:
             keras.Input(old.shape[1:], dtype=old.dtype, name=producer(old).name)
             for old in model.inputs
         ]
-        with keras2.tfmot.quantization.keras.quantize_scope():
+        with keras2.copying():
             fresh = keras.Model(inputs, self._calls(model, inputs, ""), name=model.name)
         for layer, values in self.weights:
             layer.set_weights(values)

@@ -110,7 +110,8 @@ def _run(folder: Path, model: Any, timeout_s: float) -> None:
     refused = folder / REFUSED
     if refused.exists():
         said = refused.read_text(encoding="utf-8")
-        raise ConverterCrashed(f"{name}: the converter refused it: {said}; {_REMEDY}")
+        told = f"{said}{blame.owner(said, model)}"
+        raise ConverterCrashed(f"{name}: the converter refused it: {told}; {_REMEDY}")
     ended = f"died by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
     raise ConverterCrashed(f"{name}: the converter {ended}{blame.loops(model)}; {_REMEDY}")
 

@@ -18,6 +18,8 @@ import numpy as np
 REFUSED = "refused.txt"
 DONE = "converted "
 _LONGEST = 300
+#: Where an operator without a kernel stands in the graph, and what it is.
+_NO_KERNEL = re.compile(r'fused\["\w+:", "([^"@]+)@[^\n]*\'tf\.(\w+)\' op is neither')
 
 
 def main(folder: Path) -> int:
@@ -51,6 +53,10 @@ def _calibrate(converter: Any, rows: Any, job: dict[str, Any], tf: Any) -> None:
 
 def one_line(message: str) -> str:
     """Return the line of a converter's page-long ``message`` that says what is wrong."""
+    kernels = dict.fromkeys(_NO_KERNEL.findall(message))
+    if kernels:
+        words = [f"no kernel for {kind} at {path}" for path, kind in kernels]
+        return "; ".join(words[:3])[:_LONGEST]
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     telling = [line for line in lines if "error:" in line or "not supported" in line]
     line = (telling or lines or [""])[0]

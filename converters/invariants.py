@@ -77,7 +77,7 @@ def _counted(draft: Draft) -> dict[str, NDArray[Any]]:
     for name, variable in keras2.kernels(draft.model).items():
         values = variable.numpy()
         if name in coded:
-            values = to_codes(values, CHANNELS[kinds[name.split("/")[0]]])
+            values = to_codes(values, CHANNELS[kinds[name.rpartition("/")[0]]])
         counted[name] = values
     return counted
 
@@ -124,7 +124,7 @@ def tflite_violations(tflite: bytes, draft: Draft) -> list[str]:
     for name, values in _counted(draft).items():
         if name not in promised:
             continue
-        layer = name.split("/")[0]
+        layer = name.rpartition("/")[0]
         fits = [kernel for kernel in found if kernel.codes.size == values.size]
         # Merged or shared kernels lose their layer's name; then any of the size may be it.
         mine = [kernel for kernel in fits if kernel.belongs_to(layer)] or fits

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,7 @@ keras.utils.get_custom_objects()["hard_swish"] = hard_swish
 __all__ = [
     "compile_like",
     "copy",
+    "copying",
     "is_quantized",
     "keras",
     "kernels",
@@ -90,6 +91,20 @@ __all__ = [
     "tfmot",
     "unwrapped",
 ]
+
+
+def copying() -> ExitStack:
+    """Return a context in which layers of this process are copied, whatever they are.
+
+    Keras copies a layer by its config and refuses code in one; a model that is in memory
+    runs its code already. Never put a file's reading inside.
+    """
+    from tf_keras.src.saving.serialization_lib import SafeModeScope
+
+    scopes = ExitStack()
+    scopes.enter_context(SafeModeScope(safe_mode=False))
+    scopes.enter_context(tfmot.quantization.keras.quantize_scope())
+    return scopes
 
 
 def seed(number: int) -> None:
@@ -103,7 +118,7 @@ def copy(model: Any) -> Any:
     TFMOT wraps and trains the layers it is given; the twin is there to be trained, so all
     its layers are trainable.
     """
-    with tfmot.quantization.keras.quantize_scope():
+    with copying():
         twin = keras.models.clone_model(model)
     twin.set_weights(model.get_weights())
     twin.trainable = True

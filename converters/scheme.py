@@ -160,7 +160,7 @@ def apply(model: Any, names: set[str], clusters: Mapping[str, int] | None) -> An
             return layer
         return quantize.quantize_annotate_layer(layer)
 
-    with quantize.quantize_scope():
+    with keras2.copying():
         marked = keras2.keras.models.clone_model(keras2.copy(model), clone_function=annotate)
         return quantize.quantize_apply(marked, scheme=Scheme(clusters))
 

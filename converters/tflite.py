@@ -51,8 +51,8 @@ class Kernel:
 
     def belongs_to(self, layer: str) -> bool:
         """Tell whether the Keras layer ``layer`` is among those merged into this."""
-        steps = {step for path in self.name.split(";") for step in path.split("/")}
-        return bool(steps & {layer, f"quant_{layer}"})
+        paths = [f"/{path}/" for path in self.name.split(";")]  # a name may hold slashes
+        return any(f"/{own}/" in path for path in paths for own in (layer, f"quant_{layer}"))
 
     def distinct(self) -> int:
         """Return how many codes the tensor uses."""

@@ -30,7 +30,7 @@ def refuse_quantized(model: Any, stage: str) -> None:
 def sort_layers(model: Any) -> tuple[list[str], list[str]]:
     """Return the names of layers that are compressed, and of the others with a kernel."""
     yes, no = [], []
-    held = {name.split("/")[0] for name in keras2.kernels(model)}
+    held = {name.rpartition("/")[0] for name in keras2.kernels(model)}
     for layer in model.layers:
         if type(layer).__name__ in COMPRESSED:
             yes.append(layer.name)

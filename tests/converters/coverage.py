@@ -103,7 +103,7 @@ def _promised(draft: Draft, done: Collection[str]) -> str:
     from converters import canonical, keras2
 
     kernels = keras2.kernels(canonical.simplify(draft.model)).keys() - {_HEAD}
-    left = sorted({kernel.split("/")[0] for kernel in kernels - set(done)})
+    left = sorted({kernel.rpartition("/")[0] for kernel in kernels - set(done)})
     if left:
         return f"{LEFT}: {', '.join(left)}"
     return YES if kernels else NONE

@@ -191,6 +191,7 @@ _OPS: dict[str, Any] = {
     "tf.exp": _op(lambda tf, x: tf.exp(x)),
     "tf.sqrt": _op(lambda tf, x: tf.sqrt(tf.nn.relu(x) + 0.1)),
     "tf.nn.l2_normalize": _op(lambda tf, x: tf.nn.l2_normalize(x, -1)),
+    "Lambda": layer("Lambda", lambda x: x * 2.0 + 1.0),
     "tf.expand_dims": _op(lambda tf, x: tf.squeeze(tf.expand_dims(x, 1), 1)),
 }
 _RNNS: dict[str, Any] = {
