@@ -50,6 +50,7 @@ def judged(
     from edgepack.cli.trial import opened
     from edgepack.device import judge, points
     from edgepack.errors import InputError
+    from edgepack.runtimes.ask import precision
 
     whole, digest = opened(bundle), store.sha256(whole_bytes(bundle))
     shown, outcomes, measured = [], [], []
@@ -65,7 +66,14 @@ def judged(
         outcomes.append(merged.outcome)
         if calibration is not None:
             try:
-                measured.append(points.calibration_toml(report, own))
+                measured.append(
+                    points.calibration_toml(
+                        report,
+                        own,
+                        precision=precision(whole.model),
+                        instructions=points.counted(merged),
+                    )
+                )
             except InputError as error:  # the other reports may still give points
                 output.warn(str(error))
         if json_:

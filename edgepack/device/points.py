@@ -12,15 +12,23 @@ from edgepack.verdict import Outcome, Verdict
 REQUIRED = ("device_hashes", "device_run", "device_profile", "device_goldens", "device_thermal")
 
 
-def calibration_toml(report: Report, verdict: Verdict, *, precision: str = "int8") -> str:
+def calibration_toml(
+    report: Report,
+    verdict: Verdict,
+    *,
+    precision: str = "int8",
+    instructions: int | None = None,
+) -> str:
     """Return ``[[calibration]]`` text with the run's median, its source the report itself.
 
     Args:
         verdict: of ``judge`` about this very report.
         precision: of the model: ``int8``, ``uint8``, ``float32`` or ``float16``.
+        instructions: of one inference as the sandbox counted them; without them the point
+            is kept but no estimate can be made from it.
 
     Raises:
-        InputError: the report was refused, or is no measurement of a device.
+        InputError: the report was refused, or is no measurement of a device's CPU.
     """
     found = {each.gate: each for each in verdict.findings}
     open_ = [g for g in REQUIRED if g not in found or found[g].verdict is not Outcome.PASS]
@@ -30,6 +38,11 @@ def calibration_toml(report: Report, verdict: Verdict, *, precision: str = "int8
     if report.run is None or report.device.emulated or open_:
         why = ", ".join(open_) or "it was made under an emulator, or did not run"
         raise InputError(f"no calibration point from {report.device.model}: {why}")
+    if report.run.delegate not in {"cpu", "xnnpack"}:
+        raise InputError(
+            f"no calibration point from {report.device.model}: {report.run.delegate} does not"
+            " run the instructions that are counted; take a run on the CPU"
+        )
     run, told, ran = report.run, report.run.summary, report.runtime
     model = f"{one_line(report.bundle.name)} ({report.bundle.model_sha256[:12]})"
     middle = told.p50_ms if told.p50_ms is not None else told.mean_ms
@@ -49,8 +62,17 @@ def calibration_toml(report: Report, verdict: Verdict, *, precision: str = "int8
                     "precision": precision,
                     "threads": run.threads,
                     "ms": round(middle, 6),
+                    "instructions": instructions,
                     "source": source,
                 }
             ]
         },
     )
+
+
+def counted(verdict: Verdict) -> int | None:
+    """Return the instructions of one inference that the bundle was proven with, or None."""
+    for each in verdict.findings:
+        if each.gate == "instructions" and each.verdict is Outcome.PASS:
+            return None if isinstance(each.value, str | None) else int(each.value)
+    return None

@@ -155,6 +155,8 @@ class CalibrationPoint(Part):
     Attributes:
         model: name of the model, as the source calls it.
         runtime: what ran it, with its version where the source gives one.
+        instructions: of one inference, counted under the emulator; without them the point
+            helps to estimate only where its model is one that edgepack itself counted.
         energy_uj: energy of one inference in microjoule, where the source gives it.
     """
 
@@ -163,6 +165,7 @@ class CalibrationPoint(Part):
     precision: Literal["int8", "uint8", "float32", "float16"]
     threads: Count
     ms: Positive
+    instructions: int | None = Field(default=None, strict=True, ge=1, le=10**15)
     energy_uj: Positive | None = None
     source: Source
 

@@ -72,7 +72,7 @@ def counted(model: str, precision: str, arch: str, runtime: str) -> int | None:
 
 
 def _rate(point: CalibrationPoint, arch: str) -> _Rate | None:
-    count = counted(point.model, point.precision, arch, point.runtime)
+    count = point.instructions or counted(point.model, point.precision, arch, point.runtime)
     if count is None:
         return None
     one_thread_ns = point.ms * 1e6 * point.threads
@@ -126,11 +126,12 @@ def estimate(profile: Profile, instructions: int, precision: str) -> Estimate | 
         return None
     low = min(rate.low for rate in rates) * period_ns
     high = max(rate.high for rate in rates) * period_ns
+    kind = "" if level == "device" else "published "  # the device's own may be measured
     of = {"device": profile.name, "core": core.name, "all cores": "every core known"}[level]
     return Estimate(
         low_ms=instructions * low * 1e-6 * (1 - MARGIN),
         high_ms=instructions * high * 1e-6 * (1 + MARGIN),
         level=level,
-        grounds=f"{len(rates)} published points of {of}, {low:.2f} to {high:.2f} ns an "
-        f"instruction, and {MARGIN:.0%} either way for models unlike them",
+        grounds=f"{len(rates)} {kind}point{'s' if len(rates) > 1 else ''} of {of}, {low:.2f} to "
+        f"{high:.2f} ns an instruction, and {MARGIN:.0%} either way for models unlike them",
     )

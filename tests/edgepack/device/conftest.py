@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from edgepack.profiles import catalogue
 from edgepack.profiles.profile import Profile
 from tests.edgepack.manifests import manifest
 
+MODEL = Path(__file__).parents[1] / "runtimes/data/per_channel_dense.tflite"
 GOLDEN = np.arange(-8, 8, dtype=np.int8).reshape(4, 4)
 
 
@@ -80,7 +82,7 @@ def hexed_goldens() -> Callable[[Any], dict[str, Any]]:
 def agreed() -> Agreed:
     profile = catalogue.load("clinic-tablet-1gb-armv7")
     files = {
-        packing.MODEL: b"TFL3 model",
+        packing.MODEL: MODEL.read_bytes(),
         packing.PROFILE: profile.model_dump_json(by_alias=True).encode(),
         "golden/inputs.npy": packing.npy(np.zeros((4, 3), np.int8)),
         "golden/outputs.npy": packing.npy(GOLDEN),
