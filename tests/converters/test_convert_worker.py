@@ -6,7 +6,8 @@ from converters.convert_worker import one_line
 
 REFUSED = (
     "Could not translate MLIR to FlatBuffer.<unknown>:0: error: loc(callsite("
-    'fused["MaxPool3D:", "net/pool/MaxPool3D@__inference_<lambda>_21"] at callsite(fused["PartitionedCall:", '
+    'fused["MaxPool3D:", "net/pool/MaxPool3D@__inference_<lambda>_21"] '
+    'at callsite(fused["PartitionedCall:", '
     '"PartitionedCall@__inference_signature_wrapper_27"] at fused["PartitionedCall:", '
     "\"PartitionedCall\"]))): 'tf.MaxPool3D' op is neither a custom op nor a flex op\n"
     "<unknown>:0: error: failed while converting: 'main': \nSome ops are not supported\n"
