@@ -110,7 +110,7 @@ class Run:
         self.training = Training(task="classification", seed=seed)
         self.stage = Channels(
             macs=asked.macs,
-            epochs=asked.extra,
+            epochs=asked.extra - (asked.steps - 1),  # one epoch after each cut but the last
             steps=asked.steps,
             per_output=asked.per_output,
         )
@@ -239,7 +239,8 @@ def summary(path: Path) -> None:
         rows = list(csv.DictReader(file))
     truth = {net: NETS[net][1]().y_test for net in {row["net"] for row in rows}}
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    for row in rows:
+    keys = ("net", "seed", "arm", "kept")
+    for row in {tuple(row[key] for key in keys): row for row in rows}.values():  # the last
         groups.setdefault((row["net"], row["arm"], row["kept"]), []).append(row)
     base = {(row["net"], row["seed"]): row for row in rows if row["arm"] == "baseline"}
     print("| net | arm | kept | seeds | int8 % | loss, points [95 %] | instructions | MACs |")

@@ -89,9 +89,9 @@ class Channels:
         full, model, kept = model_macs(whole), whole, ""
         share = self.macs ** (1 / self.steps)
         for step in range(1, self.steps + 1):
-            model, kept = self._cut(model, share, goal, (samples, training))
+            model, kept = self.shrunk(model, share, goal, (samples, training))
             epochs = self.epochs if step == self.steps else self.step_epochs
-            self._tune(model, goal, epochs, (draft, samples, training))
+            self.tune(model, goal, epochs, (draft, samples, training))
         note = (
             f"channels: {model_macs(model):,} of {full:,} multiply-accumulates (planned) and "
             f"{parameters(model):,} of {parameters(whole):,} weights left"
@@ -99,7 +99,7 @@ class Channels:
         told = (note, f"channels kept whole by {kept}") if kept else (note,)
         return replace(draft, model=model, notes=draft.notes + told)
 
-    def _cut(
+    def shrunk(
         self, model: Any, share: float, goal: Any, data: tuple[Samples, Training]
     ) -> tuple[Any, str]:
         """Return the recalibrated model at that share of its cost, and what stayed whole."""
@@ -129,7 +129,7 @@ class Channels:
         recalibrate(smaller, *data)
         return smaller, ", ".join(channels.frozen)
 
-    def _tune(self, model: Any, goal: Any, epochs: int, setting: Setting) -> None:
+    def tune(self, model: Any, goal: Any, epochs: int, setting: Setting) -> None:
         """Train ``model`` in place, towards the uncompressed one."""
         from converters import finetune
 

@@ -86,7 +86,7 @@ class LowRank:
         told = (
             f"lowrank: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
             "(planned)",
-            *(_words(split) for split in chosen.values()),
+            *(words(split) for split in chosen.values()),
         )
         return replace(draft, model=model, notes=draft.notes + told)
 
@@ -124,6 +124,7 @@ class LowRank:
         return chosen
 
 
-def _words(split: Any) -> str:
+def words(split: Any) -> str:
+    """Return the note on one split: its layer, method, ranks and loss."""
     ranks = " x ".join(str(rank) for rank in split.ranks)
     return f"lowrank: {split.layer} by {split.method}, rank {ranks}, {split.error:.1%} lost"

@@ -30,6 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 from converters.blocks import Blocks
 from converters.channels import Channels
 from converters.cluster import Cluster
+from converters.collaborate import Collaborate
 from converters.int8 import Int8
 from converters.lowrank import LowRank
 from converters.narrow import Narrow
@@ -42,6 +43,7 @@ from edgepack.store import read_whole
 STAGES: dict[str, type[Any]] = {
     "channels": Channels,
     "lowrank": LowRank,
+    "collaborate": Collaborate,
     "prune": Prune,
     "cluster": Cluster,
     "qat": Qat,

@@ -17,6 +17,7 @@ BUILT_IN = {
     "prune-cluster-qat": ["Prune", "Cluster", "Qat"],
     "channels-qat": ["Channels", "Qat"],
     "lowrank-qat": ["LowRank", "Qat"],
+    "collaborate-qat": ["Collaborate", "Qat"],
     "channels-prune-cluster-qat": ["Channels", "Prune", "Cluster", "Qat"],
 }
 
