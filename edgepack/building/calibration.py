@@ -29,13 +29,14 @@ def judge(line: Line, profile: Profile, options: dict[str, Any], runtime: Runtim
         len(samples.x_train), line.recipe.int8.calibration_samples, line.training.seed
     )
     drawn = samples.x_train[rows]
-    tested = set(row_digests(samples.x_test))
-    shared = sum(digest in tested for digest in row_digests(drawn))
+    tested, digests = set(row_digests(samples.x_test)), row_digests(drawn)
+    shared = sum(digest in tested for digest in digests)
+    different = len(set(digests))  # a row that is there twice teaches no second range
     if shared:
         return _finding(
             Outcome.FAIL,
             f"{shared} of {len(rows)} calibration rows are also test rows; divide the data",
-            len(rows),
+            different,
         )
     first, second = (
         scoring.scores(runtime, model, read(model), samples.x_val)
@@ -51,11 +52,14 @@ def judge(line: Line, profile: Profile, options: dict[str, Any], runtime: Runtim
     )
     if apart > limit:
         says += f", more than {limit:.4f}: raise calibration_samples or mend the training data"
-        return _finding(Outcome.FAIL, says, len(rows))
-    if len(rows) < ENOUGH:
-        says += f"; fewer than {ENOUGH}: bring more training rows or raise calibration_samples"
-        return _finding(Outcome.INCONCLUSIVE, says, len(rows))
-    return _finding(Outcome.PASS, says, len(rows))
+        return _finding(Outcome.FAIL, says, different)
+    if different < ENOUGH:
+        says += (
+            f"; {different} different ones are fewer than {ENOUGH}:"
+            " bring more training rows or raise calibration_samples"
+        )
+        return _finding(Outcome.INCONCLUSIVE, says, different)
+    return _finding(Outcome.PASS, says, different)
 
 
 def _finding(verdict: Outcome, says: str, rows: int) -> Finding:

@@ -159,7 +159,7 @@ def orders_of(
 
     from edgepack.cli.trial import opened
     from edgepack.device.backend import Order
-    from edgepack.device.report import DelegateName
+    from edgepack.device.parts import DelegateName
     from edgepack.errors import UsageError
 
     adapter: TypeAdapter[DelegateName] = TypeAdapter(DelegateName)

@@ -28,7 +28,7 @@ _READER_LEFT = 141  # as of any program that SIGPIPE ends
 #: What a file system answers about a path: no fault of ours, whoever asked.
 _THEIRS = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EIO}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_STOPPED = "interrupted; finished stages are kept, the same command goes on from there"
+_GOES_ON = "; finished stages are kept, the same command goes on from there"
 
 app = typer.Typer(
     name="edgepack",
@@ -117,7 +117,8 @@ def _run(words: list[str]) -> int:
 
 def _stopped(words: list[str]) -> NoReturn:
     stopping.ignore()
-    _fail(_STOPPED, words)
+    builds = {"build", "demo"} & set(words[:2])
+    _fail(f"interrupted{_GOES_ON if builds else ''}", words)
     sys.exit(stopping.exit_code())
 
 
