@@ -99,6 +99,14 @@ def judged(
     return output.exit_code(outcomes, strict)
 
 
+def spared(calibration: Path | None, *inputs: Path | None) -> None:
+    """Refuse calibration points that would overwrite what is read."""
+    from edgepack.cli import meant
+
+    if calibration is not None:
+        meant.apart("--calibration", calibration, [each for each in inputs if each])
+
+
 def acceptance(
     bundle: Path, profile: Profile, installed: str, golden_lsb: int
 ) -> Callable[[Report], bool]:

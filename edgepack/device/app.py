@@ -11,7 +11,8 @@ from edgepack.device import describe
 from edgepack.device import report as reports
 from edgepack.device.backend import Order, now
 from edgepack.device.link import Answer, Link, put
-from edgepack.device.report import BackendName, BackendRef, Report, RuntimeRef
+from edgepack.device.parts import BackendName, BackendRef, RuntimeRef
+from edgepack.device.report import Report
 from edgepack.errors import InputError, OutputError, RuntimeFailure
 from edgepack.store import sha256
 

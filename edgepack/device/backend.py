@@ -9,7 +9,8 @@ from typing import Protocol
 
 from edgepack.bundle import Bundle
 from edgepack.device.link import Link
-from edgepack.device.report import BackendName, BundleRef, DelegateName, Report
+from edgepack.device.parts import BackendName, BundleRef, DelegateName
+from edgepack.device.report import Report
 from edgepack.device.samples import Mode
 from edgepack.errors import UsageError
 from edgepack.store import digest_of, sha256

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edgepack.device.report import Memory, Summary
+from edgepack.device.parts import Memory, Summary
 from edgepack.errors import RuntimeFailure
 
 _STATS = re.compile(r"^count=(\d+)((?: \w+=[0-9.e+-]+)+)\s*$", re.M)

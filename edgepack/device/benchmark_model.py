@@ -11,7 +11,8 @@ from edgepack.device import benchmark_log, describe
 from edgepack.device.backend import Order, now
 from edgepack.device.benchmark_log import Benchmark
 from edgepack.device.link import Answer, Link, put
-from edgepack.device.report import BackendName, BackendRef, Conditions, Report, Run, RuntimeRef
+from edgepack.device.parts import BackendName, BackendRef, Conditions, Run, RuntimeRef
+from edgepack.device.report import Report
 from edgepack.device.samples import MINIMA
 from edgepack.errors import RuntimeFailure, UsageError
 from edgepack.store import sha256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgepack.device.report import Run
+from edgepack.device.parts import Run
 from edgepack.device.samples import percentile
 from edgepack.profiles.profile import Profile
 from edgepack.verdict import Finding, How, Outcome

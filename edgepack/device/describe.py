@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from edgepack.device.link import Link
-from edgepack.device.report import Conditions, Device
+from edgepack.device.parts import Conditions, Device
 from edgepack.profiles import probe_parse as parse
 from edgepack.profiles.probe_text import one_line
 

@@ -10,17 +10,17 @@ import numpy as np
 from edgepack.device import describe
 from edgepack.device.backend import Order, now
 from edgepack.device.link import Link, Unplugged, put
-from edgepack.device.report import (
+from edgepack.device.parts import (
     BackendName,
     BackendRef,
     Conditions,
     Goldens,
     Memory,
-    Report,
     Run,
     RuntimeRef,
     Summary,
 )
+from edgepack.device.report import Report
 from edgepack.device.samples import MINIMA, mean, percentile
 from edgepack.errors import RuntimeFailure, UsageError
 from edgepack.runtimes.endings import trace_from

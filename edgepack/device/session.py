@@ -12,7 +12,8 @@ from edgepack.device import describe
 from edgepack.device import report as reports
 from edgepack.device.backend import Backend, Order
 from edgepack.device.link import Link
-from edgepack.device.report import Conditions, Report
+from edgepack.device.parts import Conditions
+from edgepack.device.report import Report
 from edgepack.device.steadiness import MODERATE
 from edgepack.errors import InputError, UsageError
 from edgepack.store import read_whole, write_whole

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from edgepack.device.report import Conditions, Report
+from edgepack.device.parts import Conditions
+from edgepack.device.report import Report
 from edgepack.device.samples import KEPT, MINIMA, drift, percentile
 from edgepack.verdict import Finding, Outcome
 

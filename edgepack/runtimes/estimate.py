@@ -132,6 +132,6 @@ def estimate(profile: Profile, instructions: int, precision: str) -> Estimate | 
         low_ms=instructions * low * 1e-6 * (1 - MARGIN),
         high_ms=instructions * high * 1e-6 * (1 + MARGIN),
         level=level,
-        grounds=f"{len(rates)} {kind}point{'s' if len(rates) > 1 else ''} of {of}, {low:.2f} to "
-        f"{high:.2f} ns an instruction, and {MARGIN:.0%} either way for models unlike them",
+        grounds=f"{len(rates)} {kind}point{'s' if len(rates) > 1 else ''} of {of}, {low:.2f} "
+        f"to {high:.2f} ns an instruction, and {MARGIN:.0%} either way for models unlike them",
     )

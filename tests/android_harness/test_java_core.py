@@ -20,7 +20,7 @@ from edgepack import bundle as packing
 from edgepack.device import judge
 from edgepack.device import report as reports
 from edgepack.device.backend import Order
-from edgepack.device.report import BackendRef
+from edgepack.device.parts import BackendRef
 from edgepack.profiles import catalogue
 from tests.edgepack.manifests import manifest
 

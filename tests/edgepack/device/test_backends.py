@@ -20,7 +20,8 @@ from edgepack.device import report as reports
 from edgepack.device.app import App
 from edgepack.device.backend import Order
 from edgepack.device.benchmark_model import BenchmarkModel
-from edgepack.device.report import Conditions, Report, RuntimeRef
+from edgepack.device.parts import Conditions, RuntimeRef
+from edgepack.device.report import Report
 from edgepack.device.session import Session, of_folder, warm
 from edgepack.device.ssh import Ssh
 from edgepack.errors import InputError, OutputError, RuntimeFailure, UsageError
