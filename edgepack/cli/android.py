@@ -125,6 +125,7 @@ def run(
     from edgepack import store
     from edgepack.device.session import Session
 
+    means.spared(calibration, bundle, apk, binary)
     store.prove_writable(out)
     orders = means.orders_of(bundle, delegate or ["cpu"], threads or [1], affinity, quick=quick)
     device = means.profile_of(bundle, profile)
@@ -175,6 +176,7 @@ def pull(
     from edgepack.device.session import Session, of_folder
     from edgepack.errors import InputError
 
+    means.spared(calibration, bundle, apk)
     data, device = means.whole_bytes(bundle), means.profile_of(bundle, profile)
     if not offline:
         store.prove_writable(out)

@@ -56,6 +56,18 @@ def test_a_report_never_overwrites_a_bundle(
     assert bundle.read_bytes() == before
 
 
+@pytest.mark.parametrize("words", [("run",), ("pull", "--offline")])
+def test_calibration_points_never_overwrite_what_is_read(
+    capsys: pytest.CaptureFixture[str], files: Path, words: tuple[str, ...]
+) -> None:
+    apk = files / "m.h5"
+    for out in (files / "m.edgepack", apk):
+        before = out.read_bytes()
+        given = (*words, files / "m.edgepack", "--apk", apk, "--calibration", out)
+        assert "--calibration" in one_line(run(capsys, "android", *given), 2)
+        assert out.read_bytes() == before
+
+
 def test_a_build_never_writes_into_its_model(
     capsys: pytest.CaptureFixture[str], files: Path
 ) -> None:
