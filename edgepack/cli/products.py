@@ -14,21 +14,31 @@ if TYPE_CHECKING:
     from edgepack.building.pipeline import Product
 
 
+def place(out: Path, name: str, profile: str) -> Path:
+    """Return where the bundle of a model for a device is written."""
+    from edgepack import bundle
+
+    return out / f"{name}-{profile}{bundle.SUFFIX}"
+
+
 def write(products: Sequence[Product], out: Path, *, strict: bool) -> dict[str, Path]:
     """Write what may be written, and return where, by profile.
 
-    Never a failed bundle; with ``strict`` no open one.
+    Never a failed bundle; with ``strict`` no open one. One of an earlier build stays, and
+    is named on stderr: it is not what this build has to show.
     """
-    from edgepack import bundle, store
+    from edgepack import store
 
     paths: dict[str, Path] = {}
     for product in products:
         open_ = product.verdict.outcome is Outcome.INCONCLUSIVE
+        path = place(out, product.made.order.name, product.profile.name)
         if product.data is None or (open_ and strict):
+            if path.exists():
+                output.warn(f"{path}: of an earlier build; this one gives no bundle")
             continue
-        name = f"{product.made.order.name}-{product.profile.name}{bundle.SUFFIX}"
-        store.write_whole(out / name, product.data)
-        paths[product.profile.name] = out / name
+        store.write_whole(path, product.data)
+        paths[product.profile.name] = path
     return paths
 
 

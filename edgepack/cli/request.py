@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgepack.cli.check import devices_of
+from edgepack.cli.products import place
 from edgepack.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def settle(request: Request) -> Settled:
     from edgepack.building import data
     from edgepack.building.data_forms import PIXELS
     from edgepack.cli import meant
-    from edgepack.errors import UsageError
+    from edgepack.errors import OutputError, UsageError
     from edgepack.fidelity import TASKS
 
     if request.task is not None and request.task not in TASKS:
@@ -83,6 +84,12 @@ def settle(request: Request) -> Settled:
     )
     meant.apart("--out", request.out, [request.model])
     store.prove_writable(request.out)
+    for profile in settled.profiles:
+        path = place(request.out, settled.name, profile.name)
+        if path.is_dir():
+            raise OutputError(
+                f"{path}: a folder lies where the bundle goes; remove or rename it"
+            )
     data.present(request.data)
     return settled
 
