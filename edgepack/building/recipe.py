@@ -4,7 +4,7 @@ schema = 1
 title = "…"
 
 [[stage]]
-kind = "prune"        # channels, lowrank, prune, cluster, qat: one row each in STAGES
+kind = "prune"        # one row each in STAGES
 sparsity = 0.5
 
 [int8]                # the conversion; always there, its settings optional
