@@ -79,8 +79,10 @@ def device(link: Link) -> Device:
     """Return what the device says it is: Android's properties, or Linux' own words."""
     known = parse.properties(link.shell("getprop 2>/dev/null"))
     machine = one_line(link.shell("uname -m")) or "unknown"
-    cpus = parse.number(link.shell("nproc 2>/dev/null || grep -c ^processor /proc/cpuinfo"))
-    ram = parse.memory_bytes(link.shell("cat /proc/meminfo"))
+    cpus = _sane(
+        parse.number(link.shell("nproc 2>/dev/null || grep -c ^processor /proc/cpuinfo")), 1024
+    )
+    ram = _sane(parse.memory_bytes(link.shell("cat /proc/meminfo")), 2**50)
     if known.get("ro.build.fingerprint"):
         return _android(known, cpus or 1, ram)
     release = parse.os_release(link.shell("cat /etc/os-release 2>/dev/null"))
@@ -97,6 +99,11 @@ def device(link: Link) -> Device:
     )
 
 
+def _sane(value: int | None, most: int) -> int | None:
+    """Return a number that a device may have; None is what it did not tell truly."""
+    return value if value is not None and value <= most else None
+
+
 def _android(known: dict[str, str], cpus: int, ram: int | None) -> Device:
     def told(key: str) -> str:
         return one_line(known.get(key, "")) or "not stated"
@@ -107,7 +114,8 @@ def _android(known: dict[str, str], cpus: int, ram: int | None) -> Device:
         manufacturer=told("ro.product.manufacturer"),
         model=told("ro.product.model"),
         fingerprint=fingerprint,
-        sdk=parse.number(known.get("ro.build.version.sdk", "")),
+        # a build between two releases says 10000
+        sdk=_sane(parse.number(known.get("ro.build.version.sdk", "")), 100),
         release=told("ro.build.version.release"),
         abi=told("ro.product.cpu.abi"),
         cpus=cpus,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edgepack.device import describe
 from edgepack.device import judge as judging
 from edgepack.device import report as reports
 from edgepack.errors import InputError
@@ -115,3 +116,38 @@ def test_a_clock_that_is_wrong_changes_no_number(agreed: Any) -> None:
     assert not measured(agreed, agreed.text(run__samples_ms=backwards).encode())
     slept = agreed.text(run__seconds=10.0)  # less than its own times add up to
     assert not measured(agreed, slept.encode())
+
+
+class Babbling:
+    """A device that answers every question with the same noise."""
+
+    name, folder = "babbling", "/x"
+
+    def __init__(self, noise: str) -> None:
+        self.noise = noise
+
+    def shell(self, command: str) -> str:
+        return self.noise
+
+
+NUMBERS = ("0", "-1", "10000", "99999", "9" * 40, "9" * 5000, "1e99", "0x10", "\u0663", "")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_whatever_a_shell_answers_is_a_device_and_a_state(number: str) -> None:
+    """An Android between two releases says API level 10000; a vendor's kernel says anything."""
+    answers = (
+        number,
+        f"[ro.build.fingerprint]: [a/b]\n[ro.build.version.sdk]: [{number}]\n"
+        f"[ro.product.model]: [\x1b[31m{number}\u202e]\n[ro.product.cpu.abi]: [{number}]",
+        f"MemTotal: {number} kB",
+        f"@battery\n level: {number}\n temperature: {number}\n AC powered: {number}\n@thermal\n"
+        f"Thermal Status: {number}\n@zones\n{number}\n@governor\n{number}\x00\n@clocks\n"
+        f"{number}\n@saver\n{number}\n@end",
+    )
+    for noise in answers:
+        link: Any = Babbling(noise)
+        device, state = describe.device(link), describe.conditions(link)
+        assert 1 <= device.cpus <= 1024
+        assert device.model.isprintable()
+        assert state.battery_percent is None or state.battery_percent <= 100
