@@ -43,7 +43,9 @@ def build(
     recipe: RecipeName = "prune-cluster-qat",
     task: Annotated[
         str | None,
-        typer.Option("--task", help="classification, regression or reconstruction."),
+        typer.Option(
+            "--task", help="classification, regression, reconstruction; default: by the loss."
+        ),
     ] = None,
     micro: Annotated[
         str, typer.Option("--micro", help="Sources for microcontrollers: c or tflm.")
@@ -57,14 +59,16 @@ def build(
         str, typer.Option("--pixels", help="Image folders: raw 0-255, unit 0-1, signed -1-1.")
     ] = "raw",
     evidence: Annotated[
-        str, typer.Option("--evidence", help="Test rows that travel along; '0 B' keeps them.")
+        str,
+        typer.Option("--evidence", help="Test rows that travel along; '0 B' keeps all home."),
     ] = "8 MiB",
     sign_key: Annotated[
         Path | None,
         typer.Option("--sign-key", help="Ed25519 private key (PEM).", readable=False),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="In the bundles' names; default: the file's.")
+        str | None,
+        typer.Option("--name", help="Of the model in bundles' names; default: the file's."),
     ] = None,
     allow_code: Annotated[
         bool,
@@ -72,7 +76,7 @@ def build(
     ] = False,
     sandbox: Annotated[
         bool,
-        typer.Option("--sandbox/--no-sandbox", help="Run the dynamic gates where they can."),
+        typer.Option("--sandbox/--no-sandbox", help="Run the bundle as its device would."),
     ] = True,
     strict: Strict = False,
     json_: Json = False,
@@ -106,7 +110,7 @@ def demo(
     recipe: RecipeName = "prune-cluster-qat",
     sandbox: Annotated[
         bool,
-        typer.Option("--sandbox/--no-sandbox", help="Run the dynamic gates where they can."),
+        typer.Option("--sandbox/--no-sandbox", help="Run the bundle as its device would."),
     ] = True,
     json_: Json = False,
 ) -> int:

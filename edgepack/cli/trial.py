@@ -46,7 +46,7 @@ def validate(
     ] = None,
     sandbox: Annotated[
         bool,
-        typer.Option("--sandbox/--no-sandbox", help="Run the dynamic gates where they can."),
+        typer.Option("--sandbox/--no-sandbox", help="Run the bundle as its device would."),
     ] = True,
     strict: Strict = False,
     json_: Json = False,
