@@ -1,12 +1,13 @@
 """What cutting channels and ranks costs and gains, against the controls that matter.
 
     python benchmarks/structured.py malaria --seeds 0 1 2 --out runs.csv
-    python benchmarks/structured.py resnet8 --arms baseline control channels --out runs.csv
+    python benchmarks/structured.py resnet8 --arms control channels --out runs.csv
     python benchmarks/structured.py --summary runs.csv
 
 Arms: ``baseline``; ``control``, the baseline given the same extra epochs with the same
 distillation; ``width``, a narrower net of no less cost than ``channels``, trained as long in
-all; ``channels`` and ``lowrank``, the stages. Each becomes int8 after training; its answers
+all; ``channels``, ``lowrank`` and ``collaborate``, the stages; ``chain``, channels with zeros,
+clusters and quantization-aware training after it. Each becomes int8 after training; its answers
 to the test rows are compared row by row with the int8 baseline's. Instructions are emulated
 (one inference, tflite-runtime 2.14.0, arm64, builtin kernels) where an engine answers.
 Rows are appended as they are made; right and wrong answers are kept beside them, from which
@@ -20,18 +21,22 @@ import csv
 import os
 import time
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import real_data
 from numpy.typing import NDArray
+from structured_nets import NETS
 
 from converters.channels import Channels
-from converters.draft import Draft, Samples, Training
+from converters.cluster import Cluster
+from converters.collaborate import Collaborate
+from converters.draft import Draft, Training
 from converters.int8 import Int8
+from converters.lowrank import LowRank
+from converters.prune import Prune
+from converters.qat import Qat
 from edgepack import fidelity
 from edgepack.building import scoring
 from edgepack.runtimes.container import ContainerRuntime
@@ -46,64 +51,9 @@ FIELDS = (
     *("drop", "drop_low", "drop_high", "instructions", "flatbuffer_bytes", "deflated_bytes"),
     "seconds",
 )
-ARMS = ("baseline", "control", "width", "channels")
-_BLOCKS = ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1))
-
-
-def mobile(width: float = 1.0) -> Any:
-    """Return a MobileNet-like net for 64x64 cells; 7.5 M multiply-accumulates at width 1."""
-    from converters.keras2 import keras
-
-    def wide(filters: int) -> int:
-        return max(8, round(filters * width / 8) * 8)
-
-    def norm(x: Any) -> Any:
-        return keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(momentum=0.9)(x))
-
-    at, plain = keras.layers, {"padding": "same", "use_bias": False}
-    inputs = keras.Input((64, 64, 3))
-    x = norm(at.Conv2D(wide(16), 3, strides=2, **plain)(inputs))
-    for filters, strides in _BLOCKS:
-        x = norm(at.DepthwiseConv2D(3, strides=strides, **plain)(x))
-        x = norm(at.Conv2D(wide(filters), 1, **plain)(x))
-    x = at.Dropout(0.2)(at.GlobalAveragePooling2D()(x))
-    return keras.Model(inputs, at.Dense(2)(x), name="mobile")
-
-
-def resnet8(width: float = 1.0) -> Any:
-    """Return the published ResNet-8 of MLPerf Tiny, trained on CIFAR-10."""
-    from converters.loading import load
-
-    path = "mlperf_tiny/image_classification/pretrainedResnet.h5"
-    return load(real_data.ROOT / path).model
-
-
-def cells() -> Samples:
-    """Return the malaria cells, 64x64 RGB in [0, 1], split by patient.
-
-    Training rows come four times, mirrored along each side: cells have no up or left.
-    """
-    found = {}
-    for split in ("train", "val", "test"):
-        with np.load(real_data.ROOT / f"malaria_cells/{split}64.npz") as packed:
-            found[f"x_{split}"] = packed["x"].astype(np.float32) / 255
-            found[f"y_{split}"] = packed["y"].astype(np.int64)
-    x, y = found["x_train"], found["y_train"]
-    found["x_train"] = np.concatenate([x, x[:, ::-1], x[:, :, ::-1], x[:, ::-1, ::-1]])
-    found["y_train"] = np.concatenate([y] * 4)
-    return Samples(**found)
-
-
-def pictures() -> Samples:
-    """Return CIFAR-10 images; 247 lossless ones judge."""
-    return Samples(**real_data.cifar10())
-
-
-#: net, data, epochs the baseline gets (0: it comes trained)
-NETS: dict[str, tuple[Callable[..., Any], Callable[[], Samples], int]] = {
-    "malaria": (mobile, cells, 8),
-    "resnet8": (resnet8, pictures, 0),
-}
+ARMS = ("baseline", "control", "width", "channels", "lowrank", "collaborate", "chain")
+#: Arms that cost ``--macs`` of the baseline.
+SMALL = ARMS[2:]
 
 
 class Run:
@@ -165,7 +115,21 @@ class Run:
             keras2.seed(self.seed)
             slim = self.fit(self.narrow(base), self.first, 3e-3)
             return Draft(self.fit(slim, self.asked.extra, self.stage.learning_rate, base))
-        return self.stage(Draft(base), self.samples, training)
+        draft = Draft(base)
+        for stage in self.stages(name):
+            draft = stage(draft, self.samples, training)
+        return draft
+
+    def stages(self, name: str) -> tuple[Any, ...]:
+        """Return the stages of an arm that has some."""
+        alike = {key: getattr(self.asked, key) for key in ("macs", "per_output")}
+        chain = (self.stage, Prune(epochs=4), Cluster(epochs=2), Qat(epochs=6))
+        return {
+            "channels": (self.stage,),
+            "lowrank": (LowRank(epochs=self.asked.extra, **alike),),
+            "collaborate": (Collaborate(epochs=self.asked.extra, **alike),),
+            "chain": chain,
+        }[name]
 
     def narrow(self, base: Any) -> Any:
         """Return the widest net within the share of the cost that the cut keeps, untrained."""
@@ -199,7 +163,7 @@ class Run:
             "classification", s.y_test, scores if before is None else before, scores
         )
         right = fidelity.top1(keras2.predict(draft.model, s.x_test)) == s.y_test
-        kept = self.asked.macs if name in ("width", "channels") else 1
+        kept = self.asked.macs if name in SMALL else 1
         stem = self.out.with_suffix(f".{self.net}-{self.seed}-{name}-{kept:g}")
         np.save(stem.with_name(stem.name + ".npy"), scores)
         stem.with_name(stem.name + ".tflite").write_bytes(tflite)
@@ -279,7 +243,7 @@ def main() -> None:
     wanted = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     wanted.add_argument("net", nargs="?", choices=sorted(NETS))
     wanted.add_argument("--seeds", type=int, nargs="+", default=[0])
-    wanted.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    wanted.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS[:4]))
     wanted.add_argument("--macs", type=float, default=0.4, help="share kept")
     wanted.add_argument("--steps", type=int, default=1, help="cuts on the way")
     wanted.add_argument("--per-output", type=float, default=50.0, help="see Channels")

@@ -1,0 +1,69 @@
+"""The nets and data of ``benchmarks/structured.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import real_data
+
+from converters.draft import Samples
+
+_BLOCKS = ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1))
+
+
+def mobile(width: float = 1.0) -> Any:
+    """Return a MobileNet-like net for 64x64 cells; 7.5 M multiply-accumulates at width 1."""
+    from converters.keras2 import keras
+
+    def wide(filters: int) -> int:
+        return max(8, round(filters * width / 8) * 8)
+
+    def norm(x: Any) -> Any:
+        return keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(momentum=0.9)(x))
+
+    at, plain = keras.layers, {"padding": "same", "use_bias": False}
+    inputs = keras.Input((64, 64, 3))
+    x = norm(at.Conv2D(wide(16), 3, strides=2, **plain)(inputs))
+    for filters, strides in _BLOCKS:
+        x = norm(at.DepthwiseConv2D(3, strides=strides, **plain)(x))
+        x = norm(at.Conv2D(wide(filters), 1, **plain)(x))
+    x = at.Dropout(0.2)(at.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, at.Dense(2)(x), name="mobile")
+
+
+def resnet8(width: float = 1.0) -> Any:
+    """Return the published ResNet-8 of MLPerf Tiny, trained on CIFAR-10."""
+    from converters.loading import load
+
+    path = "mlperf_tiny/image_classification/pretrainedResnet.h5"
+    return load(real_data.ROOT / path).model
+
+
+def cells() -> Samples:
+    """Return the malaria cells, 64x64 RGB in [0, 1], split by patient.
+
+    Training rows come four times, mirrored along each side: cells have no up or left.
+    """
+    found = {}
+    for split in ("train", "val", "test"):
+        with np.load(real_data.ROOT / f"malaria_cells/{split}64.npz") as packed:
+            found[f"x_{split}"] = packed["x"].astype(np.float32) / 255
+            found[f"y_{split}"] = packed["y"].astype(np.int64)
+    x, y = found["x_train"], found["y_train"]
+    found["x_train"] = np.concatenate([x, x[:, ::-1], x[:, :, ::-1], x[:, ::-1, ::-1]])
+    found["y_train"] = np.concatenate([y] * 4)
+    return Samples(**found)
+
+
+def pictures() -> Samples:
+    """Return CIFAR-10 images; 247 lossless ones judge."""
+    return Samples(**real_data.cifar10())
+
+
+#: net, data, epochs the baseline gets (0: it comes trained)
+NETS: dict[str, tuple[Callable[..., Any], Callable[[], Samples], int]] = {
+    "malaria": (mobile, cells, 8),
+    "resnet8": (resnet8, pictures, 0),
+}
