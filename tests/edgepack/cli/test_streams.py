@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgepack.cli import output, stopping
+from edgepack.verdict import Finding, Outcome, Verdict
 from tests.edgepack.commands import write_bundle
 
 COMMAND = [sys.executable, "-m", "edgepack"]
@@ -52,6 +53,21 @@ def test_nohup_keeps_its_meaning(handlers: None) -> None:
     stopping.watch()
     os.kill(os.getpid(), signal.SIGHUP)
     assert stopping.asked() is None
+
+
+def test_what_a_file_says_cannot_command_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    says = "class \x1b[2J\u202e\nfail: pass \udcff"
+    found = Finding(gate="class_recall", verdict=Outcome.FAIL, says=says)
+    output.judged(says, says, Verdict((found,)))
+    output.table(says, ("name",), [(says,)])
+    output.warn(says)
+    with output.progress() as bars:
+        bars.say(says)
+    out, err = capsys.readouterr()
+    assert all(line.isprintable() for line in (out + err).splitlines())
+    assert (out.count("\n"), err.count("\n")) == (3 + 6, 2)
 
 
 def test_off_a_terminal_each_stage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
