@@ -45,6 +45,7 @@ def validate(
     runtime: Runtime,
     trial: Trial,
     *,
+    oracle: Runtime | None = None,
     trusted_pem: bytes | None = None,
     trusted_name: str = "",
 ) -> tuple[Facts, Verdict]:
@@ -52,6 +53,7 @@ def validate(
 
     Args:
         profile: the bundle's own, or another device's.
+        oracle: the runtime that answered the goldens; ``runtime`` unless told.
         trusted_pem: the public key whose signature the bundle must carry; None asks none.
     """
     facts, verdict = check(bundle.model, profile)
@@ -64,7 +66,7 @@ def validate(
     )
     if trusted_pem is not None:
         verdict = verdict.plus(_signature(bundle, trusted_pem, trusted_name))
-    verdict = verdict.plus(_goldens(bundle, facts, runtime))
+    verdict = verdict.plus(_goldens(bundle, facts, oracle or runtime))
     verdict = verdict.plus(*_accuracy(bundle, profile, facts, runtime))
     verdict = verdict.plus(*_calibration(bundle, profile))
     return facts, verdict.plus(*trial(bundle, profile))

@@ -38,6 +38,7 @@ class Means:
 
     Attributes:
         runtime: answers the test rows; its kernels stand for the device's.
+        oracle: the runtime whose reference answers are a device's goldens.
         trial: the dynamic gates.
         extras: a microcontroller's sources or an NPU's program.
         route: what those sources are made for, ``c`` or ``tflm``.
@@ -45,6 +46,7 @@ class Means:
     """
 
     runtime: Runtime
+    oracle: Callable[[Profile], Runtime]
     trial: Trial
     extras: Extras
     route: str = "c"
@@ -111,7 +113,7 @@ def _product(line: Line, profile: Profile, order: Order, means: Means) -> Produc
         steps=_steps(line, order.task, means.runtime, options),
         notes=notes,
     )
-    files = assembly.files(made, means.runtime)
+    files = assembly.files(made, means.oracle(profile))
     more, said = _extras(made, means, files)
     files |= more
     verdict = verdict.plus(*said)

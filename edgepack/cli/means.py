@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgepack.building.pipeline import Means
 from edgepack.bundle import Bundle
 from edgepack.profiles.profile import Profile
 from edgepack.runtimes.host import HostRuntime
+from edgepack.runtimes.protocol import Runtime
 from edgepack.verdict import Finding, Outcome
 
 if TYPE_CHECKING:
@@ -86,11 +88,25 @@ def means_of(*, micro: Literal["c", "tflm"], sandbox: bool, say: Say) -> Means:
 
     return Means(
         runtime=HostRuntime(),
+        oracle=oracle_of,
         trial=Trial(sandbox=sandbox, say=say),
         extras=extras,
         route=micro,
         say=say,
     )
+
+
+def oracle_of(profile: Profile) -> Runtime:
+    """Return the runtime whose reference answers are a device's goldens.
+
+    TFLM for what runs TFLM or its C twin, as LiteRT's fully-connected kernel rounds once
+    where TFLM's rounds twice; LiteRT elsewhere, and where tflite-micro is not installed.
+    """
+    if profile.kind in MICRO_KINDS and find_spec("tflite_micro") is not None:
+        from edgepack.micro.tflm import TflmRuntime
+
+        return TflmRuntime()
+    return HostRuntime()
 
 
 def _open(gate: str, says: str) -> Finding:

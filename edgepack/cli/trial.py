@@ -53,7 +53,7 @@ def validate(
 ) -> int:
     """Judge a bundle again: digests, static gates, goldens, accuracy, sandbox."""
     from edgepack import store, validation
-    from edgepack.cli.means import Trial
+    from edgepack.cli.means import Trial, oracle_of
     from edgepack.profiles import catalogue
     from edgepack.runtimes.host import HostRuntime
 
@@ -65,6 +65,7 @@ def validate(
         device,
         HostRuntime(),
         Trial(sandbox=sandbox),
+        oracle=oracle_of(validation.profile_of(whole)),
         trusted_pem=key,
         trusted_name=str(trust),
     )

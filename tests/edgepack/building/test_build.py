@@ -17,7 +17,11 @@ import numpy as np
 import pytest
 
 from edgepack import bundle
+from edgepack.micro.tflm import TflmRuntime
+from edgepack.runtimes.host import HostRuntime
+from edgepack.runtimes.protocol import Job, Runtime
 from edgepack.tflite.flatbuffer import read
+from edgepack.validation import goldens_of
 
 pytestmark = pytest.mark.train
 
@@ -167,6 +171,18 @@ def test_goldens_and_evidence_travel_along(bench: Bench, built: dict[str, Any]) 
     assert len(whole.array("golden/inputs.npy")) == whole.manifest.golden_rows == 16
     assert len(whole.array("evidence/inputs.npy")) == whole.manifest.test_rows
     assert whole.array("evidence/inputs.npy").dtype == np.int8
+
+
+def test_goldens_are_the_answers_of_the_devices_own_line_of_runtimes(
+    bench: Bench, built: dict[str, Any]
+) -> None:
+    oracles: tuple[Runtime, Runtime] = (HostRuntime(), TflmRuntime())
+    for number, oracle in enumerate(oracles):
+        held = unpacked(bench, built, number)
+        inputs, outputs = goldens_of(held, read(held.model))
+        trace = oracle.run(Job(model=held.model, inputs=inputs, kernels="reference"))
+        assert trace.outputs is not None, trace.says
+        assert (trace.outputs == outputs).all()
 
 
 def test_validate_proves_the_bundle_again(bench: Bench, built: dict[str, Any]) -> None:
