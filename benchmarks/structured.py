@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from structured_nets import NETS
+from structured_summary import summary
 
 from converters.channels import Channels
 from converters.cluster import Cluster
@@ -203,52 +204,17 @@ def append(path: Path, row: dict[str, Any]) -> None:
     print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
 
 
-def summary(path: Path) -> None:
-    """Print per net and arm: mean loss over seeds, its interval, and the cost ratios."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    truth = {net: NETS[net][1]().y_test for net in {row["net"] for row in rows}}
-    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    keys = ("net", "seed", "arm", "kept")
-    for row in {tuple(row[key] for key in keys): row for row in rows}.values():  # the last
-        groups.setdefault((row["net"], row["arm"], row["kept"]), []).append(row)
-    base = {(row["net"], row["seed"]): row for row in rows if row["arm"] == "baseline"}
-    print("| net | arm | kept | seeds | int8 % | loss, points [95 %] | instructions | MACs |")
-    print("|" + " --- |" * 8)
-    for (net, arm, kept), members in groups.items():
-
-        def right(row: dict[str, str], net: str = net) -> NDArray[Any]:
-            stem = f".{row['net']}-{row['seed']}-{row['arm']}-{row['kept']}.npy"
-            scores = np.load(path.with_name(path.with_suffix("").name + stem))
-            return np.asarray(fidelity.top1(scores) == truth[net], np.float64)
-
-        pairs = [(right(base[net, row["seed"]]), right(row)) for row in members]
-        # Rows of one seed are the rows of all: seeds are averaged row by row first.
-        lost = np.mean([before - after for before, after in pairs], 0)
-        half = 1.96 * lost.std(ddof=1) / np.sqrt(len(lost))
-        ratios = []
-        for key in ("instructions", "macs"):
-            part = [(base[net, r["seed"]][key], r[key]) for r in members]
-            known = [float(a) / float(b) for a, b in part if a.isdigit() and b.isdigit()]
-            ratios.append(f"{np.mean(known):.2f}x" if known else "-")
-        hits = 100 * np.mean([after for _, after in pairs])
-        loss = 100 * lost.mean()
-        cells = (net, arm, kept, len(members), f"{hits:.2f}")
-        gap = f"{loss:+.2f} [{loss - 100 * half:+.2f}, {loss + 100 * half:+.2f}]"
-        print("| " + " | ".join(map(str, (*cells, gap, *ratios))) + " |")
-
-
 def main() -> None:
     """Run the arms asked for, or sum up."""
     wanted = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     wanted.add_argument("net", nargs="?", choices=sorted(NETS))
     wanted.add_argument("--seeds", type=int, nargs="+", default=[0])
     wanted.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS[:4]))
-    wanted.add_argument("--macs", type=float, default=0.4, help="share kept")
-    wanted.add_argument("--steps", type=int, default=1, help="cuts on the way")
+    wanted.add_argument("--macs", type=float, default=0.42, help="share of the cost kept")
+    wanted.add_argument("--steps", type=int, default=3, help="cuts on the way")
     wanted.add_argument("--per-output", type=float, default=50.0, help="see Channels")
     wanted.add_argument("--first", type=int, help="epochs of the baseline")
-    wanted.add_argument("--extra", type=int, default=8, help="epochs after it")
+    wanted.add_argument("--extra", type=int, default=16, help="epochs after it")
     wanted.add_argument("--out", default="structured.csv")
     wanted.add_argument("--summary", type=Path, metavar="CSV")
     asked = wanted.parse_args()

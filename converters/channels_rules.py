@@ -98,10 +98,7 @@ class Bond:
 
 def unknown(call: Call, bond: Bond) -> None:
     """Freeze everything the call touches."""
-    _freeze(call, bond, f"{call.layer} ({call.kind})")
-
-
-def _freeze(call: Call, bond: Bond, reason: str) -> None:
+    reason = f"{call.layer} ({call.kind})"
     for tensor in call.inputs:
         bond.freeze(bond.ids[tensor], reason)
     for tensor in call.outputs:
