@@ -19,7 +19,9 @@ from converters.codebook import LIMIT, Axes
 tf = keras2.tf
 
 _SLOWEST = 0.01  # share of the newest batch in a range, once the first 100 are averaged
-_NARROWEST = 1e-5  # a range that never opened still needs a scale
+# A range that never opened (a dead ReLU) still needs a scale, and not too small a one: where
+# bias / (input scale * kernel scale) passes 2^31 the converter coarsens the kernel's codes.
+_NARROWEST = 1e-3
 
 
 class RangeQuantizer(quantizers.MovingAverageQuantizer):  # type: ignore[misc]

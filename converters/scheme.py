@@ -48,6 +48,9 @@ _OUTPUT_ONLY = (
 )
 #: Layers that only choose or repeat values: the range before is the range behind.
 _RANGE_KEPT = ("CenterCrop", "MaxPooling1D", "RepeatVector", "UpSampling1D")
+#: Layers whose int8 operator has one scale before and behind. Given a range of its own and
+#: several readers, the converter puts no requantization between and refuses the two scales.
+_KEEPS_SCALE = ("AveragePooling1D", "AveragePooling2D")
 #: Activations whose int8 operator has a range that no training may choose.
 _FIXED_RANGE = ("linear", "sigmoid", "softmax", "tanh")
 
@@ -99,6 +102,8 @@ class Layout(layout.Default8BitQuantizeLayoutTransform):  # type: ignore[misc]
             if layer.name not in chosen or not known.supports(layer):
                 continue
             given = (chosen[layer.name] or {}).get("quantize_config")
+            if type(layer).__name__ in _KEEPS_SCALE and len(layer.outbound_nodes) > 1:
+                given = output_configs.NoOpQuantizeConfig()
             config = _deployed(layer, given or known.get_quantize_config(layer))
             if self.clusters is not None:
                 config = _trained(layer, config, self.clusters)

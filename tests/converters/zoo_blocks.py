@@ -77,6 +77,12 @@ def _densenet(k: Any, x: Any) -> Any:
     return x
 
 
+def _transition(k: Any, x: Any) -> Any:
+    x = k.layers.AveragePooling2D()(k.layers.Conv2D(8, 1, activation="relu")(x))
+    h = k.layers.Conv2D(4, 3, padding="same")(k.layers.ReLU()(k.layers.BatchNormalization()(x)))
+    return k.layers.Concatenate()([x, h])
+
+
 def _inception(k: Any, x: Any) -> Any:
     parts = [k.layers.Conv2D(4, size, padding="same")(x) for size in (1, 3, 5)]
     return k.layers.Concatenate()([*parts, k.layers.MaxPooling2D(3, 1, "same")(x)])
@@ -226,6 +232,7 @@ _NETS: dict[str, Any] = {
     "ResNet block": _resnet,
     "ResNetV2 block": _resnet_v2,
     "DenseNet block": _densenet,
+    "DenseNet transition": _transition,
     "Inception block": _inception,
     "channel shuffle": _shuffle,
     "ConvNeXt block": _convnext,
