@@ -24,7 +24,8 @@ class Cluster:
         clusters: distinct values left in each kernel, the zero among them; 3 or more.
         epochs: passes over the training part.
         learning_rate: of Adam at the first step.
-        distillation: share of the loss that matches the uncompressed model, in [0, 1].
+        distillation: share of the loss that matches the uncompressed model, in [0, 1]; at
+            1 labels are not used (see ``finetune.Plan``).
     """
 
     clusters: int = 16
@@ -78,6 +79,7 @@ class Cluster:
                 epochs=self.epochs,
                 learning_rate=self.learning_rate,
                 distillation=self.distillation,
+                steady=self.distillation == 1,
             ),
             teacher=training.teacher if training.teacher is not None else draft.model,
             masks=wrapping.zero_masks(

@@ -41,6 +41,10 @@ class Codebook:
     codes: NDArray[np.int16]
     edges: NDArray[np.float32]
 
+    def code_of(self, value: float) -> int:
+        """Return the code of one value, given on the scale of codes."""
+        return int(self.codes[np.searchsorted(self.edges, value)])
+
     def snap(self, values: NDArray[np.floating]) -> NDArray[np.int16]:
         """Return the code of each value, given on the scale of codes."""
         snapped: NDArray[np.int16] = self.codes[np.searchsorted(self.edges, values)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from converters.draft import Samples, Training
 from converters.errors import DataRefused, TrainingFailed
+from converters.matching import Mixing, mixes, steady
 from converters.objective import Objective
 
 
@@ -27,8 +28,13 @@ class Plan:
         stage: its name, for progress and errors.
         epochs: passes over the training part.
         learning_rate: of Adam at the first step; it falls to a hundredth along a cosine.
-        distillation: weight alpha of the teacher's outputs, the rest is the hard loss.
+        distillation: weight alpha of the teacher's outputs, the rest is the hard loss. At
+            1 the labels are not used at all, and the model learns the teacher's function:
+            both see the same random mixtures of two rows (Beyer et al. 2022,
+            arXiv:2106.05237), of which there are far more than rows.
         temperature: T of the softening.
+        steady: normalize by the moving statistics and drop nothing out while training, so
+            that what is trained is what is deployed.
     """
 
     stage: str
@@ -36,6 +42,7 @@ class Plan:
     learning_rate: float
     distillation: float = 0.7
     temperature: float = 4.0
+    steady: bool = False
 
 
 def _nothing(number: int) -> None:
@@ -83,7 +90,8 @@ def fine_tune(
     """Train ``model`` in place and return the validation loss after each epoch.
 
     The weights left in ``model`` are those of the allowed epoch with the lowest validation
-    loss. ``teacher`` is asked once per row; its outputs are kept for all epochs. ``only``
+    loss. ``teacher`` is asked once per row and its outputs are kept for all epochs, unless
+    the rows are mixed anew. ``only``
     names the variables to train; None trains all that are trainable. ``masks`` are
     (variable, mask) whose zeros stay after every step.
 
@@ -93,12 +101,14 @@ def fine_tune(
     """
     from converters import keras2
 
-    _check(model, samples)
+    check_rows(model, samples)
     hooks = hooks or Hooks()
     keras2.seed(training.seed)
     alpha = plan.distillation if objective.distils else 0.0
-    parts = (samples.x_train, samples.y_train), (samples.x_val, samples.y_val)
-    train, val = (_part(objective, teacher if alpha else None, x, y) for x, y in parts)
+    mixing = Mixing(training.seed) if alpha == 1 and mixes(model) else None
+    asked = teacher if alpha else None
+    train = _part(objective, None if mixing else asked, samples.x_train, samples.y_train)
+    val = _part(objective, asked, samples.x_val, samples.y_val)
     per_epoch = steps_per_epoch(samples, training)
     weights = list(model.trainable_variables if only is None else only)
     step, judge = _functions(
@@ -108,6 +118,7 @@ def fine_tune(
         plan,
         alpha=alpha,
         total=per_epoch * plan.epochs,
+        teacher=teacher if mixing else None,
     )
 
     shuffle = np.random.default_rng(training.seed)
@@ -119,7 +130,9 @@ def fine_tune(
             at = epoch * per_epoch + number
             hooks.before_step(at)
             rows = order[number * training.batch_size : (number + 1) * training.batch_size]
-            _finite(float(step(*_batch(train, rows))), plan, f"step {at} of {total}")
+            with steady(model, plan.steady):
+                loss = float(step(*_batch(train, rows, mixing)))
+            _finite(loss, plan, f"step {at} of {total}")
             if training.progress is not None:
                 training.progress(plan.stage, at + 1, total)
         allowed = hooks.after_epoch(epoch)
@@ -147,12 +160,13 @@ def _part(objective: Objective, teacher: Any, x: NDArray[Any], y: NDArray[Any]) 
     return x, targets, keras2.predict(teacher, x)
 
 
-def _batch(part: Rows, rows: NDArray[Any]) -> tuple[Any, ...]:
+def _batch(part: Rows, rows: NDArray[Any], mixing: Mixing | None = None) -> tuple[Any, ...]:
     from converters.keras2 import tf
 
     x, y, soft = part
     kind = tf.int64 if np.issubdtype(y.dtype, np.integer) else tf.float32
-    return tf.constant(x[rows], tf.float32), tf.constant(y[rows], kind), tf.constant(soft[rows])
+    inputs = x[rows] if mixing is None else mixing(x, rows)
+    return tf.constant(inputs, tf.float32), tf.constant(y[rows], kind), tf.constant(soft[rows])
 
 
 def _functions(
@@ -163,8 +177,12 @@ def _functions(
     *,
     alpha: float,
     total: int,
+    teacher: Any,
 ) -> tuple[Any, Any]:
-    """Return the compiled training step and the compiled judge, both giving a loss."""
+    """Return the compiled training step and the compiled judge, both giving a loss.
+
+    A ``teacher`` is asked at every training step.
+    """
     from converters.keras2 import keras, tf
 
     pace = keras.optimizers.schedules.CosineDecay(plan.learning_rate, total, alpha=0.01)
@@ -173,6 +191,10 @@ def _functions(
 
     def loss_of(x: Any, y: Any, soft: Any, training: bool) -> Any:
         outputs = model(x, training=training)
+        if training and teacher is not None:
+            soft = teacher(x, training=False)
+        if alpha == 1:
+            return objective.distance(soft, outputs, plan.temperature)
         hard = tf.reduce_mean(objective.hard(tf.cast(y, y.dtype), outputs))
         if not alpha:
             return hard
@@ -215,7 +237,12 @@ def _finite(loss: float, plan: Plan, where: str) -> None:
         )
 
 
-def _check(model: Any, samples: Samples) -> None:
+def check_rows(model: Any, samples: Samples) -> None:
+    """Return if there are rows to train and to validate with, of the model's input shape.
+
+    Raises:
+        DataRefused: no rows, or rows that do not fit the model.
+    """
     wanted = tuple(model.input_shape[1:])
     for name in ("x_train", "x_val"):
         x = getattr(samples, name)

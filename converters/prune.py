@@ -1,7 +1,8 @@
-"""Magnitude pruning by TFMOT, with the zeros made exact and counted at the end.
+"""Pruning: the weights a layer misses least become zero, exactly and counted.
 
-Zhu and Gupta 2017 (arXiv:1710.01878): sparsity climbs along a cubic while the rest of the
-weights train, then stays while they recover.
+Which those are is solved layer by layer (see ``reconstruct``). Where that is not possible,
+or not wanted, TFMOT prunes by magnitude: sparsity climbs along a cubic while the rest of
+the weights train (Zhu and Gupta 2017, arXiv:1710.01878), then stays while they recover.
 """
 
 from __future__ import annotations
@@ -16,22 +17,26 @@ from converters.errors import ModelRefused
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prune:
-    """Zero the smallest weights of each kernel, then fine-tune the rest.
+    """Zero the least important weights of each kernel, then fine-tune the rest.
 
     Depthwise kernels stay whole: TFMOT prunes none.
     The .tflite does not shrink; its compressed form does.
 
     Attributes:
         sparsity: share of each kernel set to zero, in (0, 1).
-        epochs: passes over the training part; the zeros are all there after half of them.
+        epochs: passes over the training part; zeros by magnitude are all there after half.
         learning_rate: of Adam at the first step.
-        distillation: share of the loss that matches the uncompressed model, in [0, 1].
+        distillation: share of the loss that matches the uncompressed model, in [0, 1]; at
+            1 labels are not used (see ``finetune.Plan``).
+        reconstruct: choose zeros by what a layer's outputs lose, the weights left making
+            up for it; False prunes by magnitude.
     """
 
     sparsity: float = 0.5
     epochs: int = 8
     learning_rate: float = 1e-3
     distillation: float = 0.7
+    reconstruct: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that no training can meet.
@@ -51,7 +56,7 @@ class Prune:
             ModelRefused: no layer that TFMOT prunes, or a model already quantized.
             InvariantBroken: a kernel with too few zeros, or one that died.
         """
-        from converters import canonical, finetune, keras2, objective, wrapping
+        from converters import canonical, finetune, keras2, objective, reconstruct, wrapping
 
         wrapping.refuse_quantized(draft.model, "prune")
         twin = canonical.simplify(draft.model)
@@ -61,11 +66,21 @@ class Prune:
                 f"prune: {draft.model.name} has no layer that TFMOT prunes (dense and "
                 "convolution kernels, not depthwise); leave the stage out"
             )
+        goal = objective.objective(draft.model, training)
+        finetune.check_rows(twin, samples)
+        solved: list[str] = []
+        if self.reconstruct:
+            evidence = reconstruct.evidence(samples, training)
+            solved = reconstruct.prune(twin, evidence, self.sparsity)
+        chosen = {f"{name}/kernel": self.sparsity for name in solved}
+        known = replace(draft, model=twin, promises={"SPARSE": chosen})
+        masks = wrapping.zero_masks(twin, chosen.keys(), known)
+        climbing = [name for name in able if name not in solved]
         steps = self.epochs * finetune.steps_per_epoch(samples, training)
-        wrapped, pruned = wrapping.with_pruning(twin, able, self.sparsity, ramp=steps // 2)
+        wrapped, pruned = wrapping.with_pruning(twin, climbing, self.sparsity, ramp=steps // 2)
         finetune.fine_tune(
             wrapped,
-            objective.objective(draft.model, training),
+            goal,
             samples,
             training,
             finetune.Plan(
@@ -73,16 +88,19 @@ class Prune:
                 epochs=self.epochs,
                 learning_rate=self.learning_rate,
                 distillation=self.distillation,
+                steady=not climbing,
             ),
             teacher=training.teacher if training.teacher is not None else draft.model,
             hooks=finetune.Hooks(
                 before_step=lambda step: wrapping.set_pruning_step(pruned, step),
                 after_epoch=lambda epoch: self._settle(pruned, epoch),
             ),
+            masks=masks,
         )
         wrapping.apply_masks(pruned)
         model = keras2.compile_like(wrapping.without_pruning(wrapped), draft.model)
-        promised = dict.fromkeys(wrapping.pruned_names(model, pruned), self.sparsity)
+        names = (*chosen, *wrapping.pruned_names(model, pruned))
+        promised = dict.fromkeys(names, self.sparsity)
         done = replace(
             draft,
             model=keras2.copy(model),
@@ -98,4 +116,4 @@ class Prune:
         from converters import wrapping
 
         wrapping.apply_masks(pruned)
-        return 2 * (epoch + 1) > self.epochs
+        return not pruned or 2 * (epoch + 1) > self.epochs

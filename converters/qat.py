@@ -31,16 +31,20 @@ class Qat:
         epochs: passes over the training part; in the last third the codes stay and only
             scales and biases learn.
         learning_rate: of Adam at the first step, on kernels over their scales.
-        distillation: share of the loss that matches the uncompressed model, in [0, 1].
+        distillation: share of the loss that matches the uncompressed model, in [0, 1]; at
+            1 labels are not used (see ``finetune.Plan``).
         bit_price: what a bit of the codes' entropy costs a clustered kernel, in squared
             codes a weight (see ``codebook.fit``): 0 keeps most accuracy, more downloads
             smaller.
+        reconstruct: before training, put clustered kernels onto their codes by what a
+            layer's outputs lose; False rounds each weight to the nearest.
     """
 
     epochs: int = 6
     learning_rate: float = 1e-3
     distillation: float = 0.7
     bit_price: float = 40.0
+    reconstruct: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that no training can meet.
@@ -60,7 +64,7 @@ class Qat:
             ModelRefused: no layer that can be trained so, or a model already quantized.
             InvariantBroken: zeros or clusters lost, or a layer that died.
         """
-        from converters import canonical, keras2, scheme, wrapping
+        from converters import canonical, keras2, scheme, snapping, wrapping
 
         wrapping.refuse_quantized(draft.model, "qat")
         keras2.seed(training.seed)
@@ -72,11 +76,18 @@ class Qat:
                 "recipe int8, which quantizes after training"
             )
         clusters = {name: int(k) for name, k in draft.promises.get("CLUSTERED", {}).items()}
+        sparse = set(draft.promises.get("SPARSE", {}))
+        kept = {n: v.numpy() != 0 for n, v in keras2.kernels(folded).items() if n in sparse}
+        coded = snapping.coded(clusters, names)
+        books = self._snap(folded, coded, kept, samples, training)
         model = scheme.apply(folded, names, clusters)
-        _mask(model, draft)
+        for name, _, _, variables in scheme.code_kernels(model):
+            if name in kept:
+                variables["mask"].assign(np.asarray(kept[name], np.float32))
+            if name in books:
+                snapping.write(books[name], variables, coded[name])
         scheme.normalise(model)
         scheme.set_taps(model, folded, samples.x_train[_rows(samples, training)])
-        _fit(model, self.bit_price)
         self._train(model, draft, samples, training)
 
         codes = {name: q.clusters for name, _, q, _ in scheme.code_kernels(model)}
@@ -91,6 +102,30 @@ class Qat:
         )
         invariants.assert_model(done)
         return done
+
+    def _snap(
+        self,
+        folded: Any,
+        coded: dict[str, int],
+        kept: dict[str, Any],
+        samples: Samples,
+        training: Training,
+    ) -> dict[str, codebook.Codebook]:
+        """Return the codebooks; with ``reconstruct`` also put the kernels onto them."""
+        from converters import canonical, finetune, reconstruct, snapping
+
+        if not coded or not self.reconstruct:
+            return snapping.books(folded, coded, self.bit_price)
+        finetune.check_rows(folded, samples)
+        teacher = training.teacher
+        return snapping.snap(
+            folded,
+            folded if teacher is None else canonical.deployable(teacher),
+            reconstruct.evidence(samples, training),
+            coded,
+            kept,
+            bit_price=self.bit_price,
+        )
 
     def _train(self, model: Any, draft: Draft, samples: Samples, training: Training) -> None:
         """Train kernels, scales and biases, then scales and biases on codes that stay."""
@@ -117,6 +152,7 @@ class Qat:
                     epochs=epochs,
                     learning_rate=self.learning_rate,
                     distillation=self.distillation,
+                    steady=self.distillation == 1,
                 ),
                 teacher=training.teacher if training.teacher is not None else draft.model,
                 only=[variable for variable in variables if id(variable) not in still],
@@ -141,30 +177,6 @@ def _rows(samples: Samples, training: Training) -> Any:
     return calibration_rows(len(samples.x_train), _ROWS_FOR_MEANS, training.seed)
 
 
-def _fit(model: Any, bit_price: float) -> None:
-    """Give every clustered kernel its codebook: one for all kernels of as many codes.
-
-    One codebook compresses better than one a kernel, because a compressor learns it once;
-    kernels over their scales are alike enough to share it.
-    """
-    from converters import scheme
-
-    groups: dict[int, list[Any]] = {}
-    for _, kernel, quantizer, variables in scheme.code_kernels(model):
-        if quantizer.clusters <= 2 * codebook.LIMIT:
-            groups.setdefault(quantizer.clusters, []).append((kernel, quantizer, variables))
-    for clusters, members in groups.items():
-        flat = []
-        for kernel, quantizer, variables in members:
-            kept = (kernel * variables["mask"]).numpy()
-            flat.append((kept / codebook.scales(kept, quantizer.channels)).ravel())
-        book = codebook.fit(np.concatenate(flat), (), clusters, bit_price)
-        spare = clusters - len(book.codes)
-        for _, _, variables in members:
-            variables["codes"].assign(np.pad(book.codes.astype(np.float32), (0, spare)))
-            variables["edges"].assign(np.pad(book.edges, (0, spare), constant_values=np.inf))
-
-
 def _sort(model: Any) -> tuple[set[str], list[str]]:
     """Return the layers trained quantized, and the others that compute."""
     from converters import scheme
@@ -184,15 +196,6 @@ def _notes(left: list[str]) -> tuple[str, ...]:
     if not left:
         return ()
     return (f"not trained quantized, quantized at conversion: {', '.join(left)}",)
-
-
-def _mask(model: Any, draft: Draft) -> None:
-    from converters import scheme
-
-    sparse = draft.promises.get("SPARSE", {})
-    for name, kernel, _, variables in scheme.code_kernels(model):
-        if name in sparse:
-            variables["mask"].assign(np.asarray(kernel.numpy() != 0, np.float32))
 
 
 def _deploy(trained: Any, deployed: Any) -> Any:
