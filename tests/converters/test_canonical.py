@@ -70,7 +70,7 @@ def test_a_block_becomes_plain_layers_with_the_same_outputs(name: str) -> None:
     "name",
     [
         *("MultiHeadAttention, cross", "transformer encoder", "MobileNetV3 block"),
-        *("ELU", "selu", "hard_sigmoid", "DenseNet block", "GRU", "shared layer"),
+        *("ELU", "selu", "hard_sigmoid", "DenseNet block", "GRU", "Bidirectional(GRU)"),
     ],
 )
 def test_each_step_alone_keeps_the_outputs(name: str) -> None:
