@@ -22,7 +22,7 @@ of the rows again and compares.
   `PTQ` names layers that were quantized at conversion, from calibration, and the file holds
   no float operator either; `no`, with the reason.
 * **int8**: `yes`, post-training quantization gives a `.tflite` without float operators.
-* `not run`: takes minutes on a whole net, and its blocks are in the table.
+* **not run**: takes minutes on a whole net, and its blocks are in the table.
 
 """
 _SHORT = (
