@@ -99,7 +99,11 @@ def build(
         name=name,
         sandbox=sandbox,
     )
-    return carry_out(request, settle(request), json_)
+    from edgepack.building.data import present
+
+    settled = settle(request)
+    present(request.data)
+    return carry_out(request, settled, json_)
 
 
 def demo(

@@ -53,6 +53,8 @@ class Settled:
 def settle(request: Request) -> Settled:
     """Return what a request means; everything that is cheap to refuse is refused here.
 
+    The data are left to the caller: ``demo`` writes its own later.
+
     Raises:
         UsageError: an unknown name or value.
         InputError: a profile, recipe or key that cannot be read.
@@ -90,7 +92,6 @@ def settle(request: Request) -> Settled:
             raise OutputError(
                 f"{path}: a folder lies where the bundle goes; remove or rename it"
             )
-    data.present(request.data)
     return settled
 
 

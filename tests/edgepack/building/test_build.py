@@ -383,6 +383,13 @@ def test_int4_weights_shrink_the_flash_where_the_route_reads_them(bench: Bench) 
     assert any("int4 weights in" in note for note in held.manifest.notes)
 
 
+def test_the_demo_brings_its_own_data_into_a_new_folder(bench: Bench) -> None:
+    words = ["demo", "-p", TABLET, "-r", "int8", "--out", "fresh/demo", "--no-sandbox"]
+    done = bench.run(*words)
+    assert done.returncode == 0, done.stderr
+    assert len(list((bench.root / "fresh/demo").glob("*.edgepack"))) == 1
+
+
 @pytest.mark.parametrize(
     ("device", "says"), [(BOARD, "--micro tflm"), (TABLET, "nothing could be proven")]
 )
