@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from converters import invariants
 from converters.draft import Draft, Samples, Training, Trait
 from converters.errors import ModelRefused
@@ -57,15 +59,17 @@ class Cluster:
         keras2.seed(training.seed)  # the first centroids are drawn
         twin = canonical.simplify(draft.model)
         able, skipped = wrapping.sort_layers(twin)
+        # Zeros share one value, so a kernel of few others keeps the promise as it is; TFMOT
+        # fails on it, asking for more centroids than there are weights.
         sizes = {
-            name: variable.shape.num_elements()
+            name: int(np.count_nonzero(variable)) + 1
             for name, variable in keras2.kernels(twin).items()
         }
         large = [name for name in able if sizes[f"{name}/kernel"] > self.clusters]
         if not large:
             raise ModelRefused(
                 f"cluster: {draft.model.name} has no dense or convolution kernel of more than "
-                f"{self.clusters} weights; leave the stage out"
+                f"{self.clusters - 1} weights that are not zero; leave the stage out"
             )
         sparse = Trait.SPARSE in draft.traits
         wrapped = wrapping.with_clustering(twin, large, self.clusters, sparse)

@@ -110,6 +110,16 @@ def test_clustering_keeps_zeros_and_counts_values(pruned: Draft, clustered: Draf
         assert (kernel[kernels(pruned)[name] == 0] == 0).all(), name
 
 
+def test_a_kernel_of_few_weights_left_keeps_them(pruned: Draft, samples: Samples) -> None:
+    compressed = pruned.promises["SPARSE"]
+    left = {name: int(np.count_nonzero(kernels(pruned)[name])) for name in compressed}
+    smallest = min(left, key=lambda name: left[name])
+    for clusters in (left[smallest], left[smallest] + 1, left[smallest] + 4):
+        lumped = Cluster(clusters=clusters, epochs=1)(pruned, samples, TRAINING)
+        for name in lumped.promises["CLUSTERED"]:
+            assert len(np.unique(kernels(lumped)[name])) <= clusters, name
+
+
 def product(draft: Draft, samples: Samples) -> Facts:
     return read(Int8(calibration_samples=60)(draft, samples, TRAINING).tflite)
 
