@@ -83,6 +83,7 @@ def test_no_file_imports_in_a_circle() -> None:
         visit(module, ())
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("words", [["--help"], ["check", "--help"], ["profiles", "list"]])
 def test_quick_commands_open_no_slow_door(words: list[str]) -> None:
     code = (

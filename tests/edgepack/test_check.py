@@ -88,6 +88,7 @@ def test_every_built_in_profile_judges_other_peoples_models_without_a_fault(
             assert all("\n" not in finding.says for finding in verdict.findings)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("profile", ["clinic-tablet-1gb-armv7", "nucleo-l4r5zi"])
 def test_five_megabytes_are_checked_within_a_second_of_start(
     profile: str, tmp_path: Path
@@ -106,6 +107,7 @@ def test_five_megabytes_are_checked_within_a_second_of_start(
     assert took - before.children_user - before.children_system < 1
 
 
+@pytest.mark.tools
 def test_checking_opens_no_slow_door() -> None:
     code = (
         "import sys\nfrom edgepack.check import check\n"

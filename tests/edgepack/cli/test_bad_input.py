@@ -14,6 +14,8 @@ from edgepack.cli import check
 from edgepack.profiles.files import LARGEST_FILE_BYTES
 from tests.edgepack.commands import Ended, one_line, run, tiny_tflite, write_bundle
 
+pytestmark = pytest.mark.tools
+
 Capture = pytest.CaptureFixture[str]
 RECIPE = 'schema = 1\n[[stage]]\nkind = "prune"\nsparsity = 0.5\n'
 PROFILE = 'schema = 1\nextends = "pixel-3"\ntitle = "Mine"\n'

@@ -89,6 +89,7 @@ def test_tflm_arenas_of_other_peoples_models_suffice_and_are_tight(
     check_arenas({name: shared_data(name).read_bytes() for name in MICRO}, tmp_path)
 
 
+@pytest.mark.tools
 def test_tflm_arenas_of_single_operators_suffice_and_are_tight(tmp_path: Path) -> None:
     models = {str(case): case.model for case in cases() if case.dtype in ("float32", "int8")}
     keys = [(name, model, (1 << 20,)) for name, model in models.items()]
@@ -141,6 +142,7 @@ def check_reach(line: str, models: dict[str, bytes], folder: Path) -> None:
         assert 0 < answers[name] <= planned.arena + planned.kept, name
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("delegates", [(), ({"name": "xnnpack", "source": "test"},)])
 def test_a_tablets_process_takes_no_more_than_planned(
     delegates: tuple[dict[str, str], ...], tmp_path: Path, shared_data: Callable[[str], Path]

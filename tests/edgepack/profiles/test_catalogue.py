@@ -327,6 +327,7 @@ def test_loading_one_profile_is_quick(folder: Path) -> None:
     assert min(taken) < 0.05, "a profile is a few kB of TOML"
 
 
+@pytest.mark.tools
 def test_the_catalogue_needs_neither_tensorflow_nor_numpy() -> None:
     code = (
         "import sys; from edgepack import suggest; "

@@ -31,6 +31,7 @@ def accelerator(name: str, **more: object) -> Delegate:
     return Delegate.model_validate({"name": name, "source": "test", **more})
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("line", ["litert", "tflite"])
 def test_xnnpack_takes_what_the_gate_says(line: str, tmp_path: Path) -> None:
     """1,300 single operators and 30 networks; the runtime's execution plan decides."""
@@ -50,6 +51,7 @@ def test_xnnpack_takes_what_the_gate_says(line: str, tmp_path: Path) -> None:
     assert asked > 1000
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("line", ["litert", "tflite"])
 def test_xnnpack_takes_what_the_gate_says_of_other_peoples_models(
     line: str, tmp_path: Path, shared_data: Callable[[str], Path]

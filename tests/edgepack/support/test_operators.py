@@ -40,6 +40,7 @@ def dense(*, per_channel: bool, version: int = 4) -> Facts:
     return read(pack(model))
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("line", ["litert", "tflm", "tflite"])
 def test_no_use_of_an_operator_passes_that_its_runtime_refuses(
     line: str, tmp_path: Path
@@ -53,6 +54,7 @@ def test_no_use_of_an_operator_passes_that_its_runtime_refuses(
     assert len(passed) > 300
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("line", ["litert", "tflm", "tflite"])
 def test_nothing_is_refused_that_its_runtime_runs(line: str, tmp_path: Path) -> None:
     """Of the uses that converters write; what is computed wrong runs and is refused."""
@@ -66,6 +68,7 @@ def test_nothing_is_refused_that_its_runtime_runs(line: str, tmp_path: Path) -> 
     assert not [key for key, says in answers.items() if says == "ok"]
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("line", ["litert", "tflite"])
 def test_the_version_above_the_highest_is_refused_and_the_highest_is_not(
     line: str, tmp_path: Path
