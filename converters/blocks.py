@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from converters.errors import ModelRefused
-from converters.tflite_edit import code_of, hold, operator_name, pack, parse
+from converters.tflite_edit import code_of, hold, pack, parse, readers
 
 BLOCK = 16  # inputs of one output that are stored or left out together
 VERSION = 8  # of FULLY_CONNECTED with sparse weights (TensorFlow's op_version.cc)
@@ -84,12 +84,8 @@ class Blocks:
 def _kernels(model: Any) -> list[int]:
     """Return the int8 kernels with one scale that only dense operators read, by number."""
     graph = model.subgraphs[0]
-    users: dict[int, set[tuple[str, int]]] = {}
-    for operator in graph.operators:
-        for slot, index in enumerate(operator.inputs):
-            users.setdefault(int(index), set()).add((operator_name(model, operator), slot))
     found = []
-    for index, read in sorted(users.items()):
+    for index, read in sorted(readers(model).items()):
         if read != {("FULLY_CONNECTED", 1)}:
             continue
         tensor = graph.tensors[index]

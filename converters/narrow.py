@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from converters import tflite_edit
 from converters.errors import ModelRefused
-from converters.tflite_edit import code_of, hold, operator_name, pack, parse
+from converters.tflite_edit import code_of, hold, operator_name, pack, parse, readers
 
 LIMIT = 7  # largest code of a symmetric int4 kernel
 #: Operator -> the version whose kernels read int4 (TensorFlow's op_version.cc).
@@ -76,9 +76,12 @@ class Narrow:
         alone = {index: error([index]) for index in found}
         cheapest = sorted(found, key=lambda index: (alone[index] / found[index], index))
         chosen: list[int] = []
+        harm = 0.0
         for index in cheapest:
-            if error([*chosen, index]) <= self.max_error:
+            together = error([*chosen, index]) if chosen else alone[index]
+            if together <= self.max_error:
                 chosen.append(index)
+                harm = together
         if not chosen:
             raise ModelRefused(
                 f"narrow: none of {len(found)} kernels can be stored in int4 with the outputs "
@@ -89,7 +92,7 @@ class Narrow:
         saved = sum(found[index] for index in chosen)
         note = (
             f"int4 weights in {len(chosen)} of {len(found)} kernels, {saved:,} B less; on "
-            f"{len(rows)} calibration rows the outputs change by {error(chosen):.1%} of their "
+            f"{len(rows)} calibration rows the outputs change by {harm:.1%} of their "
             "spread"
         )
         return narrowed(tflite, chosen), (note,)
@@ -102,12 +105,8 @@ def candidates(model: Any) -> dict[int, int]:
     weights, and it holds int8 data.
     """
     graph = model.subgraphs[0]
-    users: dict[int, list[tuple[str, int]]] = {}
-    for operator in graph.operators:
-        for slot, index in enumerate(operator.inputs):
-            users.setdefault(int(index), []).append((operator_name(model, operator), slot))
     found = {}
-    for index, read in users.items():
+    for index, read in readers(model).items():
         if index < 0 or any(name not in VERSIONS or slot != 1 for name, slot in read):
             continue
         tensor = graph.tensors[index]

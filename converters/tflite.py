@@ -14,11 +14,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-_OPERATORS = {
-    number: name
-    for name, number in vars(schema.BuiltinOperator).items()
-    if isinstance(number, int)
-}
+from converters.tflite_edit import operator_name, parse
+
 _FLOATS = {
     schema.TensorType.FLOAT16: "float16",
     schema.TensorType.FLOAT32: "float32",
@@ -81,7 +78,7 @@ def float_islands(tflite: bytes) -> list[str]:
 
 def kernels(tflite: bytes) -> list[Kernel]:
     """Return every constant int8 kernel, in the order of its operators."""
-    model = _parse(tflite)
+    model = parse(tflite)
     found = []
     for graph, operator, kind in _operators(tflite):
         if kind not in _KERNEL_INPUT:
@@ -97,16 +94,9 @@ def kernels(tflite: bytes) -> list[Kernel]:
     return found
 
 
-def _parse(tflite: bytes) -> Any:
-    return schema.ModelT.InitFromPackedBuf(tflite, 0)
-
-
 def _operators(tflite: bytes) -> Iterator[tuple[Any, Any, str]]:
     """Yield (subgraph, operator, its name) of all subgraphs."""
-    model = _parse(tflite)
+    model = parse(tflite)
     for graph in model.subgraphs:
         for operator in graph.operators or ():
-            code = model.operatorCodes[operator.opcodeIndex]
-            number = max(code.builtinCode, code.deprecatedBuiltinCode)
-            custom = (code.customCode or b"").decode("utf-8", "replace")
-            yield graph, operator, custom or _OPERATORS.get(number, f"operator {number}")
+            yield graph, operator, operator_name(model, operator)

@@ -30,8 +30,20 @@ def pack(model: Any) -> bytes:
 
 
 def operator_name(model: Any, operator: Any) -> str:
-    """Return the builtin name of an operator, ``CONV_2D`` for example."""
-    return _NAMES.get(builtin_code(model.operatorCodes[operator.opcodeIndex]), "?")
+    """Return the name of an operator: ``CONV_2D`` for example, or a custom one's own."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    custom = (code.customCode or b"").decode("utf-8", "replace")
+    number = builtin_code(code)
+    return custom or _NAMES.get(number, f"operator {number}")
+
+
+def readers(model: Any) -> dict[int, set[tuple[str, int]]]:
+    """Return who reads each tensor of the main graph: (operator name, which input)."""
+    found: dict[int, set[tuple[str, int]]] = {}
+    for operator in model.subgraphs[0].operators:
+        for slot, index in enumerate(operator.inputs):
+            found.setdefault(int(index), set()).add((operator_name(model, operator), slot))
+    return found
 
 
 def builtin_code(code: Any) -> int:
