@@ -24,7 +24,8 @@ _kept = ExitStack()  # of each process; its converter ends with it
 def _start() -> None:
     """Prepare a process that runs many blocks: eager steps, one thread, a warm converter."""
     os.environ |= {f"TF_NUM_{kind}_THREADS": "1" for kind in ("INTRAOP", "INTEROP")}
-    from converters import convert_process, keras2
+    from converters import keras2
+    from converters.tflite import convert_process
 
     keras2.tf.config.run_functions_eagerly(True)  # tracing costs more than a few tiny steps
     _kept.enter_context(convert_process.kept_warm())

@@ -19,9 +19,9 @@ import numpy as np
 import real_data
 from numpy.typing import NDArray
 
-from converters import tflite_edit
-from converters.blocks import Blocks
-from converters.narrow import Narrow
+from converters.tflite import tflite_edit
+from converters.tflite.blocks import Blocks
+from converters.tflite.narrow import Narrow
 from edgepack.runtimes.container import ContainerRuntime
 from edgepack.runtimes.engine import require
 from edgepack.runtimes.images import ImageSpec

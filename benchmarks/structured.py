@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 from structured_nets import NETS
 from structured_summary import summary
 
-from converters.channels import Channels
-from converters.cluster import Cluster
-from converters.collaborate import Collaborate
 from converters.draft import Draft, Training
-from converters.int8 import Int8
-from converters.lowrank import LowRank
-from converters.prune import Prune
-from converters.qat import Qat
+from converters.quantized.int8 import Int8
+from converters.quantized.qat import Qat
+from converters.structure.channels import Channels
+from converters.structure.collaborate import Collaborate
+from converters.structure.lowrank import LowRank
+from converters.weights.cluster import Cluster
+from converters.weights.prune import Prune
 from edgepack import fidelity
 from edgepack.building import scoring
 from edgepack.runtimes.container import ContainerRuntime
@@ -75,7 +75,7 @@ class Run:
 
     def fit(self, model: Any, epochs: int, rate: float, teacher: Any = None) -> Any:
         """Train ``model`` by the one loop; with a teacher it distils."""
-        from converters import finetune, objective
+        from converters.learning import finetune, objective
 
         plan = finetune.Plan(
             stage="fit",
@@ -139,8 +139,8 @@ class Run:
             channels = graph(network.read(canonical.simplify(model))[0])
             return channels.macs(channels.sizes, self.asked.per_output)
 
-        from converters import canonical, network
-        from converters.channels_graph import graph
+        from converters.graph import canonical, network
+        from converters.structure.channels_graph import graph
 
         budget = self.asked.macs * cost(base)
         for width in np.arange(1.0, 0.1, -0.02):
@@ -152,7 +152,7 @@ class Run:
     def row(self, name: str, base: Any, before: NDArray[Any] | None) -> dict[str, Any]:
         """Return the CSV row of one arm and append its right answers to the folder."""
         from converters import keras2
-        from converters.network import model_macs, parameters
+        from converters.graph.network import model_macs, parameters
 
         started = time.monotonic()
         draft = self.arm(name, base)

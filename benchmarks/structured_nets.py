@@ -35,7 +35,7 @@ def mobile(width: float = 1.0) -> Any:
 
 def resnet8(width: float = 1.0) -> Any:
     """Return the published ResNet-8 of MLPerf Tiny, trained on CIFAR-10."""
-    from converters.loading import load
+    from converters.reading.loading import load
 
     path = "mlperf_tiny/image_classification/pretrainedResnet.h5"
     return load(real_data.ROOT / path).model

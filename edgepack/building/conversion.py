@@ -9,7 +9,7 @@ from edgepack.support import truth
 
 
 def options_for(runtime: CarriedRuntime) -> dict[str, Any]:
-    """Return the settings of ``converters.int8.Int8`` that the runtime dictates.
+    """Return the settings of ``converters.quantized.int8.Int8`` that the runtime dictates.
 
     Old releases compute per-channel fully-connected weights wrongly or not at all, and the
     converter writes those unless told otherwise.

@@ -63,9 +63,9 @@ def versions() -> dict[str, str]:
 
 def stages_digest() -> str:
     """Return a digest of the stages' own source: a changed stage never reads old results."""
-    folder = resources.files("converters")
-    files = sorted(f.name for f in folder.iterdir() if f.name.endswith(".py"))
-    return digest_of(*((name, sha256((folder / name).read_bytes())) for name in files))
+    folder = Path(str(resources.files("converters")))
+    files = sorted(folder.rglob("*.py"))
+    return digest_of(*((str(f.relative_to(folder)), sha256(f.read_bytes())) for f in files))
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Source:
 
     @cached_property
     def loaded(self) -> Any:
-        """The model as ``converters.loading`` gives it; seconds, and TensorFlow."""
-        from converters.loading import load
+        """The model as ``converters.reading.loading`` gives it; seconds, and TensorFlow."""
+        from converters.reading.loading import load
 
         return load(self.path, allow_code=self.allow_code)
 
@@ -181,7 +181,7 @@ class Line:
         """Return the untouched model as a float .tflite: what its size is compared with."""
 
         def convert() -> bytes:
-            from converters.int8 import float_tflite
+            from converters.quantized.int8 import float_tflite
 
             return float_tflite(self.draft(0).model)
 

@@ -27,15 +27,15 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from converters.blocks import Blocks
-from converters.channels import Channels
-from converters.cluster import Cluster
-from converters.collaborate import Collaborate
-from converters.int8 import Int8
-from converters.lowrank import LowRank
-from converters.narrow import Narrow
-from converters.prune import Prune
-from converters.qat import Qat
+from converters.quantized.int8 import Int8
+from converters.quantized.qat import Qat
+from converters.structure.channels import Channels
+from converters.structure.collaborate import Collaborate
+from converters.structure.lowrank import LowRank
+from converters.tflite.blocks import Blocks
+from converters.tflite.narrow import Narrow
+from converters.weights.cluster import Cluster
+from converters.weights.prune import Prune
 from edgepack.errors import UsageError
 from edgepack.store import read_whole
 

@@ -19,7 +19,7 @@ def k2() -> Any:
 
 @pytest.fixture(scope="session")
 def k3() -> Any:
-    from converters import keras3
+    from converters.reading import keras3
 
     return keras3.door()
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from converters.cluster import Cluster
 from converters.draft import Draft, Samples, Training
 from converters.errors import ConversionError
-from converters.int8 import Int8
-from converters.prune import Prune
-from converters.qat import Qat
+from converters.quantized.int8 import Int8
+from converters.quantized.qat import Qat
+from converters.weights.cluster import Cluster
+from converters.weights.prune import Prune
 from tests.converters.zoo import Row
 from tests.converters.zoo_blocks import BLOCKS
 from tests.converters.zoo_layers import LAYERS
@@ -100,7 +100,8 @@ def _clustered(draft: Draft, data: Samples) -> str:
 
 def _promised(draft: Draft, done: Collection[str]) -> str:
     """Return how many of the block's kernels were promised something."""
-    from converters import canonical, keras2
+    from converters import keras2
+    from converters.graph import canonical
 
     kernels = keras2.kernels(canonical.simplify(draft.model)).keys() - {_HEAD}
     left = sorted({kernel.rpartition("/")[0] for kernel in kernels - set(done)})

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from converters.errors import ModelRefused
-from converters.loading import load
+from converters.reading.loading import load
 
 Config = dict[str, Any]
 

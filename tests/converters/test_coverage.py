@@ -33,7 +33,8 @@ def page() -> coverage_page.Page:
 @pytest.fixture(scope="module")
 def warm() -> Iterator[None]:
     """Run steps eagerly and conversions in one process: what the generator does."""
-    from converters import convert_process, keras2
+    from converters import keras2
+    from converters.tflite import convert_process
 
     keras2.tf.config.run_functions_eagerly(True)
     with convert_process.kept_warm():

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from converters import draft_files
-from converters.cluster import Cluster
 from converters.draft import Draft, Samples, Training, Trait
 from converters.errors import ConversionError
-from converters.int8 import Int8
-from converters.prune import Prune
-from converters.qat import Qat
+from converters.quantized.int8 import Int8
+from converters.quantized.qat import Qat
+from converters.weights.cluster import Cluster
+from converters.weights.prune import Prune
 from edgepack.tflite.facts import Facts
 from edgepack.tflite.flatbuffer import read
 

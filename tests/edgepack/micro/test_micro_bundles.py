@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters import narrow, tflite_edit
+from converters.tflite import narrow, tflite_edit
 from edgepack.errors import RuntimeFailure
 from edgepack.micro import c99
 from edgepack.micro.arena import ArenaFigures

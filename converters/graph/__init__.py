@@ -1,0 +1,1 @@
+"""A model as a graph: read, walked, and rewritten into the one form that stages take."""

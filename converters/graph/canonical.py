@@ -1,0 +1,57 @@
+"""The same function in the layers that every stage knows: exact rewrites of the graph.
+
+Each takes a tf_keras model and returns a new one with the same outputs up to float
+rounding, sharing nothing with the first; a model with nothing to rewrite comes back as a
+plain copy. What is not rewritten stays as it was and is named by the stages.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from converters.graph import activations, attention, layers, operators, recurrent
+from converters.graph import fold as folding
+from converters.graph.activations import FUSED
+from converters.graph.walk import walk
+
+__all__ = ["FUSED", "deployable", "fold_batchnorm", "inline", "simplify", "unrolled"]
+
+_RULES = {
+    **activations.RULES,
+    **layers.RULES,
+    **operators.RULES,
+    **attention.RULES,
+}
+
+
+def simplify(model: Any) -> Any:
+    """Return ``model`` without nested models, operators, augmentation and rare layers.
+
+    TFMOT refuses nested models and operators, splits separable layers where their weights'
+    names are lost, and refuses a whole layer for an activation that it does not know. What
+    only changes training data or noise is left out; Dropout stays, it trains.
+    """
+    return walk(model, _RULES)
+
+
+def inline(model: Any) -> Any:
+    """Return ``model`` with the layers of nested models in their place.
+
+    A layer whose name is taken gets its model's name in front.
+    """
+    return walk(model, {})
+
+
+def fold_batchnorm(model: Any) -> Any:
+    """Return ``model`` with normalization and input scaling folded (``fold``)."""
+    return folding.fold(model)
+
+
+def deployable(model: Any) -> Any:
+    """Return ``model`` simplified, folded and unrolled: the kernels that the device gets."""
+    return unrolled(fold_batchnorm(simplify(model)))
+
+
+def unrolled(model: Any) -> Any:
+    """Return ``model`` with the loops unrolled that the converter cannot quantize."""
+    return walk(model, recurrent.RULES)

@@ -1,0 +1,256 @@
+"""The one training loop: seeded, small steps, the best weights that the stage allows.
+
+The same draft, samples, seed and machine give the same weights: rows are drawn by numpy
+from the seed, and TensorFlow runs its deterministic kernels (see keras2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.draft import Samples, Training
+from converters.errors import DataRefused, TrainingFailed
+from converters.learning.matching import Mixing, mixes, steady
+from converters.learning.objective import Objective
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long and how fast to fine-tune.
+
+    Attributes:
+        stage: its name, for progress and errors.
+        epochs: passes over the training part.
+        learning_rate: of Adam at the first step; it falls to a hundredth along a cosine.
+        distillation: weight alpha of the teacher's outputs, the rest is the hard loss. At
+            1 the labels are not used at all, and the model learns the teacher's function:
+            both see the same random mixtures of two rows (Beyer et al. 2022,
+            arXiv:2106.05237), of which there are far more than rows.
+        temperature: T of the softening.
+        steady: normalize by the moving statistics and drop nothing out while training, so
+            that what is trained is what is deployed.
+    """
+
+    stage: str
+    epochs: int
+    learning_rate: float
+    distillation: float = 0.7
+    temperature: float = 4.0
+    steady: bool = False
+
+
+def _nothing(number: int) -> None:
+    """Do nothing before a step or an epoch."""
+
+
+def _always(epoch: int) -> bool:
+    """Let every epoch's weights be kept."""
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Where a stage steps in.
+
+    Attributes:
+        before_epoch: called with the number of the epoch.
+        before_step: called with the number of the step.
+        after_epoch: called with the number of the epoch; puts the weights back onto what
+            the stage promises, and tells whether they may be kept as the best.
+    """
+
+    before_epoch: Callable[[int], None] = _nothing
+    before_step: Callable[[int], None] = _nothing
+    after_epoch: Callable[[int], bool] = _always
+
+
+def steps_per_epoch(samples: Samples, training: Training) -> int:
+    """Return how many steps one pass takes; rows left over wait for the next shuffle."""
+    return max(1, len(samples.x_train) // training.batch_size)
+
+
+def fine_tune(
+    model: Any,
+    objective: Objective,
+    samples: Samples,
+    training: Training,
+    plan: Plan,
+    *,
+    teacher: Any,
+    hooks: Hooks | None = None,
+    only: Sequence[Any] | None = None,
+    masks: Sequence[tuple[Any, Any]] = (),
+) -> tuple[float, ...]:
+    """Train ``model`` in place and return the validation loss after each epoch.
+
+    The weights left in ``model`` are those of the allowed epoch with the lowest validation
+    loss. ``teacher`` is asked once per row and its outputs are kept for all epochs, unless
+    the rows are mixed anew. ``only``
+    names the variables to train; None trains all that are trainable. ``masks`` are
+    (variable, mask) whose zeros stay after every step.
+
+    Raises:
+        DataRefused: no rows, or rows that do not fit the model.
+        TrainingFailed: the loss is not finite.
+    """
+    from converters import keras2
+
+    check_rows(model, samples)
+    hooks = hooks or Hooks()
+    keras2.seed(training.seed)
+    alpha = plan.distillation if objective.distils else 0.0
+    mixing = Mixing(training.seed) if alpha == 1 and mixes(model) else None
+    asked = teacher if alpha else None
+    train = _part(objective, None if mixing else asked, samples.x_train, samples.y_train)
+    val = _part(objective, asked, samples.x_val, samples.y_val)
+    per_epoch = steps_per_epoch(samples, training)
+    weights = list(model.trainable_variables if only is None else only)
+    step, judge = _functions(
+        model,
+        (weights, tuple(masks)),
+        objective,
+        plan,
+        alpha=alpha,
+        total=per_epoch * plan.epochs,
+        teacher=teacher if mixing else None,
+    )
+
+    shuffle = np.random.default_rng(training.seed)
+    total, best, kept, history = per_epoch * plan.epochs, math.inf, None, []
+    for epoch in range(plan.epochs):
+        hooks.before_epoch(epoch)
+        order = shuffle.permutation(len(samples.x_train))
+        for number in range(per_epoch):
+            at = epoch * per_epoch + number
+            hooks.before_step(at)
+            rows = order[number * training.batch_size : (number + 1) * training.batch_size]
+            with steady(model, plan.steady):
+                loss = float(step(*_batch(train, rows, mixing)))
+            _finite(loss, plan, f"step {at} of {total}")
+            if training.progress is not None:
+                training.progress(plan.stage, at + 1, total)
+        allowed = hooks.after_epoch(epoch)
+        loss = _mean_loss(judge, val)
+        _finite(loss, plan, f"validation after epoch {epoch + 1} of {plan.epochs}")
+        history.append(loss)
+        if allowed and loss < best:
+            best, kept = loss, [variable.numpy() for variable in model.variables]
+    if kept is not None:
+        for variable, value in zip(model.variables, kept, strict=True):
+            variable.assign(value)
+    return tuple(history)
+
+
+Rows = tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]
+
+
+def _part(objective: Objective, teacher: Any, x: NDArray[Any], y: NDArray[Any]) -> Rows:
+    """Return (inputs, targets, teacher outputs); without a teacher the last is a stand-in."""
+    from converters import keras2
+
+    targets = objective.targets(x, y)
+    if teacher is None:
+        return x, targets, np.zeros((len(x), 1), np.float32)
+    return x, targets, keras2.predict(teacher, x)
+
+
+def _batch(part: Rows, rows: NDArray[Any], mixing: Mixing | None = None) -> tuple[Any, ...]:
+    from converters.keras2 import tf
+
+    x, y, soft = part
+    kind = tf.int64 if np.issubdtype(y.dtype, np.integer) else tf.float32
+    inputs = x[rows] if mixing is None else mixing(x, rows)
+    return tf.constant(inputs, tf.float32), tf.constant(y[rows], kind), tf.constant(soft[rows])
+
+
+def _functions(
+    model: Any,
+    trained: tuple[list[Any], tuple[tuple[Any, Any], ...]],
+    objective: Objective,
+    plan: Plan,
+    *,
+    alpha: float,
+    total: int,
+    teacher: Any,
+) -> tuple[Any, Any]:
+    """Return the compiled training step and the compiled judge, both giving a loss.
+
+    A ``teacher`` is asked at every training step.
+    """
+    from converters.keras2 import keras, tf
+
+    pace = keras.optimizers.schedules.CosineDecay(plan.learning_rate, total, alpha=0.01)
+    optimizer = keras.optimizers.Adam(pace)
+    weights, masks = trained
+
+    def loss_of(x: Any, y: Any, soft: Any, training: bool) -> Any:
+        outputs = model(x, training=training)
+        if training and teacher is not None:
+            soft = teacher(x, training=False)
+        if alpha == 1:
+            return objective.distance(soft, outputs, plan.temperature)
+        hard = tf.reduce_mean(objective.hard(tf.cast(y, y.dtype), outputs))
+        if not alpha:
+            return hard
+        near = objective.distance(soft, outputs, plan.temperature)
+        return alpha * near + (1.0 - alpha) * hard
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def step(x: Any, y: Any, soft: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = loss_of(x, y, soft, True)
+            total_loss = loss + tf.add_n(model.losses) if model.losses else loss
+        gradients = tape.gradient(total_loss, weights)
+        pairs = [(g, w) for g, w in zip(gradients, weights, strict=True) if g is not None]
+        optimizer.apply_gradients(pairs)
+        for variable, mask in masks:
+            variable.assign(variable * mask)
+        return loss
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def judge(x: Any, y: Any, soft: Any) -> Any:
+        return loss_of(x, y, soft, False)
+
+    return step, judge
+
+
+def _mean_loss(judge: Any, part: Rows, batch: int = 256) -> float:
+    """Return the mean loss of a whole part, each row weighing the same."""
+    count, total = len(part[0]), 0.0
+    for at in range(0, count, batch):
+        rows = np.arange(at, min(at + batch, count))
+        total += float(judge(*_batch(part, rows))) * len(rows)
+    return total / count
+
+
+def _finite(loss: float, plan: Plan, where: str) -> None:
+    if not math.isfinite(loss):
+        raise TrainingFailed(
+            f"{plan.stage}: the loss at {where} is {loss}: wanted a finite number. Lower its "
+            f"learning_rate (now {plan.learning_rate:g}), or look for NaN in the data"
+        )
+
+
+def check_rows(model: Any, samples: Samples) -> None:
+    """Return if there are rows to train and to validate with, of the model's input shape.
+
+    Raises:
+        DataRefused: no rows, or rows that do not fit the model.
+    """
+    wanted = tuple(model.input_shape[1:])
+    for name in ("x_train", "x_val"):
+        x = getattr(samples, name)
+        fits = len(wanted) == len(x.shape[1:]) and all(
+            want in (None, got) for want, got in zip(wanted, x.shape[1:], strict=True)
+        )
+        if len(x) == 0 or not fits:
+            raise DataRefused(
+                f"{name}: wanted one row or more of shape {wanted}, as the model's input. "
+                f"Received: {len(x)} of shape {tuple(x.shape[1:])}"
+            )

@@ -1,0 +1,145 @@
+"""A Keras model from anywhere, as the tf_keras model every stage works on.
+
+Order matters: copy and hash, look at the bytes, read the container in a process of its own,
+check the config as data, and only then let Keras build it, from a cleaned copy that holds
+nothing unchecked. TensorFlow is imported last, so a file that is no model costs no seconds.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from converters.reading import compiled
+from converters.reading.container_checks import sniff
+from converters.reading.hdf5_check import Hdf5Facts
+from converters.reading.opening import Checked, check, one_line, open_hdf5, open_zip
+from converters.reading.snapshot import Snapshot, take
+from converters.refusals import quote, refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """One model, ready for the first stage.
+
+    Attributes:
+        model: tf_keras functional model, one float32 output, one input of fixed size;
+            compiled with the file's loss and metrics where those are Keras' own.
+        kind: ``tf_keras-zip``, ``keras-v3-zip``, ``h5``, ``keras-v3-h5`` or ``savedmodel``.
+        bridge_max_abs_diff: for Keras 3, the largest absolute difference between the
+            outputs of the file's model and of ``model``, measured in float32 on random
+            input; None where nothing was rebuilt.
+        digest: sha256 of the file; of a folder, over its sorted files.
+        notes: what differs from the file and why, in words for the report.
+    """
+
+    model: Any
+    kind: str
+    bridge_max_abs_diff: float | None
+    digest: str
+    notes: tuple[str, ...] = ()
+
+
+def load(path: Path, *, allow_code: bool = False) -> Loaded:
+    """Return the model at ``path``, a .keras or .h5 file or a SavedModel folder.
+
+    ``allow_code`` lets Lambda layers and classes that are not Keras' own run; everything
+    else stays checked. A flipped bit that leaves a valid weight behind cannot be seen.
+
+    Raises:
+        ModelRefused: missing, damaged, hostile, not a model, or a model that no stage can
+            take; one line naming the file, what was wanted, what was got and the remedy.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgepack-load-") as room:
+            return _load(take(Path(path), Path(room)), Path(room), allow_code)
+    except OSError as fault:  # the disk of the working copy: no space, no TMPDIR
+        raise refusal(
+            path,
+            wanted="room for a working copy of the model",
+            got=quote(fault),
+            do="free space there, or set TMPDIR to another folder",
+        ) from fault
+
+
+def _load(snapshot: Snapshot, room: Path, allow_code: bool) -> Loaded:
+    if snapshot.is_folder:
+        return _load_saved_model(snapshot, allow_code)
+    if sniff(snapshot.path, snapshot.source) == "zip":
+        checked, clean = open_zip(snapshot, room, allow_code)
+    else:
+        checked, clean = open_hdf5(snapshot, room, allow_code)
+    if checked.kind.startswith("keras-v3"):
+        return _load_keras3(checked, clean)
+    return _load_keras2(checked, clean)
+
+
+def _load_keras2(checked: Checked, clean: Path) -> Loaded:
+    from converters import keras2
+
+    return _finish(checked, _restored(keras2.keras, checked, clean))
+
+
+def _load_keras3(checked: Checked, clean: Path) -> Loaded:
+    from converters.reading import keras3
+
+    source = checked.snapshot.source
+    original = _restored(keras3.door(), checked, clean)
+    with one_line(source):
+        bridged = keras3.bridge(original, source)
+    notes = (*checked.notes, *bridged.notes)
+    done = _finish(replace(checked, notes=notes), bridged.model)
+    return replace(done, bridge_max_abs_diff=bridged.max_abs_diff)
+
+
+def _restored(keras: Any, checked: Checked, clean: Path) -> Any:
+    """Return what either Keras makes of a cleaned copy, each weight of it from the file."""
+    from converters.reading import admission, normalization
+
+    source = checked.snapshot.source
+    budget = admission.weight_budget(keras.layers.Layer, checked.facts.weight_bytes, source)
+    with one_line(source), budget:
+        model = keras.models.load_model(clean, compile=False, safe_mode=not checked.allow_code)
+        admission.check_built(model, source)
+        admission.check_held(model, checked.facts, source)
+        normalization.finish(model)
+    return model
+
+
+def _load_saved_model(snapshot: Snapshot, allow_code: bool) -> Loaded:
+    from converters.reading import saved_model
+
+    source = snapshot.source
+    saved = saved_model.read(snapshot)
+    facts = Hdf5Facts({}, (), frozenset(), saved.weight_bytes)
+    checked = check(
+        snapshot,
+        facts,
+        kind="savedmodel",
+        config=saved.config,
+        settings=saved.training,
+        allow_code=allow_code,
+    )
+    with one_line(source):
+        model = saved_model.build(checked.config, saved, source, allow_code=allow_code)
+    return _finish(checked, model)
+
+
+def _finish(checked: Checked, model: Any) -> Loaded:
+    from converters.reading import admission, normalization
+
+    source = checked.snapshot.source
+    with one_line(source):
+        model = admission.functional(model, source)
+        admission.check_finite(model, source)
+        model, frozen = normalization.freeze(model, source)
+        unknown = compiled.apply(checked.training, model)
+    return Loaded(
+        model=model,
+        kind=checked.kind,
+        bridge_max_abs_diff=None,
+        digest=checked.snapshot.digest,
+        notes=(*checked.notes, *frozen, *unknown),
+    )

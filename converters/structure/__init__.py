@@ -1,0 +1,1 @@
+"""Stages that change the graph: fewer channels, lower ranks."""

@@ -1,0 +1,72 @@
+"""Which channels to give up: the least loss for each multiply-accumulate saved."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.errors import ModelRefused
+from converters.structure.channels_graph import Graph
+
+
+def choose(
+    graph: Graph,
+    importance: NDArray[np.float64],
+    share: float,
+    *,
+    multiple: int,
+    minimum: int,
+    per_output: float = 0.0,
+) -> NDArray[np.bool_]:
+    """Return which channels stay, ``(channels,) bool``, so that a ``share`` of cost is left.
+
+    Greedy over all groups at once: a move takes the least important channels of a group
+    down to the next multiple, and the move with the least importance per MAC saved is made
+    until the share is met. Costs fall as neighbours shrink, so they are counted anew.
+
+    Args:
+        importance: ``(channels,)``, on one scale for all groups.
+        share: of the cost now, ``graph.macs(graph.sizes, per_output)``.
+        multiple: how many channels stay in a group that is cut: a multiple of this.
+        minimum: at least so many stay in every group.
+        per_output: cost of a number written, in multiply-accumulates.
+
+    Raises:
+        ModelRefused: the budget cannot be met.
+    """
+    left = graph.sizes.copy()
+    ranked = [_ranked(graph, importance, group) for group in range(len(left))]
+    costs = [np.concatenate([[0.0], np.cumsum(importance[ids])]) for ids in ranked]
+    now = full = graph.macs(left, per_output)
+    while now > share * full:
+        best: tuple[float, int, int, float] | None = None
+        for group, count in enumerate(left):
+            fewer = (int(count) - 1) // multiple * multiple
+            if fewer < max(minimum, 1):
+                continue
+            fewest = left.copy()
+            fewest[group] = fewer
+            after = graph.macs(fewest, per_output)
+            gone = graph.sizes[group]
+            lost = costs[group][gone - fewer] - costs[group][gone - count]
+            price = float(lost) / max(now - after, 1)
+            if best is None or price < best[0]:
+                best = (price, group, fewer, after)
+        if best is None:
+            raise ModelRefused(
+                f"channels: wanted {share:.0%} of the cost kept. "
+                f"Received: {now / full:.0%} with the fewest channels allowed; raise macs, or "
+                f"lower multiple ({multiple}) and minimum ({minimum})"
+            )
+        _, group, fewer, now = best
+        left[group] = fewer
+    kept = np.ones(len(graph.group), bool)
+    for group, ids in enumerate(ranked):
+        kept[ids[: graph.sizes[group] - left[group]]] = False
+    return kept
+
+
+def _ranked(graph: Graph, importance: NDArray[np.float64], group: int) -> NDArray[np.int64]:
+    """Return the channels of ``group``, the least important first; ties by their number."""
+    members = np.flatnonzero(graph.group == group)
+    return members[np.argsort(importance[members], kind="stable")]

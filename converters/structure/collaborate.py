@@ -1,0 +1,115 @@
+"""Channels and ranks chosen together, layer by layer, under one budget.
+
+The idea of Collaborative Compression (Li et al. 2021, CVPR, "Towards Compact CNNs via
+Collaborative Compression"), by means at hand: a kernel that was split has its rank as the
+channels between its two halves, so one choice over all groups weighs a rank of this layer
+against a channel of that one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from converters.draft import Draft, Samples, Training
+from converters.structure.channels import Channels, refuse_compressed
+from converters.structure.channels_scores import Criterion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collaborate:
+    """Split kernels where that saves, then cut channels and ranks by one measure.
+
+    Attributes:
+        macs: share of the cost kept, in (0, 1), as in ``Channels``.
+        energy: share of a kernel's energy that its split keeps; a kernel whose split at
+            this energy costs as much stays whole. The cut then lowers ranks further.
+        per_output, criterion, multiple, minimum, epochs, learning_rate, distillation, rows:
+            as in ``Channels``.
+    """
+
+    macs: float = 0.5
+    energy: float = 0.9
+    per_output: float = 0.0
+    criterion: Criterion = "taylor"
+    multiple: int = 8
+    minimum: int = 8
+    epochs: int = 8
+    learning_rate: float = 1e-3
+    distillation: float = 0.7
+    rows: int = 512
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no cut can meet.
+
+        Raises:
+            ValueError: a setting out of its range.
+        """
+        if not 0 < self.energy < 1:
+            raise ValueError(f"energy: wanted a share in (0, 1). Received: {self.energy}")
+        self._cut()
+
+    def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
+        """Return the draft with thin kernels and fewer channels, fine-tuned.
+
+        Raises:
+            ModelRefused: the budget cannot be met, or the draft is quantized, sparse or
+                clustered already.
+        """
+        from converters.graph import canonical
+        from converters.graph.network import model_macs
+        from converters.learning import objective
+        from converters.structure.lowrank import words
+        from converters.structure.lowrank_build import rebuilt
+
+        refuse_compressed(draft, "collaborate")
+        whole = canonical.simplify(draft.model)
+        goal = objective.objective(draft.model, training)
+        chosen, full = self._splits(whole)
+        model, kept = rebuilt(whole, chosen), ""
+        share = self.macs * full / cost(model, self.per_output)
+        cut = self._cut()
+        if share < 1:  # the splits alone may have saved enough
+            model, kept = cut.shrunk(model, share, goal, (samples, training))
+        cut.tune(model, goal, self.epochs, (draft, samples, training))
+        told = [
+            f"collaborate: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
+            "(planned)",
+            *(words(split) + " before the cut" for split in chosen.values()),
+        ]
+        if kept:
+            told.append(f"channels kept whole by {kept}")
+        return replace(draft, model=model, notes=(*draft.notes, *told))
+
+    def _splits(self, model: Any) -> tuple[dict[str, Any], float]:
+        """Return the splits that keep the energy and save, and what the model costs now."""
+        from converters.graph.network import read
+        from converters.structure import lowrank_plan as plan
+
+        net, _ = read(model)
+        kernels = plan.weights_of(model, net)
+        options = plan.splits(net, kernels, multiple=self.multiple, per_output=self.per_output)
+        return plan.by_energy(options, self.energy), cost(model, self.per_output)
+
+    def _cut(self) -> Channels:
+        """Return the cut that weighs channels and ranks; it checks the settings it shares."""
+        return Channels(
+            macs=self.macs,
+            per_output=self.per_output,
+            criterion=self.criterion,
+            multiple=self.multiple,
+            minimum=self.minimum,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            distillation=self.distillation,
+            rows=self.rows,
+        )
+
+
+def cost(model: Any, per_output: float) -> float:
+    """Return the planned multiply-accumulates of ``model`` and what its outputs add."""
+    from converters.graph.network import read
+    from converters.structure.channels_graph import graph
+
+    channels = graph(read(model)[0])
+    return channels.macs(channels.sizes, per_output)

@@ -1,0 +1,1 @@
+"""Stages that change weights, not the graph: zeros, few values, and their proof."""

@@ -1,0 +1,169 @@
+"""What the weights promise, checked tensor by tensor: in Keras here, in .tflite beside it.
+
+A violation is one line. The lists are for reports; the ``assert_`` forms raise, and each
+stage calls one on its own output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.draft import Draft
+from converters.errors import InvariantBroken
+from converters.tflite.contents import Kernel, kernels
+from converters.weights.codebook import CHANNELS, to_codes, to_tflite
+
+
+def violations(
+    weights: Mapping[str, NDArray[Any]], promises: Mapping[str, Mapping[str, float]]
+) -> list[str]:
+    """Return every promise that ``weights`` break, as one line each; empty is good.
+
+    ``SPARSE`` promises a share of zeros, ``CLUSTERED`` the most distinct values and
+    ``QUANTIZED`` the most int8 codes of one tensor. Every
+    kernel must be finite and hold a weight that is not zero.
+    """
+    broken = []
+    for name, values in weights.items():
+        if not np.isfinite(values).all():
+            broken.append(f"{name}: {np.sum(~np.isfinite(values))} weights are NaN or infinite")
+        elif not values.any():
+            broken.append(f"{name}: the layer died, all {values.size} weights are zero")
+    for name, share in promises.get("SPARSE", {}).items():
+        broken += _missing(name, weights) or _too_dense(name, weights[name], share)
+    few = {**promises.get("QUANTIZED", {}), **promises.get("CLUSTERED", {})}
+    for name, most in few.items():
+        broken += _missing(name, weights) or _too_many(name, weights[name], most)
+    return broken
+
+
+def _missing(name: str, weights: Mapping[str, NDArray[Any]]) -> list[str]:
+    return [] if name in weights else [f"{name}: promised, but no such kernel is left"]
+
+
+def _too_dense(name: str, values: NDArray[Any], share: float) -> list[str]:
+    zeros, wanted = int(np.sum(values == 0)), int(share * values.size)
+    if zeros >= wanted:
+        return []
+    return [f"{name}: wanted {wanted} zeros of {values.size}. Received: {zeros}"]
+
+
+def _too_many(name: str, values: NDArray[Any], most: float) -> list[str]:
+    distinct = len(np.unique(values))
+    if distinct <= most:
+        return []
+    return [f"{name}: wanted {most:g} distinct values or fewer. Received: {distinct}"]
+
+
+def model_violations(draft: Draft) -> list[str]:
+    """Return every promise of ``draft`` that its Keras weights break.
+
+    Kernels that are on int8 codes are counted as codes: their floats differ by channel.
+    """
+    return violations(_counted(draft), draft.promises)
+
+
+def _counted(draft: Draft) -> dict[str, NDArray[Any]]:
+    """Return each kernel's values, as int8 codes where those are promised."""
+    from converters import keras2
+
+    coded = draft.promises.get("QUANTIZED", {})
+    kinds = _kinds(draft)
+    counted = {}
+    for name, variable in keras2.kernels(draft.model).items():
+        values = variable.numpy()
+        if name in coded:
+            values = to_codes(values, CHANNELS[kinds[name.rpartition("/")[0]]])
+        counted[name] = values
+    return counted
+
+
+def _kinds(draft: Draft) -> dict[str, str]:
+    """Return the class name of each layer, by its own name without a wrapper's."""
+    from converters import keras2
+
+    layers = [keras2.unwrapped(layer) for layer in draft.model.layers]
+    return {layer.name: type(layer).__name__ for layer in layers}
+
+
+def assert_model(draft: Draft) -> None:
+    """Return if every promise of ``draft`` holds.
+
+    Raises:
+        InvariantBroken: naming each weight that breaks one.
+    """
+    raise_if(model_violations(draft), draft.model.name)
+
+
+def assert_tflite(tflite: bytes, draft: Draft) -> None:
+    """Return if every promise of ``draft`` holds in the bytes made of it.
+
+    Raises:
+        InvariantBroken: naming each weight that breaks one.
+    """
+    raise_if(tflite_violations(tflite, draft), f"{draft.model.name}.tflite")
+
+
+def tflite_violations(tflite: bytes, draft: Draft) -> list[str]:
+    """Return every promise of ``draft`` that the kernels of ``tflite`` break.
+
+    A kernel that was trained on codes must hold exactly those; one that was not keeps its
+    zeros, and its clusters per channel where it has a scale per channel.
+    """
+    found, kinds = kernels(tflite), _kinds(draft)
+    broken = [
+        f"{kernel.name}: the layer died, all {kernel.codes.size} codes are zero"
+        for kernel in found
+        if not kernel.codes.any()
+    ]
+    promised = {name for numbers in draft.promises.values() for name in numbers}
+    for name, values in _counted(draft).items():
+        if name not in promised:
+            continue
+        layer = name.rpartition("/")[0]
+        fits = [kernel for kernel in found if kernel.codes.size == values.size]
+        # Merged or shared kernels lose their layer's name; then any of the size may be it.
+        mine = [kernel for kernel in fits if kernel.belongs_to(layer)] or fits
+        if not mine:
+            broken.append(f"{name}: promised, but no int8 kernel of its size is left")
+        else:
+            wanted = to_tflite(values, kinds.get(layer, ""))
+            each = [_kernel_violations(name, k, wanted, draft.promises) for k in mine]
+            broken += sorted(each, key=len)[0]
+    return broken
+
+
+def _kernel_violations(
+    name: str,
+    kernel: Kernel,
+    wanted: NDArray[Any],
+    promises: Mapping[str, Mapping[str, float]],
+) -> list[str]:
+    """Return what ``kernel`` breaks of the promises made for ``name``."""
+    broken = []
+    if name in promises.get("QUANTIZED", {}):
+        apart = int(np.sum(kernel.codes.ravel() != wanted.ravel()))
+        if apart:
+            broken.append(f"{name}: {apart} of {wanted.size} codes are not those trained")
+    if name in promises.get("SPARSE", {}):
+        broken += _too_dense(name, kernel.codes, promises["SPARSE"][name])
+    most = promises.get("CLUSTERED", {}).get(name)
+    coded = name in promises.get("QUANTIZED", {})
+    distinct = kernel.distinct() if coded else kernel.distinct_per_channel()
+    if most is not None and distinct > most:
+        broken.append(f"{name}: wanted {most:g} int8 codes or fewer. Received: {distinct}")
+    return broken
+
+
+def raise_if(broken: list[str], where: str) -> None:
+    """Return if ``broken`` is empty.
+
+    Raises:
+        InvariantBroken: with every violation in one line.
+    """
+    if broken:
+        raise InvariantBroken(f"{where}: {'; '.join(broken)}")

@@ -1,0 +1,131 @@
+"""Layers compressed by what their outputs lose still answer as before, and repeat exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.errors import TrainingFailed
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    from converters.keras2 import keras, seed
+
+    seed(4)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            layers.Input((8, 8, 2)),
+            layers.Conv2D(8, 3, padding="same", use_bias=False, name="first"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.DepthwiseConv2D(3, name="depth"),
+            layers.Conv2D(8, 3, strides=2, activation="relu", name="second"),
+            layers.Flatten(),
+            layers.Dense(5, name="last"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Any:
+    from converters.weights.reconstruct import Evidence
+
+    rng = np.random.default_rng(0)
+    smooth = rng.normal(size=(256, 8, 8, 2)).cumsum(1).cumsum(2)
+    return Evidence(smooth.astype(np.float32), 1)
+
+
+def halved(model: Any, evidence: Any) -> Any:
+    from converters import keras2
+    from converters.weights import reconstruct
+
+    twin = keras2.copy(model)
+    assert reconstruct.prune(twin, evidence, 0.5) == ["first", "second", "last"]
+    return twin
+
+
+def by_size(model: Any) -> Any:
+    from converters import keras2
+
+    twin = keras2.copy(model)
+    for name, kernel in keras2.kernels(twin).items():
+        if "depth" not in name:
+            values = kernel.numpy()
+            kernel.assign(np.where(np.abs(values) > np.median(np.abs(values)), values, 0))
+    return twin
+
+
+def apart(model: Any, other: Any, evidence: Any) -> float:
+    from converters import keras2
+
+    a, b = (keras2.predict(each, evidence.rows) for each in (model, other))
+    return float(((a - b) ** 2).mean())
+
+
+def test_half_of_each_kernel_is_zero_and_depthwise_ones_are_whole(
+    model: Any, evidence: Any
+) -> None:
+    from converters import keras2
+
+    for name, kernel in keras2.kernels(halved(model, evidence)).items():
+        assert (kernel.numpy() == 0).mean() == (0 if "depth" in name else 0.5), name
+
+
+def test_it_answers_nearer_to_before_than_without_the_smallest(
+    model: Any, evidence: Any
+) -> None:
+    ours = apart(model, halved(model, evidence), evidence)
+    assert ours < 0.5 * apart(model, by_size(model), evidence)
+
+
+def test_it_repeats_to_the_bit(model: Any, evidence: Any) -> None:
+    first, second = (halved(model, evidence).get_weights() for _ in range(2))
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+
+
+def test_the_reference_is_not_changed(model: Any, evidence: Any) -> None:
+    before = [np.array(w) for w in model.get_weights()]
+    halved(model, evidence)
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_refitting_takes_back_what_clustering_did(model: Any, evidence: Any) -> None:
+    from converters import keras2
+    from converters.weights import reconstruct
+
+    coarse = keras2.copy(model)
+    for name, kernel in keras2.kernels(coarse).items():
+        if "depth" not in name:
+            kernel.assign(np.sign(kernel.numpy()) * np.float32(0.1))
+    before = apart(model, coarse, evidence)
+    names = {"first/kernel", "second/kernel", "last/kernel"}
+    reconstruct.refit(coarse, model, evidence, names, {})
+    assert apart(model, coarse, evidence) < 1e-3 * before
+
+
+def test_a_teacher_of_another_shape_is_no_reference(model: Any) -> None:
+    from converters.keras2 import keras
+    from converters.weights import reconstruct
+
+    small = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+    other = reconstruct.reference_of(model, small)
+    assert other is not model
+    assert other.get_layer("first") is not None
+    assert reconstruct.reference_of(model, model) is model
+
+
+def test_weights_that_are_no_numbers_are_named_by_layer(model: Any, evidence: Any) -> None:
+    from converters import keras2
+    from converters.weights import reconstruct
+
+    broken = keras2.copy(model)
+    layer = broken.get_layer("depth")
+    layer.set_weights([np.full_like(w, np.nan) for w in layer.get_weights()])
+    with pytest.raises(TrainingFailed, match="second"):
+        reconstruct.prune(broken, evidence, 0.5)
