@@ -106,7 +106,7 @@ class Run:
         """Return the draft of one arm."""
         from converters import keras2
 
-        training = replace(self.training, teacher=base)
+        training = replace(self.training, original=base)
         if name == "baseline":
             return Draft(base)
         if name == "control":

@@ -67,16 +67,30 @@ class Training:
             model carries no compiled loss of its own.
         seed: seeds weights, shuffling and dropout.
         batch_size: samples a step.
+        augment: names of the random views that a training row is shown in, see
+            ``learning.augment.VIEWS``; none shows it as it is.
         progress: called with (stage, done, total) steps; None is silent.
-        teacher: the uncompressed tf_keras model, which stages distil from and whose
-            compiled loss they use; None takes the draft's own model.
+        original: the uncompressed tf_keras model, whose compiled loss stages use; None
+            takes the draft's own model.
+        teacher: another tf_keras model of the same inputs and outputs that stages distil
+            from; None takes ``original``.
     """
 
     task: str | None = None
     seed: int = 0
     batch_size: int = 64
+    augment: tuple[str, ...] = ()
     progress: Any = None
+    original: Any = None
     teacher: Any = None
+
+    def whole(self, model: Any) -> Any:
+        """Return the uncompressed model; ``model`` where none is known."""
+        return model if self.original is None else self.original
+
+    def teacher_of(self, model: Any) -> Any:
+        """Return what is learned from: a teacher of its own, else the uncompressed model."""
+        return self.whole(model) if self.teacher is None else self.teacher
 
 
 def calibration_rows(total: int, wanted: int, seed: int) -> NDArray[np.int64]:

@@ -86,5 +86,5 @@ def _loss_words(model: Any) -> Any:
         keras2.keras.losses.get(words)
         json.dumps(words)
     except (TypeError, ValueError):
-        return None  # a loss of the user's own; Training.teacher still carries it
+        return None  # a loss of the user's own; Training.original still carries it
     return words

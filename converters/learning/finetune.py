@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.draft import Samples, Training
 from converters.errors import DataRefused, TrainingFailed
-from converters.learning.matching import Mixing, mixes, steady
+from converters.learning.matching import steady
 from converters.learning.objective import Objective
 
 
@@ -91,38 +90,34 @@ def fine_tune(
 
     The weights left in ``model`` are those of the allowed epoch with the lowest validation
     loss. ``teacher`` is asked once per row and its outputs are kept for all epochs, unless
-    the rows are mixed anew. ``only``
-    names the variables to train; None trains all that are trainable. ``masks`` are
-    (variable, mask) whose zeros stay after every step.
+    each step sees the rows anew, mixed or as random views. ``only`` names the variables to
+    train; None trains all that are trainable. ``masks`` are (variable, mask) whose zeros
+    stay after every step.
 
     Raises:
-        DataRefused: no rows, or rows that do not fit the model.
+        DataRefused: no rows, rows that do not fit the model, or views that do not fit them.
         TrainingFailed: the loss is not finite.
     """
     from converters import keras2
+    from converters.learning import showing, steps
 
     check_rows(model, samples)
     hooks = hooks or Hooks()
     keras2.seed(training.seed)
     alpha = plan.distillation if objective.distils else 0.0
-    mixing = Mixing(training.seed) if alpha == 1 and mixes(model) else None
-    asked = teacher if alpha else None
-    train = _part(objective, None if mixing else asked, samples.x_train, samples.y_train)
-    val = _part(objective, asked, samples.x_val, samples.y_val)
+    lesson = steps.Lesson(objective, teacher if alpha else None, alpha, plan.temperature)
+    shown = showing.Showing(model, samples.x_train, training, mixed=alpha == 1)
+    train = lesson.part(samples.x_train, samples.y_train, asked_anew=shown.anew)
+    val = lesson.part(samples.x_val, samples.y_val)
     per_epoch = steps_per_epoch(samples, training)
+    total = per_epoch * plan.epochs
     weights = list(model.trainable_variables if only is None else only)
-    step, judge = _functions(
-        model,
-        (weights, tuple(masks)),
-        objective,
-        plan,
-        alpha=alpha,
-        total=per_epoch * plan.epochs,
-        teacher=teacher if mixing else None,
-    )
+    pace = keras2.keras.optimizers.schedules.CosineDecay(plan.learning_rate, total, alpha=0.01)
+    step = steps.training_step(model, (weights, tuple(masks)), lesson, pace, anew=shown.anew)
+    judge = steps.judging(model, lesson)
 
     shuffle = np.random.default_rng(training.seed)
-    total, best, kept, history = per_epoch * plan.epochs, math.inf, None, []
+    best, kept, history = math.inf, None, []
     for epoch in range(plan.epochs):
         hooks.before_epoch(epoch)
         order = shuffle.permutation(len(samples.x_train))
@@ -131,12 +126,12 @@ def fine_tune(
             hooks.before_step(at)
             rows = order[number * training.batch_size : (number + 1) * training.batch_size]
             with steady(model, plan.steady):
-                loss = float(step(*_batch(train, rows, mixing)))
+                loss = float(step(*train.batch(rows, shown(rows))))
             _finite(loss, plan, f"step {at} of {total}")
             if training.progress is not None:
                 training.progress(plan.stage, at + 1, total)
         allowed = hooks.after_epoch(epoch)
-        loss = _mean_loss(judge, val)
+        loss = steps.mean_loss(judge, val)
         _finite(loss, plan, f"validation after epoch {epoch + 1} of {plan.epochs}")
         history.append(loss)
         if allowed and loss < best:
@@ -145,88 +140,6 @@ def fine_tune(
         for variable, value in zip(model.variables, kept, strict=True):
             variable.assign(value)
     return tuple(history)
-
-
-Rows = tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]
-
-
-def _part(objective: Objective, teacher: Any, x: NDArray[Any], y: NDArray[Any]) -> Rows:
-    """Return (inputs, targets, teacher outputs); without a teacher the last is a stand-in."""
-    from converters import keras2
-
-    targets = objective.targets(x, y)
-    if teacher is None:
-        return x, targets, np.zeros((len(x), 1), np.float32)
-    return x, targets, keras2.predict(teacher, x)
-
-
-def _batch(part: Rows, rows: NDArray[Any], mixing: Mixing | None = None) -> tuple[Any, ...]:
-    from converters.keras2 import tf
-
-    x, y, soft = part
-    kind = tf.int64 if np.issubdtype(y.dtype, np.integer) else tf.float32
-    inputs = x[rows] if mixing is None else mixing(x, rows)
-    return tf.constant(inputs, tf.float32), tf.constant(y[rows], kind), tf.constant(soft[rows])
-
-
-def _functions(
-    model: Any,
-    trained: tuple[list[Any], tuple[tuple[Any, Any], ...]],
-    objective: Objective,
-    plan: Plan,
-    *,
-    alpha: float,
-    total: int,
-    teacher: Any,
-) -> tuple[Any, Any]:
-    """Return the compiled training step and the compiled judge, both giving a loss.
-
-    A ``teacher`` is asked at every training step.
-    """
-    from converters.keras2 import keras, tf
-
-    pace = keras.optimizers.schedules.CosineDecay(plan.learning_rate, total, alpha=0.01)
-    optimizer = keras.optimizers.Adam(pace)
-    weights, masks = trained
-
-    def loss_of(x: Any, y: Any, soft: Any, training: bool) -> Any:
-        outputs = model(x, training=training)
-        if training and teacher is not None:
-            soft = teacher(x, training=False)
-        if alpha == 1:
-            return objective.distance(soft, outputs, plan.temperature)
-        hard = tf.reduce_mean(objective.hard(tf.cast(y, y.dtype), outputs))
-        if not alpha:
-            return hard
-        near = objective.distance(soft, outputs, plan.temperature)
-        return alpha * near + (1.0 - alpha) * hard
-
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def step(x: Any, y: Any, soft: Any) -> Any:
-        with tf.GradientTape() as tape:
-            loss = loss_of(x, y, soft, True)
-            total_loss = loss + tf.add_n(model.losses) if model.losses else loss
-        gradients = tape.gradient(total_loss, weights)
-        pairs = [(g, w) for g, w in zip(gradients, weights, strict=True) if g is not None]
-        optimizer.apply_gradients(pairs)
-        for variable, mask in masks:
-            variable.assign(variable * mask)
-        return loss
-
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def judge(x: Any, y: Any, soft: Any) -> Any:
-        return loss_of(x, y, soft, False)
-
-    return step, judge
-
-
-def _mean_loss(judge: Any, part: Rows, batch: int = 256) -> float:
-    """Return the mean loss of a whole part, each row weighing the same."""
-    count, total = len(part[0]), 0.0
-    for at in range(0, count, batch):
-        rows = np.arange(at, min(at + batch, count))
-        total += float(judge(*_batch(part, rows))) * len(rows)
-    return total / count
 
 
 def _finite(loss: float, plan: Plan, where: str) -> None:

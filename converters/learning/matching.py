@@ -7,7 +7,7 @@ rows give far more mixtures than a fine-tune has steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,11 +21,17 @@ class Mixing:
     def __init__(self, seed: int) -> None:
         self.draw = np.random.default_rng((seed, 1))
 
-    def __call__(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Return ``x[rows]``, each mixed with a row drawn from all of ``x``."""
+    def __call__(
+        self,
+        x: NDArray[Any],
+        rows: NDArray[Any],
+        seen: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda batch: batch,
+    ) -> NDArray[np.float32]:
+        """Return ``x[rows]`` as ``seen``, each mixed with a row drawn from all of ``x``."""
         share = self.draw.random((len(rows),) + (1,) * (x.ndim - 1), np.float32)
-        others = x[self.draw.integers(0, len(x), len(rows))].astype(np.float32)
-        mixed: NDArray[np.float32] = share * x[rows].astype(np.float32) + (1 - share) * others
+        others = seen(x[self.draw.integers(0, len(x), len(rows))].astype(np.float32))
+        mine = seen(x[rows].astype(np.float32))
+        mixed: NDArray[np.float32] = share * mine + (1 - share) * others
         return mixed
 
 

@@ -110,8 +110,7 @@ def objective(model: Any, training: Training) -> Objective:
     from converters.keras2 import keras
 
     head, shape = _head(model), tuple(int(size) for size in model.output_shape[1:])
-    owner = training.teacher if training.teacher is not None else model
-    compiled = getattr(owner, "loss", None)
+    compiled = getattr(training.whole(model), "loss", None)
     if not compiled and training.task is None:
         raise TaskNeeded(
             "the model carries no compiled loss: wanted a task to choose one, one of "

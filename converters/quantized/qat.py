@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from converters import settings
 from converters.draft import Draft, Samples, Training, Trait, calibration_rows
 from converters.errors import ModelRefused
+from converters.learning.taught import Taught
 from converters.weights import codebook, invariants
 
 _ROWS_FOR_MEANS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Qat:
+class Qat(Taught):
     """Train with the rounding of the int8 device, keeping the draft's zeros and clusters.
 
     BatchNormalization is folded first, because the folded kernel is the one deployed.
@@ -31,8 +33,6 @@ class Qat:
         epochs: passes over the training part; in the last third the codes stay and only
             scales and biases learn.
         learning_rate: of Adam at the first step, on kernels over their scales.
-        distillation: share of the loss that matches the uncompressed model, in [0, 1]; at
-            1 labels are not used (see ``finetune.Plan``).
         bit_price: what a bit of the codes' entropy costs a clustered kernel, in squared
             codes a weight (see ``codebook.fit``): 0 keeps most accuracy, more downloads
             smaller.
@@ -41,8 +41,6 @@ class Qat:
     """
 
     epochs: int = 6
-    learning_rate: float = 1e-3
-    distillation: float = 0.7
     bit_price: float = 40.0
     reconstruct: bool = False
 
@@ -52,10 +50,8 @@ class Qat:
         Raises:
             ValueError: a setting out of its range.
         """
-        if self.epochs < 1:
-            raise ValueError(f"epochs: wanted 1 or more. Received: {self.epochs}")
-        if self.bit_price < 0:
-            raise ValueError(f"bit_price: wanted 0 or more. Received: {self.bit_price}")
+        Taught.__post_init__(self)
+        settings.at_least(0, self, "bit_price")
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with its kernels on int8 codes and its ranges learned.
@@ -122,10 +118,10 @@ class Qat:
         if not coded or not self.reconstruct:
             return snapping.books(folded, coded, self.bit_price)
         finetune.check_rows(folded, samples)
-        teacher = training.teacher
+        whole = training.original
         return snapping.snap(
             folded,
-            folded if teacher is None else canonical.deployable(teacher),
+            folded if whole is None else canonical.deployable(whole),
             reconstruct.evidence(samples, training),
             coded,
             kept,
@@ -135,7 +131,6 @@ class Qat:
     def _train(self, model: Any, draft: Draft, samples: Samples, training: Training) -> None:
         """Train kernels, scales and biases, then scales and biases on codes that stay."""
         from converters import keras2
-        from converters.learning import finetune, objective
         from converters.quantized import scheme
         from converters.weights import wrapping
 
@@ -150,19 +145,12 @@ class Qat:
         for stage, epochs, variables in phases:
             if not epochs:
                 continue
-            finetune.fine_tune(
+            self.tune(
+                stage,
                 model,
-                objective.objective(draft.model, training),
-                samples,
-                training,
-                finetune.Plan(
-                    stage=stage,
-                    epochs=epochs,
-                    learning_rate=self.learning_rate,
-                    distillation=self.distillation,
-                    steady=self.distillation == 1,
-                ),
-                teacher=training.teacher if training.teacher is not None else draft.model,
+                (draft, samples, training),
+                epochs=epochs,
+                steady=self.distillation == 1,
                 only=[variable for variable in variables if id(variable) not in still],
                 masks=wrapping.zero_masks(model, others, draft),
             )

@@ -11,33 +11,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from converters import settings
 from converters.draft import Draft, Samples, Training
-from converters.structure.channels import Channels, refuse_compressed
-from converters.structure.channels_scores import Criterion
+from converters.structure.cutting import Cut, refuse_compressed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Collaborate:
+class Collaborate(Cut):
     """Split kernels where that saves, then cut channels and ranks by one measure.
 
     Attributes:
-        macs: share of the cost kept, in (0, 1), as in ``Channels``.
         energy: share of a kernel's energy that its split keeps; a kernel whose split at
             this energy costs as much stays whole. The cut then lowers ranks further.
-        per_output, criterion, multiple, minimum, epochs, learning_rate, distillation, rows:
-            as in ``Channels``.
     """
 
-    macs: float = 0.5
     energy: float = 0.9
-    per_output: float = 0.0
-    criterion: Criterion = "taylor"
-    multiple: int = 8
-    minimum: int = 8
-    epochs: int = 8
-    learning_rate: float = 1e-3
-    distillation: float = 0.7
-    rows: int = 512
 
     def __post_init__(self) -> None:
         """Refuse settings that no cut can meet.
@@ -45,9 +33,8 @@ class Collaborate:
         Raises:
             ValueError: a setting out of its range.
         """
-        if not 0 < self.energy < 1:
-            raise ValueError(f"energy: wanted a share in (0, 1). Received: {self.energy}")
-        self._cut()
+        Cut.__post_init__(self)
+        settings.part(self, "energy")
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with thin kernels and fewer channels, fine-tuned.
@@ -58,20 +45,18 @@ class Collaborate:
         """
         from converters.graph import canonical
         from converters.graph.network import model_macs
-        from converters.learning import objective
         from converters.structure.lowrank import words
         from converters.structure.lowrank_build import rebuilt
 
         refuse_compressed(draft, "collaborate")
         whole = canonical.simplify(draft.model)
-        goal = objective.objective(draft.model, training)
+        setting = (draft, samples, training)
         chosen, full = self._splits(whole)
         model, kept = rebuilt(whole, chosen), ""
         share = self.macs * full / cost(model, self.per_output)
-        cut = self._cut()
         if share < 1:  # the splits alone may have saved enough
-            model, kept = cut.shrunk(model, share, goal, (samples, training))
-        cut.tune(model, goal, self.epochs, (draft, samples, training))
+            model, kept = self.shrunk(model, share, setting)
+        self.tune("collaborate", model, setting)
         told = [
             f"collaborate: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
             "(planned)",
@@ -90,20 +75,6 @@ class Collaborate:
         kernels = plan.weights_of(model, net)
         options = plan.splits(net, kernels, multiple=self.multiple, per_output=self.per_output)
         return plan.by_energy(options, self.energy), cost(model, self.per_output)
-
-    def _cut(self) -> Channels:
-        """Return the cut that weighs channels and ranks; it checks the settings it shares."""
-        return Channels(
-            macs=self.macs,
-            per_output=self.per_output,
-            criterion=self.criterion,
-            multiple=self.multiple,
-            minimum=self.minimum,
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            distillation=self.distillation,
-            rows=self.rows,
-        )
 
 
 def cost(model: Any, per_output: float) -> float:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from converters import settings
 from converters.draft import Draft, Samples, Training
 from converters.errors import ModelRefused
-from converters.structure.channels import refuse_compressed
+from converters.learning.taught import Taught
+from converters.structure.cutting import refuse_compressed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LowRank:
+class LowRank(Taught):
     """Replace kernels by thin ones until the model costs a share of what it did.
 
     Dense and 1x1 kernels by SVD, k x k ones by a k x 1 and a 1 x k or by Tucker-2,
@@ -28,18 +30,12 @@ class LowRank:
             is not looked at.
         per_output: what every number a kernel writes costs, in multiply-accumulates.
         multiple: ranks are multiples of this.
-        epochs: passes over the training part.
-        learning_rate: of Adam at the first step.
-        distillation: share of the loss that matches the uncompressed model, in [0, 1].
     """
 
     macs: float = 0.6
     energy: float = 0.0
     per_output: float = 0.0
     multiple: int = 8
-    epochs: int = 8
-    learning_rate: float = 1e-3
-    distillation: float = 0.7
 
     def __post_init__(self) -> None:
         """Refuse settings that no split can meet.
@@ -47,13 +43,12 @@ class LowRank:
         Raises:
             ValueError: a setting out of its range.
         """
-        if not 0 < self.macs < 1:
-            raise ValueError(f"macs: wanted a share in (0, 1). Received: {self.macs}")
+        Taught.__post_init__(self)
+        settings.part(self, "macs")
         if not 0 <= self.energy < 1:
             raise ValueError(f"energy: wanted a share in [0, 1). Received: {self.energy}")
-        for name in ("multiple", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: wanted 1 or more. Received: {getattr(self, name)}")
+        settings.at_least(0, self, "per_output")
+        settings.at_least(1, self, "multiple")
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with thin kernels, fine-tuned.
@@ -64,26 +59,13 @@ class LowRank:
         """
         from converters.graph import canonical
         from converters.graph.network import model_macs
-        from converters.learning import finetune, objective
         from converters.structure.lowrank_build import rebuilt
 
         refuse_compressed(draft, "lowrank")
         whole = canonical.simplify(draft.model)
         chosen = self._chosen(whole)
         model = rebuilt(whole, chosen)
-        finetune.fine_tune(
-            model,
-            objective.objective(draft.model, training),
-            samples,
-            training,
-            finetune.Plan(
-                stage="lowrank",
-                epochs=self.epochs,
-                learning_rate=self.learning_rate,
-                distillation=self.distillation,
-            ),
-            teacher=training.teacher if training.teacher is not None else draft.model,
-        )
+        self.tune("lowrank", model, (draft, samples, training))
         told = (
             f"lowrank: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
             "(planned)",

@@ -12,11 +12,12 @@ import numpy as np
 
 from converters.draft import Draft, Samples, Training, Trait
 from converters.errors import ModelRefused
+from converters.learning.taught import Taught
 from converters.weights import invariants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class Cluster(Taught):
     """Let each kernel keep a few distinct values, then fine-tune those.
 
     Zeros of a pruned draft stay, as one of the values. Depthwise kernels stay as they are:
@@ -24,16 +25,11 @@ class Cluster:
 
     Attributes:
         clusters: distinct values left in each kernel, the zero among them; 3 or more.
-        epochs: passes over the training part.
-        learning_rate: of Adam at the first step.
-        distillation: share of the loss that matches the uncompressed model, in [0, 1]; at
-            1 labels are not used (see ``finetune.Plan``).
     """
 
     clusters: int = 16
     epochs: int = 3
     learning_rate: float = 3e-4
-    distillation: float = 0.7
 
     def __post_init__(self) -> None:
         """Refuse settings that no training can meet.
@@ -43,8 +39,7 @@ class Cluster:
         """
         if not 3 <= self.clusters <= 256:
             raise ValueError(f"clusters: wanted 3 to 256. Received: {self.clusters}")
-        if self.epochs < 1:
-            raise ValueError(f"epochs: wanted 1 or more. Received: {self.epochs}")
+        Taught.__post_init__(self)
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with few values per kernel, promised by name and counted.
@@ -55,7 +50,6 @@ class Cluster:
         """
         from converters import keras2
         from converters.graph import canonical
-        from converters.learning import finetune, objective
         from converters.weights import wrapping
 
         wrapping.refuse_quantized(draft.model, "cluster")
@@ -76,19 +70,11 @@ class Cluster:
             )
         sparse = Trait.SPARSE in draft.traits
         wrapped = wrapping.with_clustering(twin, large, self.clusters, sparse)
-        finetune.fine_tune(
+        self.tune(
+            "cluster",
             wrapped,
-            objective.objective(draft.model, training),
-            samples,
-            training,
-            finetune.Plan(
-                stage="cluster",
-                epochs=self.epochs,
-                learning_rate=self.learning_rate,
-                distillation=self.distillation,
-                steady=self.distillation == 1,
-            ),
-            teacher=training.teacher if training.teacher is not None else draft.model,
+            (draft, samples, training),
+            steady=self.distillation == 1,
             masks=wrapping.zero_masks(
                 twin, set(sizes) - {f"{name}/kernel" for name in large}, draft
             ),

@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from converters import settings
 from converters.draft import Draft, Samples, Training, Trait
 from converters.errors import ModelRefused
+from converters.learning.taught import Taught
 from converters.weights import invariants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prune:
+class Prune(Taught):
     """Zero the least important weights of each kernel, then fine-tune the rest.
 
     Depthwise kernels stay whole: TFMOT prunes none.
@@ -25,17 +27,11 @@ class Prune:
     Attributes:
         sparsity: share of each kernel set to zero, in (0, 1).
         epochs: passes over the training part; zeros by magnitude are all there after half.
-        learning_rate: of Adam at the first step.
-        distillation: share of the loss that matches the uncompressed model, in [0, 1]; at
-            1 labels are not used (see ``finetune.Plan``).
         reconstruct: choose zeros by what a layer's outputs lose, the weights left making
             up for it; False prunes by magnitude.
     """
 
     sparsity: float = 0.5
-    epochs: int = 8
-    learning_rate: float = 1e-3
-    distillation: float = 0.7
     reconstruct: bool = False
 
     def __post_init__(self) -> None:
@@ -44,10 +40,8 @@ class Prune:
         Raises:
             ValueError: a setting out of its range.
         """
-        if not 0 < self.sparsity < 1:
-            raise ValueError(f"sparsity: wanted a share in (0, 1). Received: {self.sparsity}")
-        if self.epochs < 1:
-            raise ValueError(f"epochs: wanted 1 or more. Received: {self.epochs}")
+        Taught.__post_init__(self)
+        settings.part(self, "sparsity")
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with its zeros, promised by name and counted.
@@ -58,7 +52,7 @@ class Prune:
         """
         from converters import keras2
         from converters.graph import canonical
-        from converters.learning import finetune, objective
+        from converters.learning import finetune
         from converters.weights import reconstruct, wrapping
 
         wrapping.refuse_quantized(draft.model, "prune")
@@ -69,7 +63,6 @@ class Prune:
                 f"prune: {draft.model.name} has no layer that TFMOT prunes (dense and "
                 "convolution kernels, not depthwise); leave the stage out"
             )
-        goal = objective.objective(draft.model, training)
         finetune.check_rows(twin, samples)
         solved: list[str] = []
         if self.reconstruct:
@@ -81,19 +74,11 @@ class Prune:
         climbing = [name for name in able if name not in solved]
         steps = self.epochs * finetune.steps_per_epoch(samples, training)
         wrapped, pruned = wrapping.with_pruning(twin, climbing, self.sparsity, ramp=steps // 2)
-        finetune.fine_tune(
+        self.tune(
+            "prune",
             wrapped,
-            goal,
-            samples,
-            training,
-            finetune.Plan(
-                stage="prune",
-                epochs=self.epochs,
-                learning_rate=self.learning_rate,
-                distillation=self.distillation,
-                steady=not climbing,
-            ),
-            teacher=training.teacher if training.teacher is not None else draft.model,
+            (draft, samples, training),
+            steady=not climbing,
             hooks=finetune.Hooks(
                 before_step=lambda step: wrapping.set_pruning_step(pruned, step),
                 after_epoch=lambda epoch: self._settle(pruned, epoch),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ tf = keras2.tf
 
 #: Most inputs of one output channel: its Hessian is inverted once a channel and round.
 MOST_INPUTS = 1024
+_MOST_AT_ONCE = 4608  # where one inverse serves all channels of a layer: 3x3 of 512
 _ROWS = 1024  # of the data
 _POINTS = 64  # output points of one row, drawn
 _MOST_BYTES = 2**26  # of one batch of patches
@@ -70,14 +72,14 @@ class Sight:
         return np.concatenate([flat, bias])
 
 
-def able(layer: Any) -> bool:
+def able(layer: Any, most: int = MOST_INPUTS) -> bool:
     """Tell whether ``layer`` is one whose kernel is solved for: dense, or a convolution."""
     kind = type(layer).__name__
     if kind not in ("Conv2D", "Dense") or len(layer.inbound_nodes) != 1:
         return False
     if kind == "Conv2D" and (layer.groups != 1 or layer.data_format != "channels_last"):
         return False
-    return int(math.prod(layer.kernel.shape[:-1])) <= MOST_INPUTS
+    return int(math.prod(layer.kernel.shape[:-1])) <= most
 
 
 def prune(model: Any, evidence: Evidence, share: float) -> list[str]:
@@ -99,6 +101,24 @@ def refit(
     """Give the kernels ``names`` their best values, in place, zero outside of ``kept``."""
     for sight in _walk(model, reference, evidence, _among(names)):
         matrix, _ = least_squares.solve(sight.problem, sight.mask(kept))
+        sight.write(matrix)
+
+
+def narrowed(
+    model: Any, reference: Any, evidence: Evidence, made: Mapping[str, NDArray[np.bool_]]
+) -> None:
+    """Let each kernel of ``model`` make up for channels that it no longer has, in place.
+
+    ``made`` tells which output channels of a layer of ``reference`` are left in ``model``;
+    of a layer that is not named there all are. He, Zhang and Sun 2017 (arXiv:1707.06168),
+    with every layer seeing what the ones before it now give.
+    """
+
+    def asked(layer: Any) -> bool:
+        return able(layer, _MOST_AT_ONCE)
+
+    for sight in _walk(model, reference, evidence, asked, made):
+        matrix, _ = least_squares.solve(sight.problem, sight.mask({}))
         sight.write(matrix)
 
 
@@ -134,9 +154,17 @@ def _among(names: Collection[str]) -> Callable[[Any], bool]:
 
 
 def _walk(
-    model: Any, reference: Any, evidence: Evidence, asked: Callable[[Any], bool]
+    model: Any,
+    reference: Any,
+    evidence: Evidence,
+    asked: Callable[[Any], bool],
+    made: Mapping[str, NDArray[np.bool_]] = MappingProxyType({}),
 ) -> Iterator[Sight]:
-    """Yield what each layer is to do, in an order in which inputs are final when seen."""
+    """Yield what each layer is to do, in an order in which inputs are final when seen.
+
+    ``made`` are the channels of the reference's layers that ``model`` still makes, where it
+    does not make all.
+    """
     for layer in _ordered(model):
         if not asked(layer):
             continue
@@ -145,8 +173,12 @@ def _walk(
             keras2.keras.Model(model.inputs, layer.input),
             keras2.keras.Model(reference.inputs, partner.input),
         )
-        second, cross = _moments(views, partner, evidence)
-        problem = least_squares.Quadratic(second, cross, _matrix(partner), _gain(partner) ** 2)
+        made_here = made.get(layer.name, np.ones(partner.kernel.shape[-1], bool))
+        wanted = _matrix(partner)[:, made_here]
+        second, cross = _moments(views, (layer, partner), wanted, evidence)
+        start = wanted if wanted.shape == _matrix(layer).shape else _matrix(layer)
+        gain = _gain(partner)[made_here]
+        problem = least_squares.Quadratic(second, cross, start, gain**2)
         yield Sight(layer, problem, tuple(layer.kernel.shape))
 
 
@@ -156,36 +188,42 @@ def _ordered(model: Any) -> list[Any]:
 
 
 def _moments(
-    views: tuple[Any, Any], layer: Any, evidence: Evidence
+    views: tuple[Any, Any],
+    layers: tuple[Any, Any],
+    wanted: NDArray[np.float64],
+    evidence: Evidence,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean of ``x x'`` and of ``x y'`` over drawn output points of the rows.
 
-    ``views`` give the inputs of the layer in the compressed model and in the reference;
-    ``layer`` is the reference's.
+    ``views`` give the inputs of the layer in the compressed model and in the reference,
+    ``layers`` are it in both, and ``wanted`` is the reference's ``(D, C)`` that makes ``y``.
 
     Raises:
         TrainingFailed: values that are no numbers.
     """
     draw = np.random.default_rng(evidence.seed)
-    matrix = _matrix(layer)
-    second = np.zeros((len(matrix), len(matrix)))
-    cross, count = np.zeros(matrix.shape), 0
-    places = math.prod(size or 1 for size in layer.output_shape[1:-1])
-    batch = int(np.clip(_MOST_BYTES / (4 * places * len(matrix)), 1, 128))
+    size = len(_matrix(layers[0]))
+    second, cross, count = np.zeros((size, size)), np.zeros((size, wanted.shape[1])), 0
+    places = math.prod(length or 1 for length in layers[1].output_shape[1:-1])
+    batch = int(np.clip(_MOST_BYTES / (4 * places * len(wanted)), 1, 128))
     for at in range(0, len(evidence.rows), batch):
         part = tf.constant(evidence.rows[at : at + batch], tf.float32)
-        inputs, theirs = (_inputs(layer, view(part, training=False)) for view in views)
+        inputs, theirs = (
+            _inputs(layer, view(part, training=False))
+            for layer, view in zip(layers, views, strict=True)
+        )
         most = _POINTS * len(part)
         if len(inputs) > most:
             some = np.sort(draw.choice(len(inputs), most, replace=False))
             inputs, theirs = inputs[some], theirs[some]
         second += inputs.T @ inputs
-        cross += inputs.T @ (theirs @ matrix.astype(np.float32))
+        cross += inputs.T @ (theirs @ wanted.astype(np.float32))
         count += len(inputs)
     if not (np.isfinite(second).all() and np.isfinite(cross).all()):
         raise TrainingFailed(
-            f"{layer.name}: wanted finite inputs and outputs on the training rows. Received: "
-            "NaN or infinity; look for them in the data and in the weights before this layer"
+            f"{layers[0].name}: wanted finite inputs and outputs on the training rows. "
+            "Received: NaN or infinity; look for them in the data and in the weights before "
+            "this layer"
         )
     return second / count, cross / count
 

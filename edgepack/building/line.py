@@ -157,7 +157,7 @@ class Line:
         if folder is None:
             before = self.draft(number - 1)
             # Every stage learns from the model as it came, not from the one before it.
-            training = replace(self.training, teacher=self.draft(0).model)
+            training = replace(self.training, original=self.draft(0).model)
             after: Draft = self.recipe.stages[number - 1](before, self.samples, training)
             cache.keep(key, lambda new: draft_files.save(after, new))
             return after

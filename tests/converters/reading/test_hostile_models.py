@@ -136,7 +136,7 @@ def test_refusals_come_without_tensorflow(tmp_path: Path) -> None:
     (tmp_path / "n.txt").write_text("x")
     script = (
         "import sys, pathlib\n"
-        "from converters.loading import load\n"
+        "from converters.reading.loading import load\n"
         "for name in ('m.h5', 'n.txt'):\n"
         "    try:\n"
         "        load(pathlib.Path(sys.argv[1]) / name)\n"

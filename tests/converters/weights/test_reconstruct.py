@@ -129,3 +129,38 @@ def test_weights_that_are_no_numbers_are_named_by_layer(model: Any, evidence: An
     layer.set_weights([np.full_like(w, np.nan) for w in layer.get_weights()])
     with pytest.raises(TrainingFailed, match="second"):
         reconstruct.prune(broken, evidence, 0.5)
+
+
+def test_kernels_make_up_for_channels_that_are_gone(model: Any, evidence: Any) -> None:
+    """Least squares on what is left is nearer to the outputs than slicing, and repeats."""
+    from converters import keras2
+    from converters.graph.network import read
+    from converters.structure.channels_cut import cut
+    from converters.structure.channels_graph import graph
+    from converters.weights import reconstruct
+
+    net, _ = read(model)
+    channels = graph(net)
+    kept = np.ones(len(channels.group), bool)
+    for group in range(len(channels.sizes)):
+        kept[np.flatnonzero(channels.group == group)[::3]] = False
+    sliced = cut(model, net, channels, kept)
+    made = {name: kept[ports.makes] for name, ports in channels.ports.items()}
+    refitted = []
+    for _ in range(2):
+        twin = keras2.copy(sliced)
+        reconstruct.narrowed(twin, model, evidence, made)
+        refitted.append(twin)
+    assert apart(model, refitted[0], evidence) < 0.5 * apart(model, sliced, evidence)
+    first, again = (each.get_weights() for each in refitted)
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+
+
+def test_a_cut_of_nothing_is_solved_to_the_same_answers(model: Any, evidence: Any) -> None:
+    from converters import keras2
+    from converters.weights import reconstruct
+
+    twin = keras2.copy(model)
+    reconstruct.narrowed(twin, model, evidence, {})
+    scale = float((keras2.predict(model, evidence.rows) ** 2).mean())
+    assert apart(model, twin, evidence) < 1e-4 * scale

@@ -1,0 +1,105 @@
+"""Random views of training rows: what a row may look like and still be the same thing.
+
+With them a few thousand rows teach more than they hold. Which views are true to the data
+only its owner knows: a blood cell may be turned, a digit may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.errors import DataRefused
+
+Rows = NDArray[np.float32]
+_REACH = 8  # a shift goes up to an eighth of the side
+
+
+class Augmenting:
+    """Random views of a batch, drawn anew at every call, the same for the same seed."""
+
+    def __init__(self, views: Sequence[str], seed: int) -> None:
+        self.views, self.draw = tuple(views), np.random.default_rng((seed, 2))
+
+    def __call__(self, rows: Rows) -> Rows:
+        """Return a view of each of ``(N, *shape) float32``, a new array."""
+        for name in self.views:
+            rows = VIEWS[name][0](rows, self.draw)
+        return rows
+
+
+def check(views: Sequence[str], shape: tuple[int | None, ...]) -> None:
+    """Return if each of ``views`` is known and fits rows of ``shape``.
+
+    Raises:
+        DataRefused: one does not; it is named with those that would do.
+    """
+    fitting = [name for name, (_, fits, _) in VIEWS.items() if fits(shape)]
+    for name in views:
+        if name not in fitting:
+            needs = f"; {name} needs {VIEWS[name][2]}" if name in VIEWS else ""
+            raise DataRefused(
+                f"augment: wanted views that fit rows of shape {shape}: "
+                f"{', '.join(fitting) or 'none does'}. Received: {name!r}{needs}"
+            )
+
+
+def _some(rows: Rows, draw: np.random.Generator, axis: int) -> Rows:
+    """Return the rows, about half of them reversed along ``axis``."""
+    chosen = draw.random(len(rows)) < 0.5
+    return np.where(chosen.reshape((-1,) + (1,) * (rows.ndim - 1)), np.flip(rows, axis), rows)
+
+
+def _mirror(rows: Rows, draw: np.random.Generator) -> Rows:
+    return _some(rows, draw, 2)
+
+
+def _flip(rows: Rows, draw: np.random.Generator) -> Rows:
+    return _some(rows, draw, 1)
+
+
+def _turn(rows: Rows, draw: np.random.Generator) -> Rows:
+    quarters, turned = draw.integers(0, 4, len(rows)), np.empty_like(rows)
+    for count in range(4):
+        turned[quarters == count] = np.rot90(rows[quarters == count], count, (1, 2))
+    return turned
+
+
+def _shift(rows: Rows, draw: np.random.Generator) -> Rows:
+    """Return the rows moved along each axis but the last, the edge repeated behind them."""
+    for axis in range(1, rows.ndim - 1):
+        side = rows.shape[axis]
+        reach = max(1, side // _REACH)
+        by = draw.integers(-reach, reach + 1, len(rows))
+        places = np.clip(np.arange(side) - by[:, np.newaxis], 0, side - 1)
+        wide = places.reshape(
+            len(rows), *(side if at == axis else 1 for at in range(1, rows.ndim))
+        )
+        rows = np.take_along_axis(rows, wide, axis)
+    return rows
+
+
+def _image(shape: tuple[int | None, ...]) -> bool:
+    return len(shape) == 3
+
+
+def _square(shape: tuple[int | None, ...]) -> bool:
+    return _image(shape) and shape[0] == shape[1]
+
+
+def _long(shape: tuple[int | None, ...]) -> bool:
+    return len(shape) in (2, 3, 4)
+
+
+View = tuple[Callable[[Rows, Any], Rows], Callable[[tuple[int | None, ...]], bool], str]
+
+#: Name -> (what it does, which shapes of a row it fits, in words).
+VIEWS: dict[str, View] = {
+    "mirror": (_mirror, _image, "images (height, width, channels)"),
+    "flip": (_flip, _image, "images (height, width, channels)"),
+    "turn": (_turn, _square, "square images (side, side, channels)"),
+    "shift": (_shift, _long, "images, or series (steps, channels)"),
+}

@@ -1,0 +1,122 @@
+"""One step of training and one of judging, compiled; part of the TensorFlow door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.keras2 import keras, predict, tf
+from converters.learning.objective import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows with what is to be learned of them.
+
+    Attributes:
+        x: inputs.
+        y: targets of the hard loss.
+        soft: the teacher's outputs; a stand-in where it is asked at every step or not at all.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    soft: NDArray[np.float32]
+
+    def batch(self, rows: NDArray[Any], inputs: NDArray[Any]) -> tuple[Any, ...]:
+        """Return (inputs, targets, teacher outputs) of ``rows`` as tensors."""
+        kind = tf.int64 if np.issubdtype(self.y.dtype, np.integer) else tf.float32
+        return (
+            tf.constant(inputs, tf.float32),
+            tf.constant(self.y[rows], kind),
+            tf.constant(self.soft[rows]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is minimised: ``alpha`` of the distance to the teacher, the rest the hard loss.
+
+    Attributes:
+        teacher: None where ``alpha`` is 0.
+        temperature: of the softening.
+    """
+
+    objective: Objective
+    teacher: Any
+    alpha: float
+    temperature: float
+
+    def part(self, x: NDArray[Any], y: NDArray[Any], *, asked_anew: bool = False) -> Part:
+        """Return rows to learn from; the teacher's word is kept unless it is asked anew."""
+        targets = self.objective.targets(x, y)
+        if self.teacher is None or asked_anew:
+            return Part(x, targets, np.zeros((len(x), 1), np.float32))
+        return Part(x, targets, predict(self.teacher, x))
+
+    def loss(self, outputs: Any, y: Any, soft: Any) -> Any:
+        """Return the loss of a batch, a scalar tensor."""
+        if self.alpha == 1:
+            return self.objective.distance(soft, outputs, self.temperature)
+        hard = tf.reduce_mean(self.objective.hard(tf.cast(y, y.dtype), outputs))
+        if not self.alpha:
+            return hard
+        near = self.objective.distance(soft, outputs, self.temperature)
+        return self.alpha * near + (1.0 - self.alpha) * hard
+
+
+def training_step(
+    model: Any,
+    trained: tuple[Sequence[Any], Sequence[tuple[Any, Any]]],
+    lesson: Lesson,
+    pace: Any,
+    *,
+    anew: bool,
+) -> Any:
+    """Return a function of a batch that takes one step of Adam and gives the loss.
+
+    ``trained`` are the variables, and (variable, mask) whose zeros stay; with ``anew`` the
+    teacher is asked about the batch.
+    """
+    optimizer = keras.optimizers.Adam(pace)
+    weights, masks = trained
+    asked = lesson.teacher if anew else None
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def step(x: Any, y: Any, soft: Any) -> Any:
+        if asked is not None:
+            soft = asked(x, training=False)
+        with tf.GradientTape() as tape:
+            loss = lesson.loss(model(x, training=True), y, soft)
+            total_loss = loss + tf.add_n(model.losses) if model.losses else loss
+        gradients = tape.gradient(total_loss, weights)
+        pairs = [(g, w) for g, w in zip(gradients, weights, strict=True) if g is not None]
+        optimizer.apply_gradients(pairs)
+        for variable, mask in masks:
+            variable.assign(variable * mask)
+        return loss
+
+    return step
+
+
+def judging(model: Any, lesson: Lesson) -> Any:
+    """Return a function of a batch that gives the loss of the deployed model."""
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def judge(x: Any, y: Any, soft: Any) -> Any:
+        return lesson.loss(model(x, training=False), y, soft)
+
+    return judge
+
+
+def mean_loss(judge: Any, part: Part, batch: int = 256) -> float:
+    """Return the mean loss of a whole part, each row weighing the same."""
+    count, total = len(part.x), 0.0
+    for at in range(0, count, batch):
+        rows = np.arange(at, min(at + batch, count))
+        total += float(judge(*part.batch(rows, part.x[rows]))) * len(rows)
+    return total / count

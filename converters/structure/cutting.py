@@ -1,0 +1,113 @@
+"""What the stages that cut channels share: one choice over all groups, then the cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from converters import settings
+from converters.draft import Draft, Samples, Training, Trait, calibration_rows
+from converters.errors import ModelRefused
+from converters.learning.taught import Setting, Taught
+from converters.structure.channels_scores import Criterion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut(Taught):
+    """How far channels are cut, and by what measure.
+
+    Attributes:
+        macs: share of the cost kept, in (0, 1): of multiply-accumulates, and of what
+            ``per_output`` adds.
+        per_output: what every number a kernel writes costs besides, in
+            multiply-accumulates. 0 counts those alone; 50 fits the instructions of int8
+            kernels on arm64 (docs/structured.md), where wide early layers then go first.
+        criterion: ``taylor``, ``l1``, ``l2`` or ``bn``, see ``channels_scores``.
+        multiple: channels kept in a group that is cut are a multiple of this; set it to
+            the vector width of the target's kernels.
+        minimum: at least so many channels stay in every group.
+        rows: training rows from which ``taylor`` is averaged.
+        reconstruct: after the cut, give each kernel the values with which its layer still
+            answers as before, solved layer by layer where that is possible.
+    """
+
+    macs: float = 0.5
+    per_output: float = 0.0
+    criterion: Criterion = "taylor"
+    multiple: int = 8
+    minimum: int = 8
+    rows: int = 512
+    reconstruct: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no cut can meet.
+
+        Raises:
+            ValueError: a setting out of its range.
+        """
+        Taught.__post_init__(self)
+        settings.part(self, "macs")
+        settings.at_least(0, self, "per_output")
+        settings.at_least(1, self, "multiple", "minimum", "rows")
+
+    def shrunk(self, model: Any, share: float, setting: Setting) -> tuple[Any, str]:
+        """Return the recalibrated model at that share of its cost, and what stayed whole."""
+        from converters.graph.network import read
+        from converters.learning import objective
+        from converters.learning.recalibrate import recalibrate
+        from converters.structure import channels_scores as scores
+        from converters.structure.channels_choice import choose
+        from converters.structure.channels_cut import cut
+        from converters.structure.channels_graph import graph
+        from converters.weights import reconstruct
+
+        draft, samples, training = setting
+        found = read(model)
+        channels = graph(found[0])
+        if self.criterion == "taylor":
+            goal = objective.objective(draft.model, training)
+            rows = scoring_rows(goal, samples, training, self.rows)
+            importance = scores.taylor(model, found, channels, goal, rows)
+        else:
+            importance = scores.by_weights(model, found[0], channels, self.criterion)
+        kept = choose(
+            channels,
+            importance,
+            share,
+            multiple=self.multiple,
+            minimum=self.minimum,
+            per_output=self.per_output,
+        )
+        smaller = cut(model, found[0], channels, kept)
+        if self.reconstruct:
+            made = {layer: kept[ports.makes] for layer, ports in channels.ports.items()}
+            reconstruct.narrowed(smaller, model, reconstruct.evidence(samples, training), made)
+        recalibrate(smaller, samples, training)
+        return smaller, ", ".join(channels.frozen)
+
+
+def scoring_rows(
+    goal: Any, samples: Samples, training: Training, wanted: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return inputs and targets of ``wanted`` training rows, drawn from the seed."""
+    chosen = calibration_rows(len(samples.x_train), wanted, training.seed)
+    x = samples.x_train[chosen]
+    return x, goal.targets(x, samples.y_train[chosen])
+
+
+def refuse_compressed(draft: Draft, stage: str) -> None:
+    """Return if ``draft`` promises nothing yet.
+
+    Raises:
+        ModelRefused: it is quantized, sparse or clustered.
+    """
+    from converters.weights import wrapping
+
+    wrapping.refuse_quantized(draft.model, stage)
+    if draft.traits is not Trait.NONE:
+        raise ModelRefused(
+            f"{stage}: wanted a draft that promises nothing yet. Received: "
+            f"{draft.traits.name}; put this stage before prune and cluster"
+        )

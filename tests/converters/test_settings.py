@@ -1,0 +1,49 @@
+"""Every stage refuses settings that no training can meet, naming them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgepack.building.recipe import STAGES
+
+TAUGHT = sorted(STAGES)
+
+
+@pytest.mark.parametrize("kind", TAUGHT)
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("epochs", 0, "epochs: wanted 1 or more"),
+        ("distillation", -0.1, r"distillation: wanted a share in \[0, 1\]"),
+        ("distillation", 1.1, r"distillation: wanted a share in \[0, 1\]"),
+        ("distillation", float("nan"), r"distillation: wanted a share in \[0, 1\]"),
+        ("learning_rate", 0.0, "learning_rate: wanted more than 0"),
+        ("learning_rate", float("inf"), "learning_rate: wanted more than 0"),
+    ],
+)
+def test_how_a_stage_trains_is_checked(kind: str, name: str, value: Any, wanted: str) -> None:
+    with pytest.raises(ValueError, match=f"{wanted}.*Received: {value}"):
+        STAGES[kind](**{name: value})
+
+
+@pytest.mark.parametrize("kind", TAUGHT)
+@pytest.mark.parametrize("distillation", [0.0, 1.0])
+def test_the_ends_of_a_share_are_in_it(kind: str, distillation: float) -> None:
+    assert STAGES[kind](distillation=distillation).distillation == distillation
+
+
+@pytest.mark.parametrize("kind", ["channels", "lowrank", "collaborate"])
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("macs", 0.0, r"macs: wanted a share in \(0, 1\)"),
+        ("macs", 1.0, r"macs: wanted a share in \(0, 1\)"),
+        ("per_output", -1.0, "per_output: wanted 0 or more"),
+        ("multiple", 0, "multiple: wanted 1 or more"),
+    ],
+)
+def test_how_far_a_stage_cuts_is_checked(kind: str, name: str, value: Any, wanted: str) -> None:
+    with pytest.raises(ValueError, match=f"{wanted}.*Received: {value}"):
+        STAGES[kind](**{name: value})
