@@ -197,7 +197,10 @@ def test_equal_means_up_to_rounding(
 
 
 def test_another_backend_in_the_environment_changes_nothing() -> None:
-    script = "from converters.reading import keras3; assert keras3.door().backend.backend() == 'tensorflow'"
+    script = (
+        "from converters.reading import keras3\n"
+        "assert keras3.door().backend.backend() == 'tensorflow'"
+    )
     root = Path(__file__).resolve().parents[3]
     environment = os.environ | {"KERAS_BACKEND": "jax"}
     subprocess.run([sys.executable, "-c", script], check=True, cwd=root, env=environment)
