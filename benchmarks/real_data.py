@@ -123,3 +123,13 @@ def malaria() -> Arrays:
         found[f"x_{split}"] = np.stack(grey)[..., None]
         found[f"y_{split}"] = 1 - y.astype(np.int64)
     return found | {"labels": np.asarray(["parasitized", "uninfected"])}
+
+
+def cells() -> Arrays:
+    """Thin-smear cells, 64x64 RGB in [0, 1], split by patient; class 1 parasitized."""
+    found = {}
+    for split in ("train", "val", "test"):
+        with np.load(ROOT / f"malaria_cells/{split}64.npz", allow_pickle=False) as packed:
+            found[f"x_{split}"] = packed["x"].astype(np.float32) / 255
+            found[f"y_{split}"] = packed["y"].astype(np.int64)
+    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import real_data
 
 from converters.draft import Samples
@@ -43,12 +42,7 @@ def resnet8(width: float = 1.0) -> Any:
 
 def cells() -> Samples:
     """Return the malaria cells, 64x64 RGB in [0, 1], split by patient."""
-    found = {}
-    for split in ("train", "val", "test"):
-        with np.load(real_data.ROOT / f"malaria_cells/{split}64.npz") as packed:
-            found[f"x_{split}"] = packed["x"].astype(np.float32) / 255
-            found[f"y_{split}"] = packed["y"].astype(np.int64)
-    return Samples(**found)
+    return Samples(**real_data.cells())
 
 
 def pictures() -> Samples:

@@ -17,6 +17,7 @@ def choose(
     multiple: int,
     minimum: int,
     per_output: float = 0.0,
+    floor: float = 0.0,
 ) -> NDArray[np.bool_]:
     """Return which channels stay, ``(channels,) bool``, so that a ``share`` of cost is left.
 
@@ -29,6 +30,7 @@ def choose(
         share: of the cost now, ``graph.macs(graph.sizes, per_output)``.
         multiple: how many channels stay in a group that is cut: a multiple of this.
         minimum: at least so many stay in every group.
+        floor: at least this share of every group stays.
         per_output: cost of a number written, in multiply-accumulates.
 
     Raises:
@@ -42,7 +44,7 @@ def choose(
         best: tuple[float, int, int, float] | None = None
         for group, count in enumerate(left):
             fewer = (int(count) - 1) // multiple * multiple
-            if fewer < max(minimum, 1):
+            if fewer < max(minimum, floor * graph.sizes[group], 1):
                 continue
             fewest = left.copy()
             fewest[group] = fewer
@@ -56,7 +58,7 @@ def choose(
             raise ModelRefused(
                 f"channels: wanted {share:.0%} of the cost kept. "
                 f"Received: {now / full:.0%} with the fewest channels allowed; raise macs, or "
-                f"lower multiple ({multiple}) and minimum ({minimum})"
+                f"lower floor ({floor:g}), multiple ({multiple}) and minimum ({minimum})"
             )
         _, group, fewer, now = best
         left[group] = fewer

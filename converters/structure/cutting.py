@@ -28,6 +28,8 @@ class Cut(Taught):
         multiple: channels kept in a group that is cut are a multiple of this; set it to
             the vector width of the target's kernels.
         minimum: at least so many channels stay in every group.
+        floor: at least this share of every group stays, in [0, 1]: what a deep cut by
+            importance alone would leave of a few layers is too little to train.
         rows: training rows from which ``taylor`` is averaged.
         reconstruct: after the cut, give each kernel the values with which its layer still
             answers as before, solved layer by layer where that is possible.
@@ -38,6 +40,7 @@ class Cut(Taught):
     criterion: Criterion = "taylor"
     multiple: int = 8
     minimum: int = 8
+    floor: float = 0.0
     rows: int = 512
     reconstruct: bool = False
 
@@ -50,6 +53,7 @@ class Cut(Taught):
         Taught.__post_init__(self)
         settings.part(self, "macs")
         settings.at_least(0, self, "per_output")
+        settings.share(self, "floor")
         settings.at_least(1, self, "multiple", "minimum", "rows")
 
     def shrunk(self, model: Any, share: float, setting: Setting) -> tuple[Any, str]:
@@ -78,6 +82,7 @@ class Cut(Taught):
             share,
             multiple=self.multiple,
             minimum=self.minimum,
+            floor=self.floor,
             per_output=self.per_output,
         )
         smaller = cut(model, found[0], channels, kept)
