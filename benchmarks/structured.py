@@ -31,15 +31,13 @@ from structured_nets import NETS
 from structured_summary import summary
 
 from converters.draft import Draft, Training
+from converters.learning.augment import VIEWS
 from converters.quantized.int8 import Int8
-from converters.quantized.qat import Qat
 from converters.structure.channels import Channels
 from converters.structure.collaborate import Collaborate
 from converters.structure.lowrank import LowRank
-from converters.weights.cluster import Cluster
-from converters.weights.prune import Prune
 from edgepack import fidelity
-from edgepack.building import scoring
+from edgepack.building import recipe, scoring
 from edgepack.runtimes.container import ContainerRuntime
 from edgepack.runtimes.engine import NoEngine, available
 from edgepack.runtimes.host import HostRuntime
@@ -64,14 +62,27 @@ class Run:
         self.make, data, self.first = NETS[net]
         self.first = asked.first or self.first
         self.net, self.seed, self.asked, self.samples = net, seed, asked, data()
-        self.training = Training(task="classification", seed=seed)
+        views = tuple(asked.augment)
+        self.training = Training(task="classification", seed=seed, augment=views)
         self.stage = Channels(
-            macs=asked.macs,
             epochs=asked.extra - (asked.steps - 1),  # one epoch after each cut but the last
             steps=asked.steps,
-            per_output=asked.per_output,
+            learning_rate=asked.rate,
+            distillation=asked.distillation,
+            **self.cut(),
         )
         self.out = Path(asked.out)
+
+    def cut(self) -> dict[str, Any]:
+        """Return the settings that the stages which cut channels share."""
+        return {
+            "macs": self.asked.macs,
+            "per_output": self.asked.per_output,
+            "multiple": self.asked.multiple,
+            "minimum": self.asked.multiple,
+            "floor": self.asked.floor,
+            "reconstruct": True,
+        }
 
     def fit(self, model: Any, epochs: int, rate: float, teacher: Any = None) -> Any:
         """Train ``model`` by the one loop; with a teacher it distils."""
@@ -82,6 +93,7 @@ class Run:
             epochs=epochs,
             learning_rate=rate,
             distillation=self.stage.distillation if teacher is not None else 0.0,
+            steady=teacher is not None and self.stage.distillation == 1,
         )
         goal = objective.objective(model, self.training)
         finetune.fine_tune(model, goal, self.samples, self.training, plan, teacher=teacher)
@@ -114,8 +126,10 @@ class Run:
             return Draft(self.fit(keras2.copy(base), self.asked.extra, rate, base))
         if name == "width":
             keras2.seed(self.seed)
-            slim = self.fit(self.narrow(base), self.first, 3e-3)
-            return Draft(self.fit(slim, self.asked.extra, self.stage.learning_rate, base))
+            slim, rate = self.narrow(base), 3e-3
+            if self.first:
+                slim, rate = self.fit(slim, self.first, rate), self.stage.learning_rate
+            return Draft(self.fit(slim, self.asked.extra, rate, base))
         draft = Draft(base)
         for stage in self.stages(name):
             draft = stage(draft, self.samples, training)
@@ -123,14 +137,18 @@ class Run:
 
     def stages(self, name: str) -> tuple[Any, ...]:
         """Return the stages of an arm that has some."""
-        alike = {key: getattr(self.asked, key) for key in ("macs", "per_output")}
-        chain = (self.stage, Prune(epochs=4), Cluster(epochs=2), Qat(epochs=6))
-        return {
-            "channels": (self.stage,),
-            "lowrank": (LowRank(epochs=self.asked.extra, **alike),),
-            "collaborate": (Collaborate(epochs=self.asked.extra, **alike),),
-            "chain": chain,
-        }[name]
+        if name == "channels":
+            return (self.stage,)
+        if name == "chain":
+            return (self.stage, *recipe.load("prune-cluster-qat").stages)
+        alike = {
+            "epochs": self.asked.extra,
+            "learning_rate": self.asked.rate,
+            "distillation": self.asked.distillation,
+        }
+        if name == "collaborate":
+            return (Collaborate(**alike, **self.cut()),)
+        return (LowRank(macs=self.asked.macs, per_output=self.asked.per_output, **alike),)
 
     def narrow(self, base: Any) -> Any:
         """Return the widest net within the share of the cost that the cut keeps, untrained."""
@@ -212,6 +230,11 @@ def main() -> None:
     wanted.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS[:4]))
     wanted.add_argument("--macs", type=float, default=0.42, help="share of the cost kept")
     wanted.add_argument("--steps", type=int, default=3, help="cuts on the way")
+    wanted.add_argument("--floor", type=float, default=0.4, help="see Cut")
+    wanted.add_argument("--multiple", type=int, default=8, help="see Cut")
+    wanted.add_argument("--augment", nargs="*", default=[], choices=list(VIEWS))
+    wanted.add_argument("--distillation", type=float, default=0.7)
+    wanted.add_argument("--rate", type=float, default=1e-3, help="learning rate")
     wanted.add_argument("--per-output", type=float, default=50.0, help="see Channels")
     wanted.add_argument("--first", type=int, help="epochs of the baseline")
     wanted.add_argument("--extra", type=int, default=16, help="epochs after it")

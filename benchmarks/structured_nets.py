@@ -33,11 +33,22 @@ def mobile(width: float = 1.0) -> Any:
 
 
 def resnet8(width: float = 1.0) -> Any:
-    """Return the published ResNet-8 of MLPerf Tiny, trained on CIFAR-10."""
+    """Return the published ResNet-8 of MLPerf Tiny, trained; a narrower one is not."""
+    from converters.keras2 import keras
     from converters.reading.loading import load
 
     path = "mlperf_tiny/image_classification/pretrainedResnet.h5"
-    return load(real_data.ROOT / path).model
+    whole = load(real_data.ROOT / path).model
+    if width == 1:
+        return whole
+
+    def narrow(layer: Any) -> Any:
+        words = layer.get_config()
+        if "filters" in words:
+            words["filters"] = max(4, round(words["filters"] * width / 4) * 4)
+        return type(layer).from_config(words)
+
+    return keras.models.clone_model(whole, clone_function=narrow)
 
 
 def cells() -> Samples:

@@ -6,15 +6,14 @@ the paired difference and its interval, not two separate accuracies.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepack import paired
 from edgepack.profiles.profile import Accuracy
 from edgepack.verdict import Finding, How, Outcome
 
@@ -63,68 +62,6 @@ def top1(scores: NDArray[Any]) -> NDArray[np.int64]:
     return np.asarray(flat.argmax(axis=1), dtype=np.int64)
 
 
-def wilson(hits: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the score interval of a proportion (Wilson 1927), sound for few rows."""
-    if rows == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share, weight = hits / rows, z * z / rows
-    middle = (share + weight / 2) / (1 + weight)
-    half = z * math.sqrt(share * (1 - share) / rows + weight / (4 * rows)) / (1 + weight)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def paired_interval(
-    lost: int, won: int, rows: int, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Return the score interval of a paired difference ``(lost - won) / rows``.
-
-    Tango 1998 (Statistics in Medicine 17:891-908): it stays sensible where no row
-    differs, which a normal interval calls certainty.
-
-    Args:
-        lost: rows that only the float model answers rightly.
-        won: rows that only the device's model answers rightly.
-    """
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    difference = (lost - won) / rows
-
-    def gap(delta: float) -> float:
-        b = -lost - won + (2 * rows - lost + won) * delta
-        c = -won * delta * (1 - delta)
-        q = (math.sqrt(max(b * b - 8 * rows * c, 0.0)) - b) / (4 * rows)
-        spread = rows * (2 * q + delta * (1 - delta))
-        distance = lost - won - rows * delta
-        if spread <= 0:
-            return -math.inf if distance == 0 else math.inf
-        return abs(distance) / math.sqrt(spread) - z
-
-    return _edge(gap, difference, -1.0), _edge(gap, difference, 1.0)
-
-
-def _edge(gap: Any, inside: float, outside: float) -> float:
-    """Return where ``gap`` turns positive between a point inside and the far end."""
-    for _ in range(80):
-        middle = (inside + outside) / 2
-        if gap(middle) <= 0:
-            inside = middle
-        else:
-            outside = middle
-    return (inside + outside) / 2
-
-
-def mcnemar(lost: int, won: int) -> float:
-    """Return the exact two-sided McNemar p-value of ``lost`` against ``won`` rows."""
-    n, k = lost + won, min(lost, won)
-    if n == 0:
-        return 1.0
-    logs = [
-        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2)
-        for i in range(k + 1)
-    ]
-    return min(1.0, 2 * math.fsum(math.exp(x) for x in logs))
-
-
 def compare(
     task: str,
     truth: NDArray[Any],
@@ -158,12 +95,12 @@ def _classification(
         score="accuracy",
         samples=rows,
         float_score=float(right.mean()),
-        float_interval=wilson(int(right.sum()), rows, confidence),
+        float_interval=paired.wilson(int(right.sum()), rows, confidence),
         score_now=float(still.mean()),
-        score_interval=wilson(int(still.sum()), rows, confidence),
+        score_interval=paired.wilson(int(still.sum()), rows, confidence),
         drop=(lost - won) / rows,
-        drop_interval=paired_interval(lost, won, rows, confidence),
-        p_value=mcnemar(lost, won),
+        drop_interval=paired.paired_interval(lost, won, rows, confidence),
+        p_value=paired.mcnemar(lost, won),
         agreement=float((before == after).mean()),
         recalls=tuple(
             (int(still[truth == label].sum()), int((truth == label).sum()))
@@ -248,7 +185,7 @@ def _floors(found: Fidelity, floor: float, confidence: float, labels: Sequence[s
     under, open_, worst = [], [], 1.0
     for number, (hits, rows) in enumerate(found.recalls):
         name = labels[number] if number < len(labels) else f"class {number}"
-        low, high = wilson(hits, rows, confidence)
+        low, high = paired.wilson(hits, rows, confidence)
         share = hits / rows if rows else 0.0
         worst = min(worst, share) if rows else worst
         text = f"{name} {share:.3f} [{low:.3f}, {high:.3f}] of {rows}"

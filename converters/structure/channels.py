@@ -53,9 +53,9 @@ class Channels(Cut):
         full, model, kept = model_macs(whole), whole, ""
         share = self.macs ** (1 / self.steps)
         for step in range(1, self.steps + 1):
-            model, kept = self.shrunk(model, share, setting)
+            model, kept = self.shrunk(model, share, setting, self.steps)
             epochs = self.epochs if step == self.steps else self.step_epochs
-            self.tune("channels", model, setting, epochs=epochs)
+            self.tune("channels", model, setting, epochs=epochs, steady=self.distillation == 1)
         note = (
             f"channels: {model_macs(model):,} of {full:,} multiply-accumulates (planned) and "
             f"{parameters(model):,} of {parameters(whole):,} weights left"

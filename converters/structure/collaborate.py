@@ -56,7 +56,7 @@ class Collaborate(Cut):
         share = self.macs * full / cost(model, self.per_output)
         if share < 1:  # the splits alone may have saved enough
             model, kept = self.shrunk(model, share, setting)
-        self.tune("collaborate", model, setting)
+        self.tune("collaborate", model, setting, steady=self.distillation == 1)
         told = [
             f"collaborate: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
             "(planned)",

@@ -56,8 +56,13 @@ class Cut(Taught):
         settings.share(self, "floor")
         settings.at_least(1, self, "multiple", "minimum", "rows")
 
-    def shrunk(self, model: Any, share: float, setting: Setting) -> tuple[Any, str]:
-        """Return the recalibrated model at that share of its cost, and what stayed whole."""
+    def shrunk(
+        self, model: Any, share: float, setting: Setting, steps: int = 1
+    ) -> tuple[Any, str]:
+        """Return the recalibrated model at that share of its cost, and what stayed whole.
+
+        ``steps`` is how many such cuts there are in all; ``floor`` is of all together.
+        """
         from converters.graph.network import read
         from converters.learning import objective
         from converters.learning.recalibrate import recalibrate
@@ -82,7 +87,7 @@ class Cut(Taught):
             share,
             multiple=self.multiple,
             minimum=self.minimum,
-            floor=self.floor,
+            floor=self.floor ** (1 / steps),
             per_output=self.per_output,
         )
         smaller = cut(model, found[0], channels, kept)

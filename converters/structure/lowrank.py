@@ -65,7 +65,8 @@ class LowRank(Taught):
         whole = canonical.simplify(draft.model)
         chosen = self._chosen(whole)
         model = rebuilt(whole, chosen)
-        self.tune("lowrank", model, (draft, samples, training))
+        setting = (draft, samples, training)
+        self.tune("lowrank", model, setting, steady=self.distillation == 1)
         told = (
             f"lowrank: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
             "(planned)",

@@ -80,3 +80,22 @@ def test_where_outputs_cost_the_layer_that_writes_more_is_cut() -> None:
     for per_output, cut in ((0.0, False), (1e4, True)):
         kept = choose(graph, importance, 0.9, multiple=8, minimum=8, per_output=per_output)
         assert (~kept[first]).any() == cut
+
+
+@pytest.mark.parametrize(("floor", "fewest"), [(0.49, 32), (0.5, 32), (0.51, 36)])
+def test_a_floor_keeps_its_share_of_every_group(floor: float, fewest: int) -> None:
+    """A worthless group is cut as far as the floor lets it, then the other one."""
+    graph = chain(64, 64)
+    importance = np.ones(len(graph.group))
+    importance[graph.group == 0] = 1e-6
+    open_end = choose(graph, importance, 0.4, multiple=4, minimum=4)
+    assert left(graph, open_end)[0] < fewest
+    kept = choose(graph, importance, 0.4, multiple=4, minimum=4, floor=floor)
+    assert left(graph, kept)[0] == fewest
+    assert left(graph, kept)[1] >= fewest
+
+
+def test_a_floor_that_leaves_no_room_is_named() -> None:
+    graph = chain(16)
+    with pytest.raises(ModelRefused, match=r"lower floor \(1\)"):
+        choose(graph, np.ones(len(graph.group)), 0.9, multiple=1, minimum=1, floor=1.0)
