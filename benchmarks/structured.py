@@ -4,9 +4,9 @@
     python benchmarks/structured.py resnet8 --arms control channels --out runs.csv
     python benchmarks/structured.py --summary runs.csv
 
-Arms: ``baseline``; ``control``, the baseline given the same extra epochs with the same
-distillation; ``width``, a narrower net of no less cost than ``channels``, trained as long in
-all; ``channels``, ``lowrank`` and ``collaborate``, the stages; ``chain``, channels with zeros,
+Arms: ``baseline``; ``control``, the baseline given the same extra epochs, labels counting;
+``width``, a narrower net of no less cost than ``channels``, trained as long in all;
+``channels``, ``lowrank`` and ``collaborate``, the stages; ``chain``, channels with zeros,
 clusters and quantization-aware training after it. Each becomes int8 after training; its answers
 to the test rows are compared row by row with the int8 baseline's. Instructions are emulated
 (one inference, tflite-runtime 2.14.0, arm64, builtin kernels) where an engine answers.
@@ -46,9 +46,9 @@ from edgepack.runtimes.protocol import Job
 from edgepack.tflite.flatbuffer import read
 
 FIELDS = (
-    *("net", "seed", "arm", "kept", "macs", "weights", "float_accuracy", "int8_accuracy"),
-    *("drop", "drop_low", "drop_high", "instructions", "flatbuffer_bytes", "deflated_bytes"),
-    "seconds",
+    *("net", "seed", "arm", "kept", "macs", "weights", "val_accuracy", "float_accuracy"),
+    *("int8_accuracy", "drop", "drop_low", "drop_high", "instructions"),
+    *("flatbuffer_bytes", "deflated_bytes", "seconds"),
 )
 ARMS = ("baseline", "control", "width", "channels", "lowrank", "collaborate", "chain")
 #: Arms that cost ``--macs`` of the baseline.
@@ -84,19 +84,24 @@ class Run:
             "reconstruct": True,
         }
 
-    def fit(self, model: Any, epochs: int, rate: float, teacher: Any = None) -> Any:
-        """Train ``model`` by the one loop; with a teacher it distils."""
-        from converters.learning import finetune, objective
+    def fit(
+        self, model: Any, epochs: int, rate: float, teacher: Any = None, share: float = -1
+    ) -> Any:
+        """Train ``model`` by the one loop; with a teacher it distils, as the stages do."""
+        from converters.learning import finetune, objective, recalibrate
 
+        share = self.stage.distillation if share < 0 else share
         plan = finetune.Plan(
             stage="fit",
             epochs=epochs,
             learning_rate=rate,
-            distillation=self.stage.distillation if teacher is not None else 0.0,
-            steady=teacher is not None and self.stage.distillation == 1,
+            distillation=share if teacher is not None else 0.0,
         )
         goal = objective.objective(model, self.training)
-        finetune.fine_tune(model, goal, self.samples, self.training, plan, teacher=teacher)
+        hooks = recalibrate.anew(model, self.samples, self.training, plan.distillation)
+        finetune.fine_tune(
+            model, goal, self.samples, self.training, plan, teacher=teacher, hooks=hooks
+        )
         return model
 
     def baseline(self) -> Any:
@@ -122,8 +127,9 @@ class Run:
         if name == "baseline":
             return Draft(base)
         if name == "control":
-            rate = self.stage.learning_rate
-            return Draft(self.fit(keras2.copy(base), self.asked.extra, rate, base))
+            # Learning its own function again would teach it nothing: labels count here.
+            rate, share = self.stage.learning_rate, min(0.7, self.stage.distillation)
+            return Draft(self.fit(keras2.copy(base), self.asked.extra, rate, base, share))
         if name == "width":
             keras2.seed(self.seed)
             slim, rate = self.narrow(base), 3e-3
@@ -181,14 +187,17 @@ class Run:
         found = fidelity.compare(
             "classification", s.y_test, scores if before is None else before, scores
         )
-        right = fidelity.top1(keras2.predict(draft.model, s.x_test)) == s.y_test
+        val, right = (
+            (fidelity.top1(keras2.predict(draft.model, x)) == y).mean()
+            for x, y in ((s.x_val, s.y_val), (s.x_test, s.y_test))
+        )
         kept = self.asked.macs if name in SMALL else 1
         stem = self.out.with_suffix(f".{self.net}-{self.seed}-{name}-{kept:g}")
         np.save(stem.with_name(stem.name + ".npy"), scores)
         stem.with_name(stem.name + ".tflite").write_bytes(tflite)
         numbers = (
             *(self.net, self.seed, name, kept, model_macs(draft.model)),
-            *(parameters(draft.model), f"{right.mean():.5f}", f"{found.score_now:.5f}"),
+            *(parameters(draft.model), f"{val:.5f}", f"{right:.5f}", f"{found.score_now:.5f}"),
             *(f"{found.drop:.5f}", *(f"{edge:.5f}" for edge in found.drop_interval)),
             *(instructions(tflite), len(tflite), len(zlib.compress(tflite, 9))),
             f"{took:.0f}",

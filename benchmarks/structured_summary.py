@@ -12,6 +12,9 @@ from structured_nets import NETS
 
 from edgepack import fidelity
 
+#: Columns of which the baseline has so many times as much.
+RATIOS = ("instructions", "macs", "flatbuffer_bytes", "deflated_bytes")
+
 
 def summary(path: Path) -> None:
     """Print per net and arm: mean loss over seeds, its interval, and the cost ratios."""
@@ -23,8 +26,8 @@ def summary(path: Path) -> None:
     for row in {tuple(row[key] for key in keys): row for row in rows}.values():  # the last
         groups.setdefault((row["net"], row["arm"], row["kept"]), []).append(row)
     base = {(row["net"], row["seed"]): row for row in rows if row["arm"] == "baseline"}
-    print("| net | arm | kept | seeds | int8 % | loss, points [95 %] | instructions | MACs |")
-    print("|" + " --- |" * 8)
+    head = ("net", "arm", "kept", "seeds", "int8 %", "loss, points [95 %]", *RATIOS)
+    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for (net, arm, kept), members in groups.items():
 
         def right(row: dict[str, str], net: str = net) -> NDArray[Any]:
@@ -37,7 +40,7 @@ def summary(path: Path) -> None:
         lost = np.mean([before - after for before, after in pairs], 0)
         half = 1.96 * lost.std(ddof=1) / np.sqrt(len(lost))
         ratios = []
-        for key in ("instructions", "macs"):
+        for key in RATIOS:
             part = [(base[net, r["seed"]][key], r[key]) for r in members]
             known = [float(a) / float(b) for a, b in part if a.isdigit() and b.isdigit()]
             ratios.append(f"{np.mean(known):.2f}x" if known else "-")

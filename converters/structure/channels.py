@@ -46,6 +46,7 @@ class Channels(Cut):
         """
         from converters.graph import canonical
         from converters.graph.network import model_macs, parameters
+        from converters.learning.recalibrate import anew
 
         refuse_compressed(draft, "channels")
         whole = canonical.simplify(draft.model)
@@ -55,7 +56,8 @@ class Channels(Cut):
         for step in range(1, self.steps + 1):
             model, kept = self.shrunk(model, share, setting, self.steps)
             epochs = self.epochs if step == self.steps else self.step_epochs
-            self.tune("channels", model, setting, epochs=epochs, steady=self.distillation == 1)
+            hooks = anew(model, samples, training, self.distillation)
+            self.tune("channels", model, setting, epochs=epochs, hooks=hooks)
         note = (
             f"channels: {model_macs(model):,} of {full:,} multiply-accumulates (planned) and "
             f"{parameters(model):,} of {parameters(whole):,} weights left"

@@ -45,6 +45,7 @@ class Collaborate(Cut):
         """
         from converters.graph import canonical
         from converters.graph.network import model_macs
+        from converters.learning.recalibrate import anew
         from converters.structure.lowrank import words
         from converters.structure.lowrank_build import rebuilt
 
@@ -56,7 +57,8 @@ class Collaborate(Cut):
         share = self.macs * full / cost(model, self.per_output)
         if share < 1:  # the splits alone may have saved enough
             model, kept = self.shrunk(model, share, setting)
-        self.tune("collaborate", model, setting, steady=self.distillation == 1)
+        hooks = anew(model, samples, training, self.distillation)
+        self.tune("collaborate", model, setting, hooks=hooks)
         told = [
             f"collaborate: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
             "(planned)",

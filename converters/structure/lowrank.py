@@ -59,6 +59,7 @@ class LowRank(Taught):
         """
         from converters.graph import canonical
         from converters.graph.network import model_macs
+        from converters.learning.recalibrate import anew
         from converters.structure.lowrank_build import rebuilt
 
         refuse_compressed(draft, "lowrank")
@@ -66,7 +67,8 @@ class LowRank(Taught):
         chosen = self._chosen(whole)
         model = rebuilt(whole, chosen)
         setting = (draft, samples, training)
-        self.tune("lowrank", model, setting, steady=self.distillation == 1)
+        hooks = anew(model, samples, training, self.distillation)
+        self.tune("lowrank", model, setting, hooks=hooks)
         told = (
             f"lowrank: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
             "(planned)",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from converters.draft import Samples, Training
-from converters.learning.recalibrate import recalibrate
+from converters.learning.recalibrate import anew, recalibrate
 
 pytestmark = pytest.mark.train
 
@@ -45,3 +45,20 @@ def test_a_model_without_statistics_is_left_alone(k2: Any) -> None:
     recalibrate(model, empty, Training())
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("share", "taken"), [(0.0, False), (0.99, False), (1.0, True)])
+def test_learning_from_mixtures_ends_each_epoch_on_statistics_of_rows(
+    k2: Any, share: float, taken: bool
+) -> None:
+    model = k2.Sequential([k2.layers.Input((6,)), k2.layers.BatchNormalization()])
+    rows = np.random.default_rng(0).normal(3, 2, (512, 6)).astype(np.float32)
+    none = rows[:0]
+    samples = Samples(
+        x_train=rows, y_train=none, x_val=none, y_val=none, x_test=none, y_test=none
+    )
+    hooks = anew(model, samples, Training(), share)
+    assert (hooks is not None) == taken
+    if hooks is not None:
+        assert hooks.after_epoch(0)
+        np.testing.assert_allclose(model.layers[0].moving_mean.numpy(), rows.mean(0), rtol=1e-4)
