@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from converters import settings
 from converters.draft import Draft, Samples, Training
-from converters.structure.cutting import Cut, refuse_compressed
+from converters.structure.cutting import Cut, refuse_compressed, widths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +52,9 @@ class Channels(Cut):
         whole = canonical.simplify(draft.model)
         setting = (draft, samples, training)
         full, model, kept = model_macs(whole), whole, ""
-        share = self.macs ** (1 / self.steps)
+        share, before = self.macs ** (1 / self.steps), widths(whole)
         for step in range(1, self.steps + 1):
-            model, kept = self.shrunk(model, share, setting, self.steps)
+            model, kept = self.shrunk(model, share, setting, before)
             epochs = self.epochs if step == self.steps else self.step_epochs
             hooks = anew(model, samples, training, self.distillation)
             self.tune("channels", model, setting, epochs=epochs, hooks=hooks)

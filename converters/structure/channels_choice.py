@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ def choose(
     multiple: int,
     minimum: int,
     per_output: float = 0.0,
-    floor: float = 0.0,
+    floors: NDArray[np.float64] | None = None,
 ) -> NDArray[np.bool_]:
     """Return which channels stay, ``(channels,) bool``, so that a ``share`` of cost is left.
 
@@ -30,7 +32,7 @@ def choose(
         share: of the cost now, ``graph.macs(graph.sizes, per_output)``.
         multiple: how many channels stay in a group that is cut: a multiple of this.
         minimum: at least so many stay in every group.
-        floor: at least this share of every group stays.
+        floors: at least so many stay in each group; None asks for no more than ``minimum``.
         per_output: cost of a number written, in multiply-accumulates.
 
     Raises:
@@ -39,12 +41,13 @@ def choose(
     left = graph.sizes.copy()
     ranked = [_ranked(graph, importance, group) for group in range(len(left))]
     costs = [np.concatenate([[0.0], np.cumsum(importance[ids])]) for ids in ranked]
+    least = np.maximum(np.zeros(len(left)) if floors is None else floors, max(minimum, 1))
     now = full = graph.macs(left, per_output)
     while now > share * full:
         best: tuple[float, int, int, float] | None = None
         for group, count in enumerate(left):
             fewer = (int(count) - 1) // multiple * multiple
-            if fewer < max(minimum, floor * graph.sizes[group], 1):
+            if fewer < least[group]:
                 continue
             fewest = left.copy()
             fewest[group] = fewer
@@ -58,7 +61,7 @@ def choose(
             raise ModelRefused(
                 f"channels: wanted {share:.0%} of the cost kept. "
                 f"Received: {now / full:.0%} with the fewest channels allowed; raise macs, or "
-                f"lower floor ({floor:g}), multiple ({multiple}) and minimum ({minimum})"
+                f"lower multiple ({multiple}), minimum ({minimum}) and floor"
             )
         _, group, fewer, now = best
         left[group] = fewer
@@ -66,6 +69,22 @@ def choose(
     for group, ids in enumerate(ranked):
         kept[ids[: graph.sizes[group] - left[group]]] = False
     return kept
+
+
+def floors(graph: Graph, before: Mapping[str, int], share: float) -> NDArray[np.float64]:
+    """Return how many channels of each group are ``share`` of what there were before.
+
+    ``before`` is how many channels each layer made before any cut.
+    """
+    least = np.zeros(len(graph.sizes))
+    for layer, ports in graph.ports.items():
+        groups, counts = np.unique(graph.group[ports.makes], return_counts=True)
+        shrunk = before[layer] / len(ports.makes)
+        for group, count in zip(groups, counts, strict=True):
+            if group >= 0:  # a channel may be made more than once in a layer
+                own = min(int(count), int(graph.sizes[group]))
+                least[group] = max(least[group], share * shrunk * own)
+    return least
 
 
 def _ranked(graph: Graph, importance: NDArray[np.float64], group: int) -> NDArray[np.int64]:

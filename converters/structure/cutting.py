@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,17 +58,22 @@ class Cut(Taught):
         settings.at_least(1, self, "multiple", "minimum", "rows")
 
     def shrunk(
-        self, model: Any, share: float, setting: Setting, steps: int = 1
+        self,
+        model: Any,
+        share: float,
+        setting: Setting,
+        before: Mapping[str, int] | None = None,
     ) -> tuple[Any, str]:
         """Return the recalibrated model at that share of its cost, and what stayed whole.
 
-        ``steps`` is how many such cuts there are in all; ``floor`` is of all together.
+        ``before`` is how many channels each layer made before any cut (see ``widths``);
+        None where this is the first one.
         """
         from converters.graph.network import read
         from converters.learning import objective
         from converters.learning.recalibrate import recalibrate
         from converters.structure import channels_scores as scores
-        from converters.structure.channels_choice import choose
+        from converters.structure.channels_choice import choose, floors
         from converters.structure.channels_cut import cut
         from converters.structure.channels_graph import graph
         from converters.weights import reconstruct
@@ -87,7 +93,7 @@ class Cut(Taught):
             share,
             multiple=self.multiple,
             minimum=self.minimum,
-            floor=self.floor ** (1 / steps),
+            floors=floors(channels, before or widths(model), self.floor),
             per_output=self.per_output,
         )
         smaller = cut(model, found[0], channels, kept)
@@ -96,6 +102,14 @@ class Cut(Taught):
             reconstruct.narrowed(smaller, model, reconstruct.evidence(samples, training), made)
         recalibrate(smaller, samples, training)
         return smaller, ", ".join(channels.frozen)
+
+
+def widths(model: Any) -> dict[str, int]:
+    """Return how many channels each layer with a kernel makes."""
+    from converters.graph.network import read
+    from converters.structure.channels_graph import graph
+
+    return {layer: len(ports.makes) for layer, ports in graph(read(model)[0]).ports.items()}
 
 
 def scoring_rows(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converters.errors import ModelRefused
-from converters.structure.channels_choice import choose
+from converters.structure.channels_choice import choose, floors
 from converters.structure.channels_graph import Graph
 from tests.converters.structure.test_channels_graph import Sketch
 
@@ -17,6 +17,10 @@ def chain(*widths: int) -> Graph:
     for width in widths:
         at = net.conv(at, width)
     return net.done(net.conv(at, 4))
+
+
+def made_by(graph: Graph) -> dict[str, int]:
+    return {layer: len(ports.makes) for layer, ports in graph.ports.items()}
 
 
 def left(graph: Graph, kept: np.ndarray) -> list[int]:
@@ -90,12 +94,23 @@ def test_a_floor_keeps_its_share_of_every_group(floor: float, fewest: int) -> No
     importance[graph.group == 0] = 1e-6
     open_end = choose(graph, importance, 0.4, multiple=4, minimum=4)
     assert left(graph, open_end)[0] < fewest
-    kept = choose(graph, importance, 0.4, multiple=4, minimum=4, floor=floor)
+    least = floors(graph, made_by(graph), floor)
+    kept = choose(graph, importance, 0.4, multiple=4, minimum=4, floors=least)
     assert left(graph, kept)[0] == fewest
     assert left(graph, kept)[1] >= fewest
 
 
+def test_a_floor_counts_what_there_was_before_an_earlier_cut() -> None:
+    graph = chain(32, 64)
+    before = made_by(graph)
+    first = graph.group[next(iter(graph.ports.values())).makes][0]
+    name = next(iter(graph.ports))
+    assert floors(graph, before, 0.4)[first] == pytest.approx(12.8)
+    assert floors(graph, before | {name: 64}, 0.4)[first] == pytest.approx(25.6)
+
+
 def test_a_floor_that_leaves_no_room_is_named() -> None:
     graph = chain(16)
-    with pytest.raises(ModelRefused, match=r"lower floor \(1\)"):
-        choose(graph, np.ones(len(graph.group)), 0.9, multiple=1, minimum=1, floor=1.0)
+    least = floors(graph, made_by(graph), 1.0)
+    with pytest.raises(ModelRefused, match=r"lower .* and floor"):
+        choose(graph, np.ones(len(graph.group)), 0.9, multiple=1, minimum=1, floors=least)
