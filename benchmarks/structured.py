@@ -72,6 +72,7 @@ class Run:
             **self.cut(),
         )
         self.out = Path(asked.out)
+        self.slim: Draft | None = None  # what ``stage`` made, once an arm has run it
 
     def cut(self) -> dict[str, Any]:
         """Return the settings that the stages which cut channels share."""
@@ -138,7 +139,12 @@ class Run:
             return Draft(self.fit(slim, self.asked.extra, rate, base))
         draft = Draft(base)
         for stage in self.stages(name):
+            if stage is self.stage and self.slim is not None:
+                draft = self.slim  # the same stage on the same draft gives the same
+                continue
             draft = stage(draft, self.samples, training)
+            if stage is self.stage:
+                self.slim = draft
         return draft
 
     def stages(self, name: str) -> tuple[Any, ...]:
