@@ -37,6 +37,31 @@ def test_converters_know_no_device() -> None:
         assert not strange, f"{path}: {strange}"
 
 
+#: Room of converters -> the rooms it may import; the files beside them are for all.
+ROOMS = {
+    "graph": set(),
+    "tflite": set(),
+    "reading": set(),
+    "learning": {"graph"},
+    "weights": {"graph", "learning", "tflite"},
+    "structure": {"graph", "learning", "weights"},
+    "quantized": {"graph", "learning", "tflite", "weights"},
+}
+
+
+def test_rooms_of_the_converters_import_one_way() -> None:
+    folder = ROOT / "converters"
+    assert {path.name for path in folder.iterdir() if (path / "__init__.py").exists()} == set(
+        ROOMS
+    )
+    for path in sources("converters"):
+        parts = path.relative_to(folder).parts
+        room = parts[0] if len(parts) > 1 else None
+        targets = {m.split(".")[1] for m in imports(path) if m.startswith("converters.")}
+        allowed = ROOMS[room] | {room} if room else set()
+        assert not targets & (set(ROOMS) - allowed), f"{path}: {targets - allowed}"
+
+
 def test_profiles_are_data() -> None:
     for path in sources("device_profiles"):
         assert not {m for m in imports(path) if m.split(".")[0] in {"edgepack", "converters"}}
