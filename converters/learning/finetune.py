@@ -124,7 +124,15 @@ def fine_tune(
     pace = keras2.keras.optimizers.schedules.CosineDecay(plan.learning_rate, total, alpha=0.01)
     alike = None
     if plan.attention or plan.features:
-        alike = likeness.between(model, teacher, samples.x_train, training, plan)
+        alike = likeness.between(
+            model,
+            teacher,
+            samples.x_train,
+            training,
+            attention=plan.attention,
+            features=plan.features,
+            layers=plan.layers,
+        )
     trained = (weights, tuple(masks))
     step = steps.training_step(model, trained, lesson, pace, anew=shown.anew, likeness=alike)
     judge = steps.judging(model, lesson)

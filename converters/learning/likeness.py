@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from converters.draft import Training, calibration_rows
 from converters.errors import ModelRefused
 from converters.keras2 import keras, tf
 from converters.learning import maps
-
-if TYPE_CHECKING:
-    from converters.learning.finetune import Plan
 
 _ROWS, _BATCH, _PLACES = 256, 16, 256  # of which a regressor's start is solved
 
@@ -81,18 +78,27 @@ def looking(rows: Any) -> Any:
 
 
 def between(
-    model: Any, teacher: Any, x: NDArray[Any], training: Training, plan: Plan
+    model: Any,
+    teacher: Any,
+    x: NDArray[Any],
+    training: Training,
+    *,
+    attention: float = 0.0,
+    features: float = 0.0,
+    layers: Sequence[str] = (),
 ) -> Likeness:
-    """Return the likeness of ``model`` and ``teacher`` that ``plan`` asks for.
+    """Return the likeness of ``model`` and ``teacher`` with these weights.
+
+    ``x`` are training rows, of which variances and a regressor's start are taken; without
+    ``layers`` they are chosen (see ``maps.pairs``).
 
     Raises:
         ModelRefused: no maps to compare, maps whose places differ, one of a single place
             where attention is asked for, or one that is the same for all rows.
     """
-    flat = not plan.attention
-    rewritten, found = maps.pairs(model, teacher, training, plan.layers, flat=flat)
+    rewritten, found = maps.pairs(model, teacher, training, layers, flat=not attention)
     for pair in found:
-        if plan.attention and all(size == 1 for size in pair.student.shape[1:-1]):
+        if attention and all(size == 1 for size in pair.student.shape[1:-1]):
             raise ModelRefused(
                 f"layers: {pair.name}: attention wants a map of several places. Received: "
                 f"{tuple(pair.student.shape[1:])}; leave it out, or set attention to 0"
@@ -102,7 +108,7 @@ def between(
     count = len(found)
     regressors: list[tuple[Any, Any] | None] = [None] * count
     variances = [1.0] * count
-    if plan.features:
+    if features:
         rows = x[calibration_rows(len(x), _ROWS, training.seed)]
         seen = _sampled((student, told), rows, training.seed)
         for at, (pair, mine, theirs) in enumerate(zip(found, *seen, strict=True)):
@@ -117,8 +123,8 @@ def between(
     return Likeness(
         student,
         told,
-        plan.attention,
-        plan.features,
+        attention,
+        features,
         tuple(pair.name for pair in found),
         tuple(regressors),
         tuple(variances),

@@ -51,11 +51,10 @@ def net(seed: int = 3, width: int = 32, activation: str = "relu", strides: int =
 
 
 def between(model: Any, teacher: Any, samples: Samples, **settings: Any) -> Any:
-    from converters.learning import finetune, likeness
+    from converters.learning import likeness
 
     training = settings.pop("training", TRAINING)
-    plan = finetune.Plan(stage="t", epochs=1, learning_rate=1e-3, **settings)
-    return likeness.between(model, teacher, samples.x_train, training, plan)
+    return likeness.between(model, teacher, samples.x_train, training, **settings)
 
 
 def trained(model: Any, teacher: Any, samples: Samples, **settings: Any) -> Any:
@@ -185,8 +184,8 @@ def test_each_stage_compares_the_layers_of_the_users_model(
     model, seen = net(2), []
     original = likeness.between
 
-    def noted(*given: Any) -> Any:
-        seen.append(original(*given))
+    def noted(*given: Any, **settings: Any) -> Any:
+        seen.append(original(*given, **settings))
         return seen[-1]
 
     monkeypatch.setattr(likeness, "between", noted)
@@ -213,8 +212,8 @@ def test_a_trained_quantized_map_starts_near_the_teachers(samples: Samples) -> N
     model, first = net(2), []
     original = likeness.between
 
-    def noted(*given: Any) -> Any:
-        alike = original(*given)
+    def noted(*given: Any, **settings: Any) -> Any:
+        alike = original(*given, **settings)
         maps = (each(samples.x_train)[1:] for each in (alike.student, alike.teacher))
         first.append(float(alike.loss(*maps)))
         return alike
