@@ -47,6 +47,23 @@ def check(views: Sequence[str], shape: tuple[int | None, ...]) -> None:
             )
 
 
+def check_targets(
+    views: Sequence[str], shape: tuple[int | None, ...], task: str | None
+) -> None:
+    """Return if targets of ``shape`` still belong to a row that is shown in ``views``.
+
+    A map of targets would have to be moved as its row is; what is rebuilt is the row itself.
+
+    Raises:
+        DataRefused: they do not.
+    """
+    if views and len(shape) > 1 and task != "reconstruction":
+        raise DataRefused(
+            f"augment: wanted one target a row, which a view leaves true. Received: targets of "
+            f"shape {shape} and views {', '.join(views)}; train without views"
+        )
+
+
 def _some(rows: Rows, draw: np.random.Generator, axis: int) -> Rows:
     """Return the rows, about half of them reversed along ``axis``."""
     chosen = draw.random(len(rows)) < 0.5

@@ -34,6 +34,9 @@ class Plan:
         temperature: T of the softening.
         steady: normalize by the moving statistics and drop nothing out while training, so
             that what is trained is what is deployed.
+        attention, features: weights of the distances to the teacher's inner maps, see
+            ``likeness``; they come on top of the loss of the outputs.
+        layers: whose maps; none chooses them, see ``maps``.
     """
 
     stage: str
@@ -42,6 +45,9 @@ class Plan:
     distillation: float = 0.7
     temperature: float = 4.0
     steady: bool = False
+    attention: float = 0.0
+    features: float = 0.0
+    layers: tuple[str, ...] = ()
 
 
 def _nothing(number: int) -> None:
@@ -89,23 +95,26 @@ def fine_tune(
     """Train ``model`` in place and return the validation loss after each epoch.
 
     The weights left in ``model`` are those of the allowed epoch with the lowest validation
-    loss. ``teacher`` is asked once per row and its outputs are kept for all epochs, unless
-    each step sees the rows anew, mixed or as random views. ``only`` names the variables to
+    loss, which is that of the outputs alone: inner maps are a way to those. ``teacher`` is
+    asked once per row and its outputs are kept for all epochs, unless each step sees the
+    rows anew, mixed or as random views, or compares maps. ``only`` names the variables to
     train; None trains all that are trainable. ``masks`` are (variable, mask) whose zeros
     stay after every step.
 
     Raises:
         DataRefused: no rows, rows that do not fit the model, or views that do not fit them.
+        ModelRefused: a teacher of another kind, or maps that cannot be compared.
         TrainingFailed: the loss is not finite.
     """
     from converters import keras2
-    from converters.learning import showing, steps
+    from converters.learning import likeness, showing, steps
 
     check_rows(model, samples)
     hooks = hooks or Hooks()
     keras2.seed(training.seed)
     alpha = plan.distillation if objective.distils else 0.0
-    lesson = steps.Lesson(objective, teacher if alpha else None, alpha, plan.temperature)
+    head = objective.head_of(teacher) if alpha else None
+    lesson = steps.Lesson(objective, teacher if alpha else None, alpha, plan.temperature, head)
     shown = showing.Showing(model, samples.x_train, training, mixed=alpha == 1)
     train = lesson.part(samples.x_train, samples.y_train, asked_anew=shown.anew)
     val = lesson.part(samples.x_val, samples.y_val)
@@ -113,7 +122,19 @@ def fine_tune(
     total = per_epoch * plan.epochs
     weights = list(model.trainable_variables if only is None else only)
     pace = keras2.keras.optimizers.schedules.CosineDecay(plan.learning_rate, total, alpha=0.01)
-    step = steps.training_step(model, (weights, tuple(masks)), lesson, pace, anew=shown.anew)
+    alike = None
+    if plan.attention or plan.features:
+        alike = likeness.between(
+            model,
+            teacher,
+            samples.x_train,
+            training,
+            attention=plan.attention,
+            features=plan.features,
+            layers=plan.layers,
+        )
+    trained = (weights, tuple(masks))
+    step = steps.training_step(model, trained, lesson, pace, anew=shown.anew, likeness=alike)
     judge = steps.judging(model, lesson)
 
     shuffle = np.random.default_rng(training.seed)

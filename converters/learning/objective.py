@@ -78,26 +78,55 @@ class Objective:
         numbers = labels.astype(np.int64)
         return np.eye(units, dtype=np.float32)[numbers] if self.onehot else numbers
 
-    def distance(self, teacher: Any, outputs: Any, temperature: float) -> Any:
-        """Return how far ``outputs`` are from ``teacher``'s, a scalar tensor."""
+    def distance(
+        self, teacher: Any, outputs: Any, temperature: float, head: str | None = None
+    ) -> Any:
+        """Return how far ``outputs`` are from ``teacher``'s, a scalar tensor.
+
+        ``head`` is what the teacher's outputs are, see ``head_of``; None: as the model's.
+        """
         from converters.keras2 import tf
 
-        soft, mine = (self._logits(rows) / temperature for rows in (teacher, outputs))
-        if self.head in ("sigmoid", "binary logits"):
+        soft = _logits(teacher, head or self.head) / temperature
+        mine = _logits(outputs, self.head) / temperature
+        if self._apart:
             apart = tf.nn.sigmoid_cross_entropy_with_logits(tf.sigmoid(soft), mine)
         else:
             apart = tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(soft), mine)
         return temperature**2 * tf.reduce_mean(apart)
 
-    def _logits(self, outputs: Any) -> Any:
-        from converters.keras2 import tf
+    @property
+    def _apart(self) -> bool:
+        """Whether each output is a probability of its own."""
+        return self.head in ("sigmoid", "binary logits")
 
-        if self.head == "softmax":
-            return tf.math.log(tf.maximum(outputs, _FLOOR))
-        if self.head == "sigmoid":
-            safe = tf.clip_by_value(outputs, 1e-7, 1 - 1e-7)
-            return tf.math.log(safe) - tf.math.log1p(-safe)
-        return outputs
+    def head_of(self, teacher: Any) -> str:
+        """Return what the outputs of ``teacher`` are, in the words of ``head``.
+
+        Raises:
+            ModelRefused: several outputs, or probabilities of another kind than the model's.
+        """
+        found = _head(teacher)
+        if found == "linear":
+            return "binary logits" if self._apart else "logits"
+        if (found == "sigmoid") != self._apart:
+            wanted = "each of its own (sigmoid)" if self._apart else "one of all (softmax)"
+            raise ModelRefused(
+                f"teacher {teacher.name}: wanted outputs whose probabilities are {wanted}, as "
+                f"those of the model. Received: {found}; train the teacher for the same task"
+            )
+        return found
+
+
+def _logits(outputs: Any, head: str) -> Any:
+    from converters.keras2 import tf
+
+    if head == "softmax":
+        return tf.math.log(tf.maximum(outputs, _FLOOR))
+    if head == "sigmoid":
+        safe = tf.clip_by_value(outputs, 1e-7, 1 - 1e-7)
+        return tf.math.log(safe) - tf.math.log1p(-safe)
+    return outputs
 
 
 def objective(model: Any, training: Training) -> Objective:
@@ -122,7 +151,7 @@ def objective(model: Any, training: Training) -> Objective:
     name = getattr(hard, "name", None) or getattr(hard, "__name__", str(hard))
     entropy, sparse = "crossentropy" in str(name), "sparse" in str(name)
     if entropy and head == "linear":
-        head = "logits" if shape[-1] > 1 else "binary logits"
+        head = "binary logits" if shape[-1] == 1 or "binary" in str(name) else "logits"
     onehot = entropy and not sparse and shape[-1] > 1
     reconstructs = training.task == "reconstruction"
     hard = keras.losses.get(hard)
@@ -172,7 +201,11 @@ def _head(model: Any) -> str:
         )
     tensor = model.outputs[0]
     while True:
-        layer = tensor._keras_history.layer  # the only way from a tensor to its layer
+        history = tensor._keras_history  # the only way from a tensor to its layer
+        layer = history.layer
+        if hasattr(layer, "layers") and hasattr(layer, "outputs"):  # a nested model
+            tensor = layer.outputs[history.tensor_index]
+            continue
         if type(layer).__name__ not in _SHAPE_ONLY or not layer.inbound_nodes:
             break
         tensor = layer.input
@@ -180,5 +213,7 @@ def _head(model: Any) -> str:
             break
     if type(layer).__name__ == "Softmax":
         return "softmax"
-    activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
+    layer = getattr(layer, "layer", layer)  # what TimeDistributed and the like call
+    operator = str(getattr(layer, "symbol", "")).rpartition(".")[2]  # tf.nn.softmax(x)
+    activation = getattr(getattr(layer, "activation", None), "__name__", operator)
     return activation if activation in ("softmax", "sigmoid") else "linear"

@@ -21,6 +21,7 @@ class Showing:
 
     def __init__(self, model: Any, x: NDArray[Any], training: Training, *, mixed: bool) -> None:
         augment.check(training.augment, tuple(x.shape[1:]))
+        augment.check_targets(training.augment, tuple(model.output_shape[1:]), training.task)
         self.x = x
         self.views = augment.Augmenting(training.augment, training.seed)
         self.mixing = Mixing(training.seed) if mixed and mixes(model) else None

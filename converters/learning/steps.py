@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.keras2 import keras, predict, tf
+from converters.learning.likeness import Likeness
 from converters.learning.objective import Objective
 
 
@@ -21,18 +22,20 @@ class Part:
         x: inputs.
         y: targets of the hard loss.
         soft: the teacher's outputs; a stand-in where it is asked at every step or not at all.
+        itself: the targets are the inputs, in whatever view those are shown.
     """
 
     x: NDArray[Any]
     y: NDArray[Any]
     soft: NDArray[np.float32]
+    itself: bool = False
 
     def batch(self, rows: NDArray[Any], inputs: NDArray[Any]) -> tuple[Any, ...]:
         """Return (inputs, targets, teacher outputs) of ``rows`` as tensors."""
         kind = tf.int64 if np.issubdtype(self.y.dtype, np.integer) else tf.float32
         return (
             tf.constant(inputs, tf.float32),
-            tf.constant(self.y[rows], kind),
+            tf.constant(inputs if self.itself else self.y[rows], kind),
             tf.constant(self.soft[rows]),
         )
 
@@ -44,28 +47,31 @@ class Lesson:
     Attributes:
         teacher: None where ``alpha`` is 0.
         temperature: of the softening.
+        head: what the teacher's outputs are; None where it is not asked for them.
     """
 
     objective: Objective
     teacher: Any
     alpha: float
     temperature: float
+    head: str | None = None
 
     def part(self, x: NDArray[Any], y: NDArray[Any], *, asked_anew: bool = False) -> Part:
         """Return rows to learn from; the teacher's word is kept unless it is asked anew."""
         targets = self.objective.targets(x, y)
+        itself = self.objective.reconstructs and targets.shape == x.shape
         if self.teacher is None or asked_anew:
-            return Part(x, targets, np.zeros((len(x), 1), np.float32))
-        return Part(x, targets, predict(self.teacher, x))
+            return Part(x, targets, np.zeros((len(x), 1), np.float32), itself)
+        return Part(x, targets, predict(self.teacher, x), itself)
 
     def loss(self, outputs: Any, y: Any, soft: Any) -> Any:
         """Return the loss of a batch, a scalar tensor."""
         if self.alpha == 1:
-            return self.objective.distance(soft, outputs, self.temperature)
+            return self.objective.distance(soft, outputs, self.temperature, self.head)
         hard = tf.reduce_mean(self.objective.hard(tf.cast(y, y.dtype), outputs))
         if not self.alpha:
             return hard
-        near = self.objective.distance(soft, outputs, self.temperature)
+        near = self.objective.distance(soft, outputs, self.temperature, self.head)
         return self.alpha * near + (1.0 - self.alpha) * hard
 
 
@@ -76,22 +82,33 @@ def training_step(
     pace: Any,
     *,
     anew: bool,
+    likeness: Likeness | None = None,
 ) -> Any:
     """Return a function of a batch that takes one step of Adam and gives the loss.
 
     ``trained`` are the variables, and (variable, mask) whose zeros stay; with ``anew`` the
-    teacher is asked about the batch.
+    teacher is asked about the batch. ``likeness`` adds how far inner maps are from the
+    teacher's, which is asked for those at every step.
     """
     optimizer = keras.optimizers.Adam(pace)
     weights, masks = trained
     asked = lesson.teacher if anew else None
+    if likeness is not None:
+        weights = [*weights, *likeness.variables]
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(x: Any, y: Any, soft: Any) -> Any:
-        if asked is not None:
+        if likeness is not None:
+            told, *theirs = likeness.teacher(x, training=False)
+            soft = soft if asked is None else told
+        elif asked is not None:
             soft = asked(x, training=False)
         with tf.GradientTape() as tape:
-            loss = lesson.loss(model(x, training=True), y, soft)
+            if likeness is None:
+                loss = lesson.loss(model(x, training=True), y, soft)
+            else:
+                outputs, *mine = likeness.student(x, training=True)
+                loss = lesson.loss(outputs, y, soft) + likeness.loss(mine, theirs)
             total_loss = loss + tf.add_n(model.losses) if model.losses else loss
         gradients = tape.gradient(total_loss, weights)
         pairs = [(g, w) for g, w in zip(gradients, weights, strict=True) if g is not None]

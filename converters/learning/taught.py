@@ -22,11 +22,19 @@ class Taught:
         learning_rate: of Adam at the first step.
         distillation: share of the loss that matches the uncompressed model, in [0, 1]; at
             1 labels are not used (see ``finetune.Plan``).
+        attention: weight, beside that loss, of where inner layers look compared with the
+            teacher's (see ``likeness``); 0 does not compare.
+        features: weight of what those layers hold compared with the teacher's.
+        layers: names in the user's model of the layers compared; none chooses the last
+            activation at each resolution (see ``maps``).
     """
 
     epochs: int = 8
     learning_rate: float = 1e-3
     distillation: float = 0.7
+    attention: float = 0.0
+    features: float = 0.0
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse settings that no training can meet.
@@ -40,6 +48,25 @@ class Taught:
             raise ValueError(
                 f"learning_rate: wanted more than 0. Received: {self.learning_rate}"
             )
+        for name in ("attention", "features"):
+            weight = getattr(self, name)
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"{name}: wanted 0 or more, finite. Received: {weight}")
+        if self.layers and not self.compares:
+            raise ValueError(
+                f"layers: wanted attention or features above 0, which compare them. "
+                f"Received: {', '.join(self.layers)} and both 0"
+            )
+
+    @property
+    def compares(self) -> bool:
+        """Whether inner maps are compared with the teacher's."""
+        return bool(self.attention or self.features)
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is learned from the teacher."""
+        return bool(self.distillation or self.compares)
 
     def tune(
         self,
@@ -60,6 +87,7 @@ class Taught:
 
         Raises:
             DataRefused: no rows, or rows that do not fit the model.
+            ModelRefused: maps or outputs that cannot be compared with the teacher's.
             TrainingFailed: the loss is not finite.
         """
         from converters.learning import finetune, objective
@@ -71,6 +99,9 @@ class Taught:
             learning_rate=self.learning_rate,
             distillation=self.distillation,
             steady=steady,
+            attention=self.attention,
+            features=self.features,
+            layers=self.layers,
         )
         finetune.fine_tune(
             model,

@@ -124,6 +124,8 @@ def manifest(made: Made, verdict: Verdict, content: Mapping[str, bytes]) -> Mani
                 "recipe": line.recipe.name,
                 "stages": line.recipe.words(),
                 "seed": line.training.seed,
+                "augment": list(line.training.augment),
+                "teacher_sha256": line.teacher and line.teacher.card.digest,
             },
             "files": packing.members(content),
         }

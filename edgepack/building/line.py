@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from converters import draft_files
 from converters.draft import Draft, Samples, Training
 from converters.task import task_of
+from edgepack.building import teaching
 from edgepack.building.recipe import Recipe, described
 from edgepack.store import Cache, digest_of, digest_of_tree, sha256
 
@@ -121,12 +122,16 @@ class Line:
     """One model, one recipe, one data set: drafts and .tflite files on demand.
 
     ``draft(0)`` is the model as it came; ``draft(n)`` what the n-th stage made of it.
+
+    Attributes:
+        teacher: another model that stages learn from; None takes the model as it came.
     """
 
     source: Source
     recipe: Recipe
     samples: Samples
     training: Training
+    teacher: Source | None = None
     _drafts: dict[int, Draft] = field(default_factory=dict)
 
     @property
@@ -137,7 +142,8 @@ class Line:
     def key(self, number: int, *more: Any) -> str:
         """Return the digest of all that decides the n-th draft."""
         steps = [described(stage) for stage in self.recipe.stages[:number]]
-        settings = (self.training.task, self.training.seed, self.training.batch_size)
+        given, teacher = self.training, self.teacher and self.teacher.key
+        settings = (given.task, given.seed, given.batch_size, given.augment, teacher)
         # A model that no stage has touched does not depend on the data's labels or seed.
         made_of = (self.samples.digest, settings, steps) if steps else ()
         return digest_of("draft", self.source.key, *made_of, *more)
@@ -156,12 +162,26 @@ class Line:
         folder = cache.find(key)
         if folder is None:
             before = self.draft(number - 1)
-            # Every stage learns from the model as it came, not from the one before it.
-            training = replace(self.training, original=self.draft(0).model)
-            after: Draft = self.recipe.stages[number - 1](before, self.samples, training)
+            stage = self.recipe.stages[number - 1]
+            after: Draft = stage(before, self.samples, self._lesson)
             cache.keep(key, lambda new: draft_files.save(after, new))
             return after
         return draft_files.load(folder)
+
+    @cached_property
+    def _lesson(self) -> Training:
+        model = self.draft(0).model
+        teacher = None if self.teacher is None else self.teacher.loaded.model
+        return teaching.lesson(self.training, model, teacher, self.recipe.stages)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to say of the teacher, in words for the report."""
+        if self.teacher is None:
+            return ()
+        told = self.teacher.card.notes
+        task, stages = self.training.task, self.recipe.stages
+        return teaching.notes(self.teacher.path.name, told, task, stages)
 
     def float_scores(self) -> NDArray[np.float32]:
         """Return the untouched model's outputs on the test part, ``(N, *output_shape)``."""

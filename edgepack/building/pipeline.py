@@ -111,7 +111,7 @@ def _product(line: Line, profile: Profile, order: Order, means: Means) -> Produc
         facts=facts,
         fidelity=found,
         steps=_steps(line, order.task, means.runtime, options),
-        notes=notes,
+        notes=(*line.notes, *notes),
     )
     files = assembly.files(made, means.oracle(profile))
     more, said = _extras(made, means, files)

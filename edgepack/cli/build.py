@@ -14,6 +14,7 @@ from edgepack.cli.products import as_json, show, write
 from edgepack.cli.request import Request, Settled, settle
 
 if TYPE_CHECKING:
+    from edgepack.building.line import Source
     from edgepack.building.pipeline import Product
 
 DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
@@ -55,6 +56,21 @@ def build(
         int,
         typer.Option("--seed", min=0, max=2**31 - 1, help="Of every random choice."),
     ] = 0,
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--augment",
+            help="Random views of training rows: mirror, flip, turn, shift; may be repeated.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            "--teacher",
+            help="Another Keras model of the same task to learn from.",
+            readable=False,
+        ),
+    ] = None,
     pixels: Annotated[
         str, typer.Option("--pixels", help="Image folders: raw 0-255, unit 0-1, signed -1-1.")
     ] = "raw",
@@ -91,6 +107,8 @@ def build(
         task=task,
         pixels=pixels,
         seed=seed,
+        augment=tuple(dict.fromkeys(augment or ())),
+        teacher=teacher,
         strict=strict,
         allow_code=allow_code,
         evidence=evidence,
@@ -154,6 +172,7 @@ def carry_out(request: Request, settled: Settled, json_: bool) -> int:
 
 def _products(request: Request, settled: Settled, bars: output.Progress) -> tuple[Product, ...]:
     from converters.draft import Training
+    from converters.learning import augment
     from edgepack import store
     from edgepack.building import data, pipeline
     from edgepack.building.assembly import Order
@@ -170,6 +189,9 @@ def _products(request: Request, settled: Settled, bars: output.Progress) -> tupl
             f"{request.model}: carries no compiled loss, so its task is unknown;"
             f" give --task {'|'.join(TASKS)}"
         )
+    augment.check(request.augment, source.card.input_shape)
+    augment.check_targets(request.augment, source.card.output_shape, task)
+    teacher = _teacher(request, source, bars)
     samples = data.load(
         request.data,
         input_shape=source.card.input_shape,
@@ -182,7 +204,13 @@ def _products(request: Request, settled: Settled, bars: output.Progress) -> tupl
         source,
         settled.recipe,
         samples,
-        Training(task=task, seed=request.seed, progress=bars.step),
+        Training(
+            task=task,
+            seed=request.seed,
+            augment=tuple(request.augment),
+            progress=bars.step,
+        ),
+        teacher,
     )
     order = Order(
         name=settled.name,
@@ -193,3 +221,26 @@ def _products(request: Request, settled: Settled, bars: output.Progress) -> tupl
     )
     means = means_of(micro=settled.micro, sandbox=request.sandbox, say=bars.say)
     return pipeline.build(line, settled.profiles, order, means)
+
+
+def _teacher(request: Request, source: Source, bars: output.Progress) -> Source | None:
+    """Return the model to learn from; None where the request names none.
+
+    Raises:
+        InputError: its inputs or outputs are not those of the model.
+    """
+    from edgepack.building.line import Source
+    from edgepack.errors import InputError
+
+    if request.teacher is None:
+        return None
+    bars.say(f"reading {request.teacher}")
+    teacher = Source(request.teacher, source.cache, request.allow_code)
+    for what in ("input_shape", "output_shape"):
+        wanted, got = getattr(source.card, what), getattr(teacher.card, what)
+        if wanted != got:
+            raise InputError(
+                f"--teacher {request.teacher}: wanted {what.replace('_', ' ')} {wanted}, as "
+                f"{request.model} has. Received: {got}; name a model of the same task"
+            )
+    return teacher

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Request:
     task: str | None = None
     pixels: str = "raw"
     seed: int = 0
+    augment: Sequence[str] = ()
+    teacher: Path | None = None
     strict: bool = False
     allow_code: bool = False
     evidence: str = "8 MiB"
@@ -84,7 +87,9 @@ def settle(request: Request) -> Settled:
         evidence_bytes=_evidence(request.evidence),
         sign=_signer(request.sign_key),
     )
-    meant.apart("--out", request.out, [request.model])
+    _taught(request, settled.recipe)
+    read = [request.model] if request.teacher is None else [request.model, request.teacher]
+    meant.apart("--out", request.out, read)
     store.prove_writable(request.out)
     for profile in settled.profiles:
         path = place(request.out, settled.name, profile.name)
@@ -111,6 +116,31 @@ def _recipe(given: str) -> Recipe:
         if given.endswith(".toml"):
             raise InputError(str(error)) from error
         raise
+
+
+def _taught(request: Request, recipe: Recipe) -> None:
+    """Return if the recipe trains what views and a teacher are given for.
+
+    Raises:
+        UsageError: an unknown view, or a recipe that trains nothing.
+    """
+    from converters.learning.augment import VIEWS
+    from edgepack.errors import UsageError
+
+    for name in request.augment:
+        if name not in VIEWS:
+            near = difflib.get_close_matches(name, VIEWS, n=1, cutoff=0.0)[0]
+            raise UsageError(
+                f"--augment: wanted {', '.join(VIEWS)}. Received: {name!r}, did you mean "
+                f"{near!r}?"
+            )
+    given = {"--augment": request.augment, "--teacher": request.teacher}
+    for option, value in given.items():
+        if value and not recipe.stages:
+            raise UsageError(
+                f"{option}: recipe {recipe.name} trains nothing; choose one with stages "
+                "(docs/recipes.md), or leave the option out"
+            )
 
 
 def _name(request: Request) -> str:

@@ -21,11 +21,26 @@ TAUGHT = sorted(STAGES)
         ("distillation", float("nan"), r"distillation: wanted a share in \[0, 1\]"),
         ("learning_rate", 0.0, "learning_rate: wanted more than 0"),
         ("learning_rate", float("inf"), "learning_rate: wanted more than 0"),
+        ("attention", -0.1, "attention: wanted 0 or more, finite"),
+        ("attention", float("nan"), "attention: wanted 0 or more, finite"),
+        ("features", -0.1, "features: wanted 0 or more, finite"),
+        ("features", float("inf"), "features: wanted 0 or more, finite"),
     ],
 )
 def test_how_a_stage_trains_is_checked(kind: str, name: str, value: Any, wanted: str) -> None:
     with pytest.raises(ValueError, match=f"{wanted}.*Received: {value}"):
         STAGES[kind](**{name: value})
+
+
+@pytest.mark.parametrize("kind", TAUGHT)
+def test_layers_that_nothing_compares_are_refused(kind: str) -> None:
+    with pytest.raises(
+        ValueError, match="layers: wanted attention or features.*Received: a, b"
+    ):
+        STAGES[kind](layers=("a", "b"))
+    assert STAGES[kind](layers=("a",), attention=0.5).compares
+    assert not STAGES[kind](distillation=0.0).asks
+    assert STAGES[kind](distillation=0.0, features=0.5).asks
 
 
 @pytest.mark.parametrize("kind", TAUGHT)

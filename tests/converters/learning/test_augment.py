@@ -7,7 +7,7 @@ import pytest
 
 from converters.draft import Training
 from converters.errors import DataRefused
-from converters.learning.augment import VIEWS, Augmenting, check
+from converters.learning.augment import VIEWS, Augmenting, check, check_targets
 from converters.learning.matching import Mixing
 
 
@@ -74,6 +74,15 @@ def test_a_view_that_fits_no_row_is_refused_with_those_that_do(
         check(names, shape)
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_map_of_targets_is_refused_because_it_would_stay_where_it_was(task: str) -> None:
+    with pytest.raises(DataRefused, match=r"targets of shape \(8, 8, 1\) and views mirror"):
+        check_targets(["mirror"], (8, 8, 1), task)
+    check_targets([], (8, 8, 1), task)
+    check_targets(["mirror"], (10,), task)
+    check_targets(["mirror"], (8, 8, 1), "reconstruction")
+
+
 def test_both_halves_of_a_mixture_are_views() -> None:
     rows = np.zeros((4, 8, 8, 1), np.float32)
     rows[:, :, :4] = 1  # the left half is bright; mirrored, the right one
@@ -132,3 +141,26 @@ def test_a_student_sees_views_and_the_teacher_sees_the_same(distillation: float)
     wrong = replace(training, augment=("wobble",))
     with pytest.raises(DataRefused, match="wobble"):
         finetune.fine_tune(student, goal, samples, wrong, plan, teacher=teacher)
+
+
+@pytest.mark.train
+def test_what_is_rebuilt_is_the_view_that_was_shown() -> None:
+    """A model that gives back its input loses nothing, whatever way the input is turned."""
+    from converters.draft import Samples
+    from converters.keras2 import keras
+    from converters.learning import finetune, objective
+
+    rows = images(32, 8, 1)
+    samples = Samples(
+        **{f"x_{part}": rows for part in ("train", "val", "test")},
+        **{f"y_{part}": np.zeros(32) for part in ("train", "val", "test")},
+    )
+    inputs = keras.Input((8, 8, 1))
+    kept = keras.layers.Conv2D(1, 1, kernel_initializer="ones", use_bias=False)
+    model = keras.Model(inputs, kept(inputs))
+    views = ("mirror", "turn", "shift")
+    training = Training(task="reconstruction", batch_size=16, augment=views)
+    goal = objective.objective(model, training)
+    plan = finetune.Plan(stage="t", epochs=2, learning_rate=0.1)
+    finetune.fine_tune(model, goal, samples, training, plan, teacher=model)
+    assert kept.get_weights()[0].item() == 1

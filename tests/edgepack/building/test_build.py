@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -403,3 +404,44 @@ def test_a_form_that_gains_nothing_is_refused_before_any_work(
     assert "int4 weights gain nothing on" in done.stderr.splitlines()[-1]
     assert says in done.stderr
     assert not (bench.root / "none").exists()
+
+
+TEACH = """
+import sys
+from converters.keras2 import keras, seed
+seed(1)
+layers = keras.layers
+for name, side, last in (("big", 8, "softmax"), ("wide", 9, "softmax"), ("sure", 8, "sigmoid")):
+    model = keras.Sequential([
+        layers.Input((side, 8, 1)), layers.Conv2D(24, 3, activation="relu"),
+        layers.GlobalAveragePooling2D(), layers.Dense(10, activation=last),
+    ])
+    model.save(f"{name}.h5")
+"""
+
+
+def test_views_and_a_teacher_of_its_own_are_told_in_the_bundle(bench: Bench) -> None:
+    subprocess.run([sys.executable, "-c", TEACH], cwd=bench.root, check=True)
+    text = 'schema = 1\n[[stage]]\nkind = "prune"\nepochs = 1\nfeatures = 0.1\n'
+    (bench.root / "one.toml").write_text(text)
+    words = bench.words("taught", "-p", TABLET, "--augment", "shift", "--teacher", "big.h5")
+    words[words.index("short.toml")] = "one.toml"
+    done = bench.run(*words)
+    assert done.returncode == 0, done.stderr
+    (path,) = (bench.root / "taught").glob("*.edgepack")
+    made = bundle.unpack(path.read_bytes(), path.name).manifest.provenance
+    digest = hashlib.sha256((bench.root / "big.h5").read_bytes()).hexdigest()
+    assert (made["augment"], made["teacher_sha256"]) == (["shift"], digest)
+    assert made["model_sha256"] != digest
+    for more, says in (
+        (("--teacher", "wide.h5"), "wanted input shape (8, 8, 1)"),
+        (("--teacher", "absent.h5"), "absent.h5"),
+        (("--teacher", "sure.h5"), "Received: sigmoid"),
+    ):
+        refused = bench.run(*words, *more)
+        assert refused.returncode == 1, more
+        assert says in refused.stderr.splitlines()[-1]
+    words[words.index("digits.h5")] = "wide.h5"
+    refused = bench.run(*words, "--task", "classification", "--augment", "turn")
+    assert refused.returncode == 1
+    assert "turn needs square images" in refused.stderr.splitlines()[-1]
