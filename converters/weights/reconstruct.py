@@ -82,14 +82,21 @@ def able(layer: Any, most: int = MOST_INPUTS) -> bool:
     return int(math.prod(layer.kernel.shape[:-1])) <= most
 
 
-def prune(model: Any, evidence: Evidence, share: float) -> list[str]:
+def prune(
+    model: Any,
+    evidence: Evidence,
+    share: float,
+    blocks: Mapping[str, int] = MappingProxyType({}),
+) -> list[str]:
     """Zero ``share`` of each kernel of ``model``, in place; return the layers that it took.
 
-    ``model`` before the call is the reference.
+    ``model`` before the call is the reference. ``blocks`` names the kernels that lose whole
+    blocks of so many inputs.
     """
     done = []
     for sight in _walk(model, keras2.copy(model), evidence, able):
-        matrix, _ = least_squares.prune(sight.problem, sight.mask({}), share)
+        block = blocks.get(_name(sight.layer), 1)
+        matrix, _ = least_squares.prune(sight.problem, sight.mask({}), share, block)
         sight.write(matrix)
         done.append(sight.layer.name)
     return done
