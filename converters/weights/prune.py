@@ -66,7 +66,7 @@ class Prune(Taught):
         from converters import keras2
         from converters.graph import canonical
         from converters.learning import finetune
-        from converters.weights import climbing, reconstruct, wrapping
+        from converters.weights import climbing, reconstruct, sights, wrapping
         from converters.weights.ways import ways
 
         wrapping.refuse_quantized(draft.model, "prune")
@@ -75,7 +75,7 @@ class Prune(Taught):
         finetune.check_rows(twin, samples)
         solved: list[str] = []
         if self.reconstruct:
-            evidence = reconstruct.evidence(samples, training)
+            evidence = sights.evidence(samples, training)
             solved = reconstruct.prune(twin, evidence, self.sparsity, way.blocks)
         chosen = {f"{name}/kernel": self.sparsity for name in solved}
         known = replace(draft, model=twin, promises={"SPARSE": chosen})
