@@ -18,6 +18,7 @@ class Trait(Flag):
     SPARSE = auto()
     CLUSTERED = auto()
     QUANTIZED = auto()
+    BLOCKED = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class Draft:
         model: a tf_keras functional model; never changed once it is in a Draft.
         traits: what the weights promise, checked on each stage's output.
         promises: per trait, the numbers it promises by weight name, for example
-            ``{"SPARSE": {"conv2d/kernel": 0.5}, "CLUSTERED": {"conv2d/kernel": 16}}``.
+            ``{"SPARSE": {"dense/kernel": 0.5}, "BLOCKED": {"dense/kernel": 16}}``.
         notes: what a stage did not do and why, in words for the report.
     """
 

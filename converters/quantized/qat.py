@@ -113,7 +113,7 @@ class Qat(Taught):
         """Return the codebooks; with ``reconstruct`` also put the kernels onto them."""
         from converters.graph import canonical
         from converters.learning import finetune
-        from converters.weights import reconstruct, snapping
+        from converters.weights import sights, snapping
 
         if not coded or not self.reconstruct:
             return snapping.books(folded, coded, self.bit_price)
@@ -122,7 +122,7 @@ class Qat(Taught):
         return snapping.snap(
             folded,
             folded if whole is None else canonical.deployable(whole),
-            reconstruct.evidence(samples, training),
+            sights.evidence(samples, training),
             coded,
             kept,
             bit_price=self.bit_price,

@@ -76,7 +76,7 @@ class Cut(Taught):
         from converters.structure.channels_choice import choose, floors
         from converters.structure.channels_cut import cut
         from converters.structure.channels_graph import graph
-        from converters.weights import reconstruct
+        from converters.weights import reconstruct, sights
 
         draft, samples, training = setting
         found = read(model)
@@ -99,7 +99,7 @@ class Cut(Taught):
         smaller = cut(model, found[0], channels, kept)
         if self.reconstruct:
             made = {layer: kept[ports.makes] for layer, ports in channels.ports.items()}
-            reconstruct.narrowed(smaller, model, reconstruct.evidence(samples, training), made)
+            reconstruct.narrowed(smaller, model, sights.evidence(samples, training), made)
         recalibrate(smaller, samples, training)
         return smaller, ", ".join(channels.frozen)
 

@@ -68,7 +68,7 @@ class Blocks:
                 "[blocks] out of the recipe"
             )
         for index in chosen:
-            _encode(model, graph.tensors[index])
+            encode(model, graph.tensors[index], BLOCK)
         for operator in graph.operators:
             if len(operator.inputs) > 1 and int(operator.inputs[1]) in chosen:
                 operator.opcodeIndex = code_of(model, operator.opcodeIndex, VERSION)
@@ -97,14 +97,14 @@ def _kernels(model: Any) -> list[int]:
     return found
 
 
-def _blocks(model: Any, tensor: Any) -> NDArray[np.int8]:
-    """Return a kernel as ``(outputs, blocks, 16)``."""
+def _blocks(model: Any, tensor: Any, size: int) -> NDArray[np.int8]:
+    """Return a kernel as ``(outputs, blocks, size)``."""
     codes = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.int8)
-    return codes.reshape(tensor.shape[0], -1, BLOCK)
+    return codes.reshape(tensor.shape[0], -1, size)
 
 
 def _empty(model: Any, tensor: Any) -> float:
-    return float((_blocks(model, tensor) == 0).all(-1).mean())
+    return float((_blocks(model, tensor, BLOCK) == 0).all(-1).mean())
 
 
 def _stored_bytes(shape: Any, empty: float) -> float:
@@ -114,9 +114,12 @@ def _stored_bytes(shape: Any, empty: float) -> float:
     return blocks * (BLOCK + (1 if inputs // BLOCK <= 256 else 2)) + 4 * (outputs + 1)
 
 
-def _encode(model: Any, tensor: Any) -> None:
-    """Put a kernel into compressed rows of blocks (TACO's format, as the schema tells it)."""
-    blocks = _blocks(model, tensor)
+def encode(model: Any, tensor: Any, size: int) -> None:
+    """Put a kernel into compressed rows of blocks (TACO's format, as the schema tells it).
+
+    ``size`` is there to ask runtimes: of int8 blocks they read 1x16 only.
+    """
+    blocks = _blocks(model, tensor, size)
     kept = (blocks != 0).any(-1)
     segments = np.concatenate([[0], np.cumsum(kept.sum(1))])
     made = schema.SparsityParametersT()
@@ -124,7 +127,7 @@ def _encode(model: Any, tensor: Any) -> None:
     made.dimMetadata = [
         _dense(blocks.shape[0]),
         _rows(segments, np.nonzero(kept)[1]),
-        _dense(BLOCK),
+        _dense(size),
     ]
     tensor.sparsity = made
     hold(model, tensor, blocks[kept].reshape(-1).view(np.uint8))

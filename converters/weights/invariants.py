@@ -6,7 +6,7 @@ stage calls one on its own output.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from converters.draft import Draft
 from converters.errors import InvariantBroken
 from converters.tflite.contents import Kernel, kernels
+from converters.weights.choice import empty_blocks
 from converters.weights.codebook import CHANNELS, to_codes, to_tflite
 
 
@@ -23,9 +24,9 @@ def violations(
 ) -> list[str]:
     """Return every promise that ``weights`` break, as one line each; empty is good.
 
-    ``SPARSE`` promises a share of zeros, ``CLUSTERED`` the most distinct values and
-    ``QUANTIZED`` the most int8 codes of one tensor. Every
-    kernel must be finite and hold a weight that is not zero.
+    ``SPARSE`` promises a share of zeros, ``BLOCKED`` that as large a share of the blocks of
+    so many inputs is empty, ``CLUSTERED`` the most distinct values and ``QUANTIZED`` the most
+    int8 codes of one tensor. Every kernel must be finite and hold a weight that is not zero.
     """
     broken = []
     for name, values in weights.items():
@@ -35,6 +36,9 @@ def violations(
             broken.append(f"{name}: the layer died, all {values.size} weights are zero")
     for name, share in promises.get("SPARSE", {}).items():
         broken += _missing(name, weights) or _too_dense(name, weights[name], share)
+    for name, block in promises.get("BLOCKED", {}).items():
+        share = promises["SPARSE"][name]
+        broken += _missing(name, weights) or _too_full(name, weights[name], share, int(block))
     few = {**promises.get("QUANTIZED", {}), **promises.get("CLUSTERED", {})}
     for name, most in few.items():
         broken += _missing(name, weights) or _too_many(name, weights[name], most)
@@ -52,6 +56,15 @@ def _too_dense(name: str, values: NDArray[Any], share: float) -> list[str]:
     return [f"{name}: wanted {wanted} zeros of {values.size}. Received: {zeros}"]
 
 
+def _too_full(name: str, values: NDArray[Any], share: float, block: int) -> list[str]:
+    """Count the empty blocks of ``(inputs, outputs)``."""
+    empty, of = empty_blocks(values, block), values.size // block
+    wanted = int(share * of)
+    if empty >= wanted:
+        return []
+    return [f"{name}: wanted {wanted} empty blocks of 1x{block} of {of}. Received: {empty}"]
+
+
 def _too_many(name: str, values: NDArray[Any], most: float) -> list[str]:
     distinct = len(np.unique(values))
     if distinct <= most:
@@ -64,14 +77,20 @@ def model_violations(draft: Draft) -> list[str]:
 
     Kernels that are on int8 codes are counted as codes: their floats differ by channel.
     """
-    return violations(_counted(draft), draft.promises)
+    return violations(_counted(draft, _on_codes(draft)), draft.promises)
 
 
-def _counted(draft: Draft) -> dict[str, NDArray[Any]]:
-    """Return each kernel's values, as int8 codes where those are promised."""
+def _on_codes(draft: Draft) -> set[str]:
+    """Return the kernels whose few values are codes: those trained so, depthwise clusters."""
+    clustered = draft.promises.get("CLUSTERED", {})
+    depthwise = {name for name in clustered if name.endswith("/depthwise_kernel")}
+    return {*draft.promises.get("QUANTIZED", {}), *depthwise}
+
+
+def _counted(draft: Draft, coded: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Return each kernel's values, those of ``coded`` as int8 codes."""
     from converters import keras2
 
-    coded = draft.promises.get("QUANTIZED", {})
     kinds = _kinds(draft)
     counted = {}
     for name, variable in keras2.kernels(draft.model).items():
@@ -121,7 +140,7 @@ def tflite_violations(tflite: bytes, draft: Draft) -> list[str]:
         if not kernel.codes.any()
     ]
     promised = {name for numbers in draft.promises.values() for name in numbers}
-    for name, values in _counted(draft).items():
+    for name, values in _counted(draft, draft.promises.get("QUANTIZED", {})).items():
         if name not in promised:
             continue
         layer = name.rpartition("/")[0]
@@ -132,25 +151,35 @@ def tflite_violations(tflite: bytes, draft: Draft) -> list[str]:
             broken.append(f"{name}: promised, but no int8 kernel of its size is left")
         else:
             wanted = to_tflite(values, kinds.get(layer, ""))
-            each = [_kernel_violations(name, k, wanted, draft.promises) for k in mine]
+            each = [kernel_violations(name, k, wanted, draft.promises) for k in mine]
             broken += sorted(each, key=len)[0]
     return broken
 
 
-def _kernel_violations(
+def kernel_violations(
     name: str,
     kernel: Kernel,
     wanted: NDArray[Any],
     promises: Mapping[str, Mapping[str, float]],
 ) -> list[str]:
-    """Return what ``kernel`` breaks of the promises made for ``name``."""
+    """Return what ``kernel`` breaks of the promises made for ``name``.
+
+    ``wanted`` are the Keras values in the axis order of the file, ``(outputs, inputs)`` if
+    dense.
+    """
     broken = []
     if name in promises.get("QUANTIZED", {}):
         apart = int(np.sum(kernel.codes.ravel() != wanted.ravel()))
         if apart:
             broken.append(f"{name}: {apart} of {wanted.size} codes are not those trained")
     if name in promises.get("SPARSE", {}):
-        broken += _too_dense(name, kernel.codes, promises["SPARSE"][name])
+        share = promises["SPARSE"][name]
+        broken += _too_dense(name, kernel.codes, share)
+        block = int(promises.get("BLOCKED", {}).get(name, 1))
+        if block > 1 and kernel.codes.shape != wanted.shape:  # another's, of the same size
+            broken.append(f"{name}: wanted {wanted.shape}. Received: {kernel.codes.shape}")
+        elif block > 1:
+            broken += _too_full(name, kernel.codes.T, share, block)
     most = promises.get("CLUSTERED", {}).get(name)
     coded = name in promises.get("QUANTIZED", {})
     distinct = kernel.distinct() if coded else kernel.distinct_per_channel()

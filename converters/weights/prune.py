@@ -3,17 +3,18 @@
 Which those are is solved layer by layer (see ``reconstruct``). Where that is not possible,
 or not wanted, TFMOT prunes by magnitude: sparsity climbs along a cubic while the rest of
 the weights train (Zhu and Gupta 2017, arXiv:1710.01878), then stays while they recover.
+Blocks and depthwise kernels, which TFMOT prunes not at all or without leaving each output
+something, climb by masks of our own (see ``climbing``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from converters import settings
 from converters.draft import Draft, Samples, Training, Trait
-from converters.errors import ModelRefused
 from converters.learning.taught import Taught
+from converters.tflite.blocks import BLOCK
 from converters.weights import invariants
 
 
@@ -21,18 +22,25 @@ from converters.weights import invariants
 class Prune(Taught):
     """Zero the least important weights of each kernel, then fine-tune the rest.
 
-    Depthwise kernels stay whole: TFMOT prunes none.
-    The .tflite does not shrink; its compressed form does.
+    The .tflite does not shrink, unless its dense kernels are pruned in blocks and stored
+    so (``Blocks``); its compressed form does.
 
     Attributes:
         sparsity: share of each kernel set to zero, in (0, 1).
         epochs: passes over the training part; zeros by magnitude are all there after half.
         reconstruct: choose zeros by what a layer's outputs lose, the weights left making
             up for it; False prunes by magnitude.
+        block: 16 lets dense kernels lose blocks of 16 consecutive inputs of one output, as
+            ``Blocks`` leaves out of the file; each output keeps one. Other kernels lose
+            single weights, as with 1 all do.
+        depthwise: prune depthwise kernels too, by the size of each weight within its
+            channel, of which one stays; False leaves them whole, as TFMOT does.
     """
 
     sparsity: float = 0.5
     reconstruct: bool = False
+    block: int = 1
+    depthwise: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that no training can meet.
@@ -42,66 +50,71 @@ class Prune(Taught):
         """
         Taught.__post_init__(self)
         settings.part(self, "sparsity")
+        if self.block not in (1, BLOCK):
+            raise ValueError(
+                f"block: wanted 1, or {BLOCK} as the int8 kernels read them. "
+                f"Received: {self.block}"
+            )
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with its zeros, promised by name and counted.
 
         Raises:
-            ModelRefused: no layer that TFMOT prunes, or a model already quantized.
+            ModelRefused: no layer that is pruned as asked, or a model already quantized.
             InvariantBroken: a kernel with too few zeros, or one that died.
         """
         from converters import keras2
         from converters.graph import canonical
         from converters.learning import finetune
-        from converters.weights import reconstruct, wrapping
+        from converters.weights import climbing, reconstruct, sights, wrapping
+        from converters.weights.ways import ways
 
         wrapping.refuse_quantized(draft.model, "prune")
         twin = canonical.simplify(draft.model)
-        able, skipped = wrapping.sort_layers(twin)
-        if not able:
-            raise ModelRefused(
-                f"prune: {draft.model.name} has no layer that TFMOT prunes (dense and "
-                "convolution kernels, not depthwise); leave the stage out"
-            )
+        way = ways(twin, self.sparsity, self.block, depthwise=self.depthwise)
         finetune.check_rows(twin, samples)
         solved: list[str] = []
         if self.reconstruct:
-            evidence = reconstruct.evidence(samples, training)
-            solved = reconstruct.prune(twin, evidence, self.sparsity)
+            evidence = sights.evidence(samples, training)
+            solved = reconstruct.prune(twin, evidence, self.sparsity, way.blocks)
         chosen = {f"{name}/kernel": self.sparsity for name in solved}
         known = replace(draft, model=twin, promises={"SPARSE": chosen})
-        masks = wrapping.zero_masks(twin, chosen.keys(), known)
-        climbing = [name for name in able if name not in solved]
-        steps = self.epochs * finetune.steps_per_epoch(samples, training)
-        wrapped, pruned = wrapping.with_pruning(twin, climbing, self.sparsity, ramp=steps // 2)
+        ramp = self.epochs * finetune.steps_per_epoch(samples, training) // 2
+        ours = {n: size for n, size in way.blocks.items() if n not in chosen} | way.depthwise
+        climb = climbing.start(twin, ours, self.sparsity, ramp)
+        theirs = [n for n in way.able if f"{n}/kernel" not in chosen.keys() | ours.keys()]
+        wrapped, pruned = wrapping.with_pruning(twin, theirs, self.sparsity, ramp)
+
+        def before_step(step: int) -> None:
+            wrapping.set_pruning_step(pruned, step)
+            climb.before_step(step)
+
+        def after_epoch(epoch: int) -> bool:
+            """Put the zeros in; only weights with all of them may be kept."""
+            wrapping.apply_masks(pruned)
+            return not (theirs or ours) or 2 * (epoch + 1) > self.epochs
+
         self.tune(
             "prune",
             wrapped,
             (draft, samples, training),
-            steady=not climbing,
-            hooks=finetune.Hooks(
-                before_step=lambda step: wrapping.set_pruning_step(pruned, step),
-                after_epoch=lambda epoch: self._settle(pruned, epoch),
-            ),
-            masks=masks,
+            steady=not (theirs or ours),
+            hooks=finetune.Hooks(before_step=before_step, after_epoch=after_epoch),
+            masks=wrapping.zero_masks(twin, chosen.keys(), known) + climb.masks,
         )
         wrapping.apply_masks(pruned)
         model = keras2.compile_like(wrapping.without_pruning(wrapped), draft.model)
-        names = (*chosen, *wrapping.pruned_names(model, pruned))
-        promised = dict.fromkeys(names, self.sparsity)
+        names = (*chosen, *ours, *wrapping.pruned_names(model, pruned))
+        promises = {**draft.promises, "SPARSE": dict.fromkeys(names, self.sparsity)}
+        traits = draft.traits | Trait.SPARSE
+        if way.blocks:
+            promises["BLOCKED"], traits = way.blocks, traits | Trait.BLOCKED
         done = replace(
             draft,
             model=keras2.copy(model),
-            traits=draft.traits | Trait.SPARSE,
-            promises={**draft.promises, "SPARSE": promised},
-            notes=draft.notes + wrapping.notes("pruned", skipped),
+            traits=traits,
+            promises=promises,
+            notes=draft.notes + way.notes,
         )
         invariants.assert_model(done)
         return done
-
-    def _settle(self, pruned: list[Any], epoch: int) -> bool:
-        """Put the zeros in after an epoch; only weights with all of them may be kept."""
-        from converters.weights import wrapping
-
-        wrapping.apply_masks(pruned)
-        return not pruned or 2 * (epoch + 1) > self.epochs

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from converters import keras2
 from converters.draft import Draft
 from converters.errors import ModelRefused
 
-#: What TFMOT prunes and clusters and the .tflite can be counted for; never depthwise.
+#: What TFMOT prunes and clusters and the .tflite can be counted for; depthwise is ours.
 COMPRESSED = ("Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "Dense")
 
 
@@ -27,23 +28,45 @@ def refuse_quantized(model: Any, stage: str) -> None:
         )
 
 
-def sort_layers(model: Any) -> tuple[list[str], list[str]]:
-    """Return the names of layers that are compressed, and of the others with a kernel."""
-    yes, no = [], []
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The layers with a kernel, by who compresses them.
+
+    Attributes:
+        able: names of those that TFMOT takes.
+        depthwise: names of depthwise ones, which we take where we are asked to.
+        left: names and classes of the others.
+    """
+
+    able: list[str]
+    depthwise: list[str]
+    left: list[str]
+
+    def notes(self, done: str, *, depthwise: bool) -> tuple[str, ...]:
+        """Return the report's lines on what was not ``done``; ``depthwise`` if those were."""
+        lines = []
+        if self.depthwise and not depthwise:
+            names = ", ".join(self.depthwise)
+            lines.append(f"depthwise kernels not {done}; depthwise = true takes those: {names}")
+        if self.left:
+            names = ", ".join(self.left)
+            lines.append(f"not {done}, as only dense and convolution kernels are: {names}")
+        return tuple(lines)
+
+
+def sort_layers(model: Any) -> Sorted:
+    """Return the layers of ``model`` that have a kernel, sorted."""
+    found = Sorted([], [], [])
     held = {name.rpartition("/")[0] for name in keras2.kernels(model)}
     for layer in model.layers:
-        if type(layer).__name__ in COMPRESSED:
-            yes.append(layer.name)
+        kind = type(layer).__name__
+        if kind in COMPRESSED:
+            found.able.append(layer.name)
+        elif kind == "DepthwiseConv2D":
+            found.depthwise.append(layer.name)
         elif layer.name in held:
-            no.append(f"{layer.name} ({type(layer).__name__})")
-    return yes, no
-
-
-def notes(done: str, skipped: Collection[str]) -> tuple[str, ...]:
-    """Return the report's line on layers left as they were, if there are any."""
-    if not skipped:
-        return ()
-    return (f"not {done}, as only dense and convolution kernels are: {', '.join(skipped)}",)
+            found.left.append(f"{layer.name} ({kind})")
+    return found
 
 
 def with_pruning(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -38,6 +39,7 @@ from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
 from edgepack.errors import UsageError
 from edgepack.store import read_whole
+from edgepack.support import techniques
 
 #: Extending: a stage is one file in converters/ and one row here.
 STAGES: dict[str, type[Any]] = {
@@ -53,6 +55,12 @@ STAGES: dict[str, type[Any]] = {
 REWRITES: dict[str, tuple[type[Any], str]] = {
     "blocks": (Blocks, "blocks"),
     "narrow": (Narrow, "int4"),
+}
+#: Kind, key and value of a stage that ask for a form no device gains from -> that form.
+_ASKED: dict[tuple[str, str, Any], str] = {
+    ("prune", "block", 4): "1x4",
+    ("prune", "pattern", "1x4"): "1x4",
+    ("prune", "pattern", "2:4"): "2:4",
 }
 _CEILING_BYTES = 64 * 1024
 
@@ -165,6 +173,12 @@ def _stage(row: dict[str, Any], where: str) -> Any:
             f"{where}: kind {kind!r} does not exist{_nearest(str(kind), STAGES)};"
             f" wanted one of {', '.join(STAGES)}"
         )
+    for (refused, key, value), form in _ASKED.items():
+        if kind == refused and row.get(key) == value:
+            raise UsageError(
+                f"{where} ({kind}): {key} = {json.dumps(value)} gains nothing on any device: "
+                f"{techniques.NOWHERE[form]}; wanted block = 16 for dense kernels, or neither"
+            )
     return _made(STAGES[kind], row, f"{where} ({kind})")
 
 

@@ -87,8 +87,8 @@ def _blocks(profile: Profile, route: str) -> Gain:
     return Gain(True, f"the storage of the empty blocks of dense layers; {speed}")
 
 
-def _two_of_four(profile: Profile, route: str) -> Gain:
-    return Gain(False, "no kernel of its runtime skips 2:4 zeros, and the file would grow")
+def _nowhere(form: str) -> Callable[[Profile, str], Gain]:
+    return lambda profile, route: Gain(False, NOWHERE[form])
 
 
 def _int16(profile: Profile, route: str) -> Gain:
@@ -105,10 +105,16 @@ def _whole_xnnpack(profile: Profile) -> bool:
     return any(each.name == "xnnpack" and each.required for each in profile.delegates)
 
 
+#: Form of storage that pays on no device -> why. A recipe that asks for one is refused.
+NOWHERE = {
+    "1x4": "no int8 kernel reads blocks of 1x4: tflite 2.14 and LiteRT 1.4 stop at the first "
+    "dense operator with 'Unsupported sparse fully-connected weight format'",
+    "2:4": "no kernel of any runtime here skips 2:4 zeros, and the file would grow",
+}
 #: Form of storage -> its question. ``int4`` and ``blocks`` are made by [narrow] and [blocks].
 FORMS: dict[str, Callable[[Profile, str], Gain]] = {
     "int4": _int4,
     "blocks": _blocks,
-    "2:4": _two_of_four,
+    **{form: _nowhere(form) for form in NOWHERE},
     "int16": _int16,
 }

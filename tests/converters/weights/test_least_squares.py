@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from converters.weights.choice import kept
 from converters.weights.least_squares import Quadratic, prune, snap, solve
 
 INPUTS, CHANNELS = 6, 3
@@ -87,6 +88,68 @@ def test_pruning_loses_less_than_dropping_the_smallest() -> None:
         small = np.concatenate([size > np.median(size), np.ones((1, CHANNELS), bool)])
         dropped = np.where(small, found.start, 0)
         assert loss(found, prune(found, whole(), 0.5)[0]) < loss(found, dropped)
+
+
+BLOCK = 2
+
+
+def in_blocks(found: Quadratic, block: int, channel: int) -> NDArray[np.bool_]:
+    """Return everything but one block of one channel."""
+    mask = whole()
+    mask[block * BLOCK : (block + 1) * BLOCK, channel] = False
+    return mask
+
+
+def test_a_blocks_price_is_what_removing_all_of_it_really_costs() -> None:
+    found, _ = problem()
+    weights, price = solve(found, whole(), BLOCK)
+    for block, channel in np.ndindex(INPUTS // BLOCK, CHANNELS):
+        without = in_blocks(found, block, channel)
+        rise = loss(found, solve(found, without, BLOCK)[0]) - loss(found, weights)
+        told = price[block * BLOCK : (block + 1) * BLOCK, channel]
+        assert told == pytest.approx(np.full(BLOCK, rise), rel=1e-6)
+    assert np.isinf(price[-1]).all()
+
+
+def test_a_price_holds_among_blocks_that_are_left() -> None:
+    found, _ = problem()
+    mask = in_blocks(found, 1, 0)
+    weights, price = solve(found, mask, BLOCK)
+    without = mask & in_blocks(found, 2, 0)
+    rise = loss(found, solve(found, without)[0]) - loss(found, weights)
+    assert price[4, 0] == pytest.approx(rise, rel=1e-6)
+    assert np.isinf(price[2:4, 0]).all()
+
+
+def test_blocks_of_one_are_single_weights() -> None:
+    found, _ = problem()
+    single, each = prune(found, whole(), 0.5), prune(found, whole(), 0.5, 1)
+    assert all((a == b).all() for a, b in zip(single, each, strict=True))
+
+
+@pytest.mark.parametrize(("share", "empty"), [(0.3, 3), (0.5, 5), (0.6, 6), (0.66, 6)])
+def test_whole_blocks_go_and_every_channel_keeps_one(share: float, empty: int) -> None:
+    found, _ = problem()
+    weights, mask = prune(found, whole(), share, BLOCK)
+    zeros = (weights[:-1] == 0).reshape(-1, BLOCK, CHANNELS)
+    assert (zeros.all(1) == zeros.any(1)).all()
+    assert zeros.all(1).sum() == empty
+    assert (mask[:-1].any(0)).all()
+    assert mask[-1].all()
+
+
+def test_solved_blocks_lose_less_than_the_smallest() -> None:
+    """Over all problems: the choice is greedy, and in some of these it makes a poor one."""
+    solved, small = [], []
+    for seed in range(20):
+        found, _ = problem(seed, inputs=12)
+        best = loss(found, found.start)
+        stays = kept(found.start[:-1], 0.5, BLOCK)
+        dropped = found.start * np.concatenate([stays, np.ones((1, CHANNELS), bool)])
+        solved.append(loss(found, prune(found, np.ones((13, CHANNELS), bool), 0.5, BLOCK)[0]))
+        small.append(loss(found, dropped))
+        assert min(solved[-1], small[-1]) > best
+    assert np.mean(solved) < np.mean(small)
 
 
 def test_a_layer_without_bias_gets_none() -> None:

@@ -8,12 +8,15 @@ import pytest
 
 from edgepack.building import recipe
 from edgepack.errors import UsageError
+from edgepack.profiles import catalogue
+from edgepack.support.techniques import gain
 
 BUILT_IN = {
     "int8": [],
     "qat": ["Qat"],
     "prune-qat": ["Prune", "Qat"],
     "cluster-qat": ["Cluster", "Qat"],
+    "blocks-qat": ["Prune", "Qat"],
     "prune-cluster-qat": ["Prune", "Cluster", "Qat"],
     "channels-qat": ["Channels", "Qat"],
     "lowrank-qat": ["LowRank", "Qat"],
@@ -57,6 +60,27 @@ def test_rewrites_run_in_their_own_order_and_only_where_asked() -> None:
     assert not recipe.load("int8").rewrites
 
 
+def test_the_recipe_of_blocks_prunes_what_it_leaves_out() -> None:
+    loaded = recipe.load("blocks-qat")
+    assert loaded.stages[0].block == 16
+    assert loaded.stages[0].sparsity > loaded.rewrites[0].min_empty
+    assert loaded.forms == ("blocks",)
+
+
+@pytest.mark.parametrize("asked", ['pattern = "2:4"', 'pattern = "1x4"', "block = 4"])
+def test_a_pattern_no_device_gains_from_is_refused_with_the_reason_of_the_devices(
+    asked: str,
+) -> None:
+    form = "2:4" if "2:4" in asked else "1x4"
+    text = f'schema = 1\n[[stage]]\nkind = "prune"\n{asked}\n'
+    with pytest.raises(UsageError) as refused:
+        recipe.parse(text.encode(), "mine", "mine.toml")
+    assert str(refused.value).startswith(f"mine.toml: stage 1 (prune): {asked} gains nothing")
+    reason = gain(form, catalogue.load("clinic-tablet-1gb-armv7")).says
+    assert reason in str(refused.value)
+    assert "wanted block = 16" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -70,6 +94,11 @@ def test_rewrites_run_in_their_own_order_and_only_where_asked() -> None:
             'schema = 1\n[[stage]]\nkind = "qat"\n[[stage]]\nkind = "prune"',
             "prune, cluster, qat. Received: qat, prune",
         ),
+        (
+            'schema = 1\n[[stage]]\nkind = "prune"\nblock = 8',
+            "block: wanted 1, or 16 as the int8 kernels read them. Received: 8",
+        ),
+        ('schema = 1\n[[stage]]\nkind = "prune"\npattern = "3:4"', "unknown key 'pattern'"),
         ("schema = 1\nstage = 3", r"wanted \[\[stage\]\] tables"),
         ("schema = 1\n[narrow]\nweights = 2", "narrow: weights: wanted 4. Received: 2"),
         ("schema = 1\nnarrow = 4", r"wanted a table \[narrow\]. Received: 4"),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from converters.tflite import tflite_edit
+from converters.tflite.blocks import encode
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import CarriedRuntime, Delegate, Profile
 from edgepack.support import truth
-from edgepack.support.techniques import FORMS, gain
+from edgepack.support.techniques import FORMS, NOWHERE, gain
+from tests.edgepack.tinymodels import Net
 
 TABLET = catalogue.load("clinic-tablet-1gb-armv7")
 BOARD = catalogue.load("nucleo-l4r5zi")
@@ -60,6 +65,32 @@ def test_every_built_in_device_has_an_answer_with_a_reason(form: str) -> None:
             assert len(found.says) > 20, name
 
 
-@pytest.mark.parametrize("form", ["2:4", "int16"])
+def test_no_int8_kernel_of_this_runtime_reads_blocks_of_1x4() -> None:
+    """The reason that ``1x4`` is refused with, asked of the runtime; 1x16 is the control."""
+    plain = np.zeros((8, 32), np.int8)
+    plain[:, :16] = 3
+    rows = np.random.default_rng(0).normal(0, 1, (4, 32)).astype(np.float32)
+    wide, narrow = (stored_in_blocks(plain, size) for size in (16, 4))
+    assert np.abs(tflite_edit.outputs(wide, rows)).max() > 0
+    with pytest.raises(RuntimeError) as refused:
+        tflite_edit.outputs(narrow, rows)
+    assert "Unsupported sparse fully-connected weight format" in str(refused.value)
+    assert "Unsupported sparse fully-connected weight format" in gain("1x4", TABLET).says
+
+
+def stored_in_blocks(kernel: NDArray[np.int8], block: int) -> bytes:
+    """Return one dense layer of ``(outputs, inputs)`` whose file holds no empty block."""
+    net = Net(4)
+    x = net.tensor((1, kernel.shape[1]))
+    model = tflite_edit.parse(net.done([x], [net.dense(x, len(kernel))]))
+    (operator,) = model.subgraphs[0].operators
+    tensor = model.subgraphs[0].tensors[operator.inputs[1]]
+    tflite_edit.hold(model, tensor, kernel.reshape(-1).view(np.uint8))
+    encode(model, tensor, block)
+    operator.opcodeIndex = tflite_edit.code_of(model, operator.opcodeIndex, 8)
+    return tflite_edit.pack(model)
+
+
+@pytest.mark.parametrize("form", [*NOWHERE, "int16"])
 def test_what_no_kernel_gains_from_is_offered_nowhere(form: str) -> None:
     assert not any(gain(form, catalogue.load(name)).pays for name in catalogue.names())
