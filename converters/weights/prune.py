@@ -118,5 +118,8 @@ class Prune:
         """Put the zeros in after an epoch; only weights with all of them may be kept."""
         from converters.weights import wrapping
 
+        done = not pruned or 2 * (epoch + 1) > self.epochs
+        if done:
+            wrapping.fill_masks(pruned, self.sparsity)
         wrapping.apply_masks(pruned)
-        return not pruned or 2 * (epoch + 1) > self.epochs
+        return done
