@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters import own_activations
+
 if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
     raise ImportError(
         "converters.keras2 must be imported before TensorFlow, or TF_USE_LEGACY_KERAS=1 be "
@@ -69,13 +71,7 @@ tf.config.experimental.enable_op_determinism()
 tf.random.set_seed(0)  # determinism refuses unseeded operators, and loading runs some
 
 
-def hard_swish(x: Any) -> Any:
-    """Return ``x * relu6(x + 3) / 6`` in the form the converter makes one operator of."""
-    return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
-
-
-# tf_keras has no such activation; known by name, models that hold it copy and load.
-keras.utils.get_custom_objects()["hard_swish"] = hard_swish
+own_activations.register(keras, tf)
 
 __all__ = [
     "compile_like",

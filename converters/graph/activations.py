@@ -73,9 +73,22 @@ def _relu(site: Site) -> Any:
     return None
 
 
+def _thresholded(site: Site) -> Any:
+    """Return ``x`` where it is over theta, else 0; the converter has no int8 form of a cast."""
+    theta, x = float(site.layer.theta), site.x
+    if theta == 0:
+        return site.make("ReLU")(x)
+    if theta == 1:
+        return site.make("Activation", "", activation="unit_threshold")(x)
+    x = site.make("Rescaling", "over", scale=1 / theta)(x)
+    x = site.make("Activation", "", activation="unit_threshold")(x)
+    return site.make("Rescaling", "back", scale=theta)(x)
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(KERNELED, _split_activation),
     "Activation": _activation_layer,
     "ELU": _elu_layer,
     "ReLU": _relu,
+    "ThresholdedReLU": _thresholded,
 }

@@ -11,9 +11,11 @@ from typing import Any
 
 from converters.graph.walk import Rule, Site, is_tensor
 
+_CAUSAL = "use_causal_mask"
+
 
 def _multi_head(site: Site) -> Any:
-    """Return a MultiHeadAttention without masks, head by head, None where it has more."""
+    """Return a MultiHeadAttention head by head, None where it has masks but the causal one."""
     layer, parts = site.layer, _inputs(site)
     config = layer.get_config()
     if parts is None or config["attention_axes"] not in (None, (1,), [1]):
@@ -33,7 +35,7 @@ def _multi_head(site: Site) -> Any:
         k = _project(site, f"key_{head}", named["key"], head, 1.0)(key)
         v = _project(site, f"value_{head}", named["value"], head, 1.0)(value)
         scores = site.make("Dot", f"scores_{head}", axes=2)([q, k])
-        shares = site.make("Softmax", f"shares_{head}")(scores)
+        shares = _shares(site, scores, f"shares_{head}")
         if config["dropout"]:
             shares = site.make("Dropout", f"drop_{head}", rate=config["dropout"])(shares)
         read.append(site.make("Dot", f"read_{head}", axes=(2, 1))([shares, v]))
@@ -46,10 +48,18 @@ def _multi_head(site: Site) -> Any:
     return dense(joined)
 
 
+def _shares(site: Site, scores: Any, suffix: str) -> Any:
+    """Return the softmax of scores, behind the causal mask where the call asks for one."""
+    causal = site.kwargs.get(_CAUSAL) or site.layer.get_config().get("causal")
+    if causal:
+        return site.make("Activation", suffix, activation="causal_softmax")(scores)
+    return site.make("Softmax", suffix)(scores)
+
+
 def _inputs(site: Site) -> tuple[Any, Any, Any] | None:
     """Return (query, value, key) of a call with nothing else."""
     order = dict(zip(("query", "value", "key"), site.args, strict=False)) | dict(site.kwargs)
-    more = order.keys() - {"query", "value", "key", "training"}
+    more = order.keys() - {"query", "value", "key", "training", _CAUSAL}
     if len(site.args) > 3 or any(order[name] not in (None, False) for name in more):
         return None
     query, value = order.get("query"), order.get("value")
@@ -71,22 +81,54 @@ def _project(site: Site, suffix: str, values: list[Any], head: int, scale: float
 
 
 def _attention(site: Site) -> Any:
-    """Return a dot-product Attention without masks or scale as Dot, Softmax, Dot."""
-    layer, parts = site.layer, site.args[0]
-    config = layer.get_config()
-    plain = not config["use_scale"] and config["score_mode"] == "dot"
-    if not plain or not isinstance(parts, list) or len(site.args) > 1:
+    """Return a dot-product Attention without scale as Dot, Softmax, Dot."""
+    config, series = site.layer.get_config(), _series(site)
+    if series is None or config["use_scale"] or config["score_mode"] != "dot":
         return None
-    if any(value not in (None, False) for value in site.kwargs.values()):
+    query, value, key = series
+    return _read(site, site.make("Dot", "scores", axes=2)([query, key]), value)
+
+
+def _additive(site: Site) -> Any:
+    """Return the scores ``sum(scale * tanh(query + key))`` as one Dense over all pairs."""
+    layer, series = site.layer, _series(site)
+    if series is None or not layer.get_config()["use_scale"]:
+        return None
+    query, value, key = series
+    (rows, wide), columns = query.shape[1:], key.shape[1]
+    down = site.make("Reshape", "query", target_shape=(rows, 1, wide))(query)
+    across = site.make("Reshape", "key", target_shape=(1, columns, wide))(key)
+    pairs = site.make("Add", "pairs")([down, across])
+    pairs = site.make("Activation", "tanh", activation="tanh")(pairs)
+    scale = [layer.get_weights()[0][:, None]]
+    scores = site.make("Dense", "scores", scale, units=1, use_bias=False)(pairs)
+    scores = site.make("Reshape", "square", target_shape=(rows, columns))(scores)
+    return _read(site, scores, value)
+
+
+def _series(site: Site) -> tuple[Any, Any, Any] | None:
+    """Return (query, value, key) of a call on a list of series without padding masks."""
+    parts = site.args[0]
+    if not isinstance(parts, list) or len(site.args) > 1:
+        return None
+    if any(v not in (None, False) for name, v in site.kwargs.items() if name != _CAUSAL):
         return None
     if any(len(part.shape) != 3 or None in part.shape[1:] for part in parts):
         return None
     query, value = parts[:2]
-    key = parts[2] if len(parts) > 2 else value
-    shares = site.make("Softmax", "shares")(site.make("Dot", "scores", axes=2)([query, key]))
-    if config["dropout"]:
-        shares = site.make("Dropout", "drop", rate=config["dropout"])(shares)
+    return query, value, parts[2] if len(parts) > 2 else value
+
+
+def _read(site: Site, scores: Any, value: Any) -> Any:
+    shares = _shares(site, scores, "shares")
+    dropout = site.layer.get_config()["dropout"]
+    if dropout:
+        shares = site.make("Dropout", "drop", rate=dropout)(shares)
     return site.make("Dot", "read", axes=(2, 1))([shares, value])
 
 
-RULES: dict[str, Rule] = {"Attention": _attention, "MultiHeadAttention": _multi_head}
+RULES: dict[str, Rule] = {
+    "AdditiveAttention": _additive,
+    "Attention": _attention,
+    "MultiHeadAttention": _multi_head,
+}

@@ -9,18 +9,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from converters.graph import activations, attention, layers, operators, recurrent
+from converters.graph import (
+    activations,
+    attention,
+    distributed,
+    layers,
+    operators,
+    recurrent,
+    volumes,
+)
 from converters.graph import fold as folding
 from converters.graph.activations import FUSED
 from converters.graph.walk import walk
 
 __all__ = ["FUSED", "deployable", "fold_batchnorm", "inline", "simplify", "unrolled"]
 
+#: First: what becomes layers that have rules themselves.
+_OPENED = {**layers.UNWRAPPING, **recurrent.CELLS, **distributed.RULES, **volumes.RULES}
 _RULES = {
     **activations.RULES,
     **layers.RULES,
     **operators.RULES,
     **attention.RULES,
+    **recurrent.WRITTEN,
 }
 
 
@@ -31,7 +42,8 @@ def simplify(model: Any) -> Any:
     names are lost, and refuses a whole layer for an activation that it does not know. What
     only changes training data or noise is left out; Dropout stays, it trains.
     """
-    return walk(model, _RULES)
+    kinds = {type(layer).__name__ for layer in model._flatten_layers()}  # of nested ones too
+    return walk(walk(model, _OPENED) if kinds & _OPENED.keys() else model, _RULES)
 
 
 def inline(model: Any) -> Any:

@@ -117,7 +117,10 @@ def _folds_back(into: Config, layer: Config, layers: list[Config], config: Confi
 def _axis(layer: Config) -> int:
     axis = layer["config"].get("axis", -1)
     axis = axis[0] if isinstance(axis, list | tuple) and axis else axis
-    return -1 if axis is None or not isinstance(axis, int) else axis
+    shape = (layer.get("build_config") or {}).get("input_shape") or ()
+    if axis is None or not isinstance(axis, int) or axis == len(shape) - 1:
+        return -1
+    return axis
 
 
 def _fold_forward(

@@ -112,16 +112,6 @@ def _transposed1d(site: Site) -> Any:
     return _finish(site, site.make("Reshape", "narrow", target_shape=x.shape[2:])(x))
 
 
-def _time_distributed(site: Site) -> Any:
-    """Call a layer that works on the last axis alone on all steps at once."""
-    inner = site.layer.layer
-    if type(inner).__name__ not in ("Dense", "Activation", "ReLU", "Dropout"):
-        return None
-    settings = inner.get_config()
-    settings.pop("name")
-    return site.make(type(inner), "", inner.get_weights(), **settings)(site.x)
-
-
 def _spectral(site: Site) -> Any:
     """Return the inner layer: after training its kernel is the normalized one."""
     inner = site.layer.layer
@@ -205,6 +195,6 @@ RULES: dict[str, Rule] = {
     "RandomCrop": _random_crop,
     "SeparableConv1D": _separable1d,
     "SeparableConv2D": _separable2d,
-    "SpectralNormalization": _spectral,
-    "TimeDistributed": _time_distributed,
 }
+#: Wrappers that come off first, so that what was inside meets the rules above.
+UNWRAPPING: dict[str, Rule] = {"SpectralNormalization": _spectral}

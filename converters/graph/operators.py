@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.graph import parts
 from converters.graph.activations import activation
 from converters.graph.arithmetic import (
     Bound,
@@ -22,7 +23,6 @@ from converters.graph.arithmetic import (
     merged,
     multiply,
     number,
-    operands,
     subtract,
 )
 from converters.graph.walk import Rule, Site, is_tensor
@@ -135,19 +135,6 @@ def _pad(site: Site, bound: Bound) -> Any:
     return site.make(f"ZeroPadding{len(sides)}D", padding=padding)(x)
 
 
-def _matmul(site: Site, bound: Bound) -> Any:
-    left, right = operands(bound)
-    turned = [bool(bound.get(name)) for name in ("transpose_a", "transpose_b")]
-    kernel = number(right)
-    if kernel is not None and kernel.ndim == 2 and is_tensor(left) and not turned[0]:
-        kernel = kernel.T if turned[1] else kernel
-        dense = site.make("Dense", "", [kernel], units=kernel.shape[1], use_bias=False)
-        return dense(left)
-    if not (is_tensor(left) and is_tensor(right)) or {len(left.shape), len(right.shape)} != {3}:
-        return None
-    return site.make("Dot", axes=(1 if turned[0] else 2, 2 if turned[1] else 1))([left, right])
-
-
 def _square(site: Site, bound: Bound) -> Any:
     return site.make("Multiply")([first(bound)] * 2)
 
@@ -165,32 +152,15 @@ def _cast(site: Site, bound: Bound) -> Any:
     return x if x.dtype == site.output.dtype else None
 
 
-def slicing(site: Site) -> Any:
-    """Return a Cropping layer for a slice of the middle axes, without strides."""
-    x, *cuts = site.args
-    cuts = cuts[0] if len(cuts) == 1 else []
-    rank = len(x.shape) if is_tensor(x) else 0
-    if rank not in (3, 4) or not all(isinstance(cut, dict) for cut in cuts):
+def _unit(site: Site, bound: Bound) -> Any:
+    if bound.get("epsilon", 1e-12) != 1e-12:  # the layer's
         return None
-    sides = []
-    for size, cut in zip(x.shape[: len(cuts)], cuts, strict=True):
-        if any(is_tensor(value) for value in cut.values()) or cut["step"] not in (None, 1):
-            return None
-        start, stop, _ = slice(cut["start"], cut["stop"]).indices(size or 0)
-        whole = cut["start"] in (None, 0) and cut["stop"] is None
-        if size is None and not whole:
-            return None
-        sides.append((0, 0) if whole else (start, size - max(start, stop)))
-    sides += [(0, 0)] * (rank - len(sides))
-    if sides[0] != (0, 0) or sides[-1] != (0, 0):
-        return None
-    middle = sides[1:-1]
-    return site.make(
-        f"Cropping{rank - 2}D", cropping=middle[0] if rank == 3 else tuple(middle)
-    )(x)
+    axis = bound.get("axis")
+    return None if axis is None else site.make("UnitNormalization", axis=axis)(first(bound))
 
 
 OPS: dict[str, OpRule] = {
+    "abs": _act("absolute"),
     "add": add,
     "cast": _cast,
     "clip_by_value": _clip,
@@ -202,7 +172,8 @@ OPS: dict[str, OpRule] = {
     "gelu": _gelu,
     "identity": _nothing,
     "leaky_relu": _leaky,
-    "matmul": _matmul,
+    "l2_normalize": _unit,
+    "matmul": parts.matmul,
     "maximum": merged("Maximum"),
     "minimum": merged("Minimum"),
     "multiply": multiply,
@@ -220,6 +191,8 @@ OPS: dict[str, OpRule] = {
     "softmax": _softmax,
     "softplus": _act("softplus"),
     "softsign": _act("softsign"),
+    "split": parts.split,
+    "sqrt": _act("square_root"),
     "square": _square,
     "squeeze": _reshape,
     "stop_gradient": _nothing,
@@ -228,9 +201,10 @@ OPS: dict[str, OpRule] = {
     "tanh": _act("tanh"),
     "transpose": _transpose,
     "truediv": divide,
+    "unstack": parts.unstack,
 }
 RULES: dict[str, Rule] = {
     "Multiply": hard_swish,
-    "SlicingOpLambda": slicing,
+    "SlicingOpLambda": parts.slicing,
     "TFOpLambda": op_layer,
 }

@@ -47,12 +47,12 @@ _OUTPUT_ONLY = (
     *("Rescaling", "Resizing", "Subtract", "UnitNormalization"),
 )
 #: Layers that only choose or repeat values: the range before is the range behind.
-_RANGE_KEPT = ("CenterCrop", "MaxPooling1D", "RepeatVector", "UpSampling1D")
+_RANGE_KEPT = ("CenterCrop", "MaxPooling1D", "RepeatVector", "UpSampling1D", "ZeroPadding3D")
 #: Layers whose int8 operator has one scale before and behind. Given a range of its own and
 #: several readers, the converter puts no requantization between and refuses the two scales.
 _KEEPS_SCALE = ("AveragePooling1D", "AveragePooling2D")
 #: Activations whose int8 operator has a range that no training may choose.
-_FIXED_RANGE = ("linear", "sigmoid", "softmax", "tanh")
+_FIXED_RANGE = ("causal_softmax", "linear", "sigmoid", "softmax", "tanh")
 
 
 class Registry(registry.Default8BitQuantizeRegistry):  # type: ignore[misc]

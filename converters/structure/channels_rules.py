@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters import own_activations
 from converters.graph.network import DEPTHWISE, FORWARD, TRANSPOSED, Call, Network, channels
 
 Ids = NDArray[np.int64]
@@ -20,16 +21,8 @@ Ids = NDArray[np.int64]
 #: Activations that treat every channel alike and alone; softmax does not.
 ALONE = (
     *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "swish"),
-    *(
-        "hard_swish",
-        "mish",
-        "tanh",
-        "sigmoid",
-        "hard_sigmoid",
-        "softplus",
-        "softsign",
-        "exponential",
-    ),
+    *("mish", "tanh", "sigmoid", "hard_sigmoid", "softplus", "softsign", "exponential"),
+    *own_activations.ALONE,
 )
 _PASS = (
     *("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU", "Dropout", "SpatialDropout1D"),

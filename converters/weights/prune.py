@@ -91,8 +91,11 @@ class Prune(Taught):
 
         def after_epoch(epoch: int) -> bool:
             """Put the zeros in; only weights with all of them may be kept."""
+            done = not (theirs or ours) or 2 * (epoch + 1) > self.epochs
+            if done:
+                wrapping.fill_masks(pruned, self.sparsity)
             wrapping.apply_masks(pruned)
-            return not (theirs or ours) or 2 * (epoch + 1) > self.epochs
+            return done
 
         self.tune(
             "prune",

@@ -164,7 +164,7 @@ def _inputs(layer: Any, x: Any) -> NDArray[np.float32]:
     """Return ``(points, D)``: what each output point is linear in, with a 1 last."""
     if type(layer).__name__ == "Conv2D":
         x = tf.image.extract_patches(
-            x,
+            tf.reshape(x, (-1, *x.shape[-3:])),  # the images of all steps, if it has steps
             (1, *layer.kernel_size, 1),
             (1, *layer.strides, 1),
             (1, *layer.dilation_rate, 1),

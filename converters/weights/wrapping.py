@@ -11,6 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from converters import keras2
 from converters.draft import Draft
 from converters.errors import ModelRefused
@@ -108,6 +110,23 @@ def apply_masks(wrappers: list[Any]) -> None:
     for wrapper in wrappers:
         for weight, mask, _ in wrapper.pruning_vars:
             weight.assign(weight * mask)
+
+
+def fill_masks(wrappers: list[Any], sparsity: float) -> None:
+    """Let each mask zero its whole share, the smallest of the kept weights going too.
+
+    TFMOT keeps every weight that ties with its threshold: of some hundred thousand weights
+    two of one size there are likely, and the kernel is a zero short.
+    """
+    for wrapper in wrappers:
+        for weight, mask, _ in wrapper.pruning_vars:
+            kept = mask.numpy().ravel()
+            short = int(sparsity * kept.size) - int(np.sum(kept == 0))
+            if short <= 0:
+                continue
+            sizes = np.where(kept != 0, np.abs(weight.numpy().ravel()), np.inf)
+            kept[np.argsort(sizes, kind="stable")[:short]] = 0
+            mask.assign(kept.reshape(mask.shape))
 
 
 def without_pruning(wrapped: Any) -> Any:

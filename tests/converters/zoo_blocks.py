@@ -1,10 +1,10 @@
-"""Tiny blocks of several layers: operators, recurrent, attention, and parts of known nets."""
+"""Tiny blocks of several layers: operators, and parts of known nets."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.converters.zoo import IMAGE, SERIES, Row, after_conv, chain, layer, wrapped
+from tests.converters.zoo import IMAGE, Row, after_conv, layer
 
 
 def _tf() -> Any:
@@ -119,54 +119,10 @@ def _shared(k: Any, x: Any) -> Any:
     return conv(k.layers.ReLU()(conv(x)))
 
 
-def _attention(kind: str) -> Any:
-    def run(k: Any, x: Any) -> Any:
-        parts = [k.layers.Dense(6)(x), k.layers.Dense(6)(x)]
-        return getattr(k.layers, kind)()(parts)
-
-    return run
-
-
-def _self_attention(k: Any, x: Any) -> Any:
-    return k.layers.MultiHeadAttention(2, 4)(x, x)
-
-
-def _cross_attention(k: Any, x: Any) -> Any:
-    return k.layers.MultiHeadAttention(2, 4)(k.layers.Dense(6)(x), k.layers.Dense(6)(x))
-
-
-def _causal_attention(k: Any, x: Any) -> Any:
-    return k.layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
-
-
-def _encoder(k: Any, x: Any) -> Any:
-    x = k.layers.Add()([x, k.layers.MultiHeadAttention(2, 4)(x, x)])
-    x = k.layers.LayerNormalization(epsilon=1e-3)(x)
-    h = k.layers.Dense(4)(k.layers.Dense(8, activation="gelu")(x))
-    return k.layers.LayerNormalization(epsilon=1e-3)(
-        k.layers.Add()([x, k.layers.Dropout(0.1)(h)])
-    )
-
-
 def _vit(k: Any, x: Any) -> Any:
     x = k.layers.Reshape((16, 8))(k.layers.Conv2D(8, 2, strides=2)(x))
     h = k.layers.LayerNormalization()(x)
     return k.layers.Add()([x, k.layers.MultiHeadAttention(2, 4)(h, h)])
-
-
-def _mixer(k: Any, x: Any) -> Any:
-    h = k.layers.Permute((2, 1))(k.layers.LayerNormalization()(x))
-    h = k.layers.Permute((2, 1))(k.layers.Dense(8, activation="gelu")(h))
-    return k.layers.Add()([x, h])
-
-
-def _tcn(k: Any, x: Any) -> Any:
-    h = k.layers.Conv1D(4, 3, padding="causal", dilation_rate=2, activation="relu")(x)
-    return k.layers.Add()([x, k.layers.BatchNormalization()(h)])
-
-
-def _cell(k: Any, x: Any) -> Any:
-    return k.layers.RNN(k.layers.LSTMCell(6))(x)
 
 
 _OPS: dict[str, Any] = {
@@ -192,38 +148,16 @@ _OPS: dict[str, Any] = {
     "tf.pad": _op(lambda tf, x: tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])),
     "tf.matmul": _on_two(lambda a, b: _tf().matmul(a, b, transpose_b=True)),
     "x[:, 1:-1, 1:-1]": _op(lambda tf, x: x[:, 1:-1, 1:-1]),
+    "x[:, 0]": _op(lambda tf, x: x[:, 0]),
+    "x[..., :3]": _op(lambda tf, x: x[..., :3]),
     "tf.split": _op(lambda tf, x: tf.add(*tf.split(x, 2, -1))),
+    "tf.unstack": _op(lambda tf, x: tf.multiply(*tf.unstack(x[:, :2], axis=1))),
     "tf.abs": _op(lambda tf, x: tf.abs(x)),
     "tf.exp": _op(lambda tf, x: tf.exp(x)),
     "tf.sqrt": _op(lambda tf, x: tf.sqrt(tf.nn.relu(x) + 0.1)),
     "tf.nn.l2_normalize": _op(lambda tf, x: tf.nn.l2_normalize(x, -1)),
     "Lambda": layer("Lambda", lambda x: x * 2.0 + 1.0),
     "tf.expand_dims": _op(lambda tf, x: tf.squeeze(tf.expand_dims(x, 1), 1)),
-}
-_RNNS: dict[str, Any] = {
-    "SimpleRNN": layer("SimpleRNN", 6),
-    "SimpleRNN unrolled": layer("SimpleRNN", 6, unroll=True),
-    "LSTM": layer("LSTM", 6),
-    "LSTM sequences, stacked": chain(layer("LSTM", 6, return_sequences=True), layer("LSTM", 6)),
-    "GRU": layer("GRU", 6),
-    "GRU, reset before": layer("GRU", 6, reset_after=False),
-    "GRU sequences": layer("GRU", 6, return_sequences=True),
-    "Bidirectional(LSTM)": wrapped("Bidirectional", "LSTM", 6),
-    "Bidirectional(GRU)": wrapped("Bidirectional", "GRU", 6),
-    "RNN(LSTMCell)": _cell,
-    "ConvLSTM1D": layer("ConvLSTM1D", 4, 3),
-    "ConvLSTM2D": layer("ConvLSTM2D", 4, 3),
-}
-_SHAPES = {"ConvLSTM1D": (4, 6, 2), "ConvLSTM2D": (3, 6, 6, 2)}
-_ATTENTION: dict[str, Any] = {
-    "Attention": _attention("Attention"),
-    "AdditiveAttention": _attention("AdditiveAttention"),
-    "MultiHeadAttention": _self_attention,
-    "MultiHeadAttention, cross": _cross_attention,
-    "MultiHeadAttention, causal mask": _causal_attention,
-    "transformer encoder": _encoder,
-    "MLP-mixer": _mixer,
-    "TCN residual": _tcn,
 }
 _NETS: dict[str, Any] = {
     "squeeze and excite": _squeeze_excite,
@@ -243,7 +177,5 @@ _NETS: dict[str, Any] = {
 }
 BLOCKS: tuple[Row, ...] = (
     *(("operator", name, IMAGE, block) for name, block in _OPS.items()),
-    *(("recurrent", name, _SHAPES.get(name, SERIES), block) for name, block in _RNNS.items()),
-    *(("attention", name, SERIES, block) for name, block in _ATTENTION.items()),
     *(("part of a net", name, IMAGE, block) for name, block in _NETS.items()),
 )

@@ -8,7 +8,6 @@ from tests.converters.zoo import (
     IMAGE,
     SERIES,
     VECTOR,
-    VOLUME,
     Row,
     act,
     after_conv,
@@ -82,15 +81,6 @@ LAYERS: tuple[Row, ...] = (
         },
     ),
     *rows(
-        "dense and convolution",
-        VOLUME,
-        {
-            "Conv3D": layer("Conv3D", 4, 3),
-            "Conv3DTranspose": layer("Conv3DTranspose", 4, 2),
-            "TimeDistributed(Conv2D)": wrapped("TimeDistributed", "Conv2D", 4, 3),
-        },
-    ),
-    *rows(
         "pooling",
         SERIES,
         {
@@ -115,9 +105,6 @@ LAYERS: tuple[Row, ...] = (
                 "GlobalAveragePooling2D",
             )
         },
-    ),
-    *rows(
-        "pooling", VOLUME, {name: layer(name) for name in ("MaxPooling3D", "AveragePooling3D")}
     ),
     *rows(
         "activation",

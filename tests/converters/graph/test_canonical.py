@@ -43,6 +43,16 @@ BECOMES = {
     "x[:, 1:-1, 1:-1]": "Conv2D Cropping2D",
     "Attention": "Dense Dense Dot Softmax Dot",
     "nested model": "Conv2D ReLU",
+    "TimeDistributed(Conv2D)": "Conv2D",
+    "Conv3D": "Cropping3D Cropping3D Cropping3D Concatenate Conv2D",
+    "Conv3D + BatchNormalization": "Cropping3D Cropping3D Concatenate Conv2D ReLU",
+    "MaxPooling3D": "Reshape MaxPooling2D Reshape Reshape MaxPooling2D Reshape",
+    "GlobalAveragePooling3D": "Reshape GlobalAveragePooling2D",
+    "RNN(LSTMCell)": "LSTM",
+    "ThresholdedReLU": "Conv2D Activation Rescaling",
+    "tf.nn.l2_normalize": "Conv2D UnitNormalization",
+    "tf.abs": "Conv2D Activation",
+    "AdditiveAttention": "Dense Dense Reshape Reshape Add Activation Dense Reshape Softmax Dot",
 }
 
 

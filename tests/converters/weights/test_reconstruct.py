@@ -164,3 +164,21 @@ def test_a_cut_of_nothing_is_solved_to_the_same_answers(model: Any, evidence: An
     reconstruct.narrowed(twin, model, evidence, {})
     scale = float((keras2.predict(model, evidence.rows) ** 2).mean())
     assert apart(model, twin, evidence) < 1e-4 * scale
+
+
+def test_images_of_a_series_are_fitted_like_so_many_single_ones() -> None:
+    from converters.keras2 import keras
+    from converters.weights import reconstruct
+    from converters.weights.reconstruct import Evidence
+
+    rows = np.random.default_rng(0).normal(size=(32, 3, 5, 5, 2)).astype(np.float32)
+    made = []
+    for shape, x in (((3, 5, 5, 2), rows), ((5, 5, 2), rows.reshape(-1, 5, 5, 2))):
+        inputs = keras.Input(shape)
+        conv = keras.layers.Conv2D(4, 3, name="conv")
+        model = keras.Model(inputs, conv(inputs))
+        conv.set_weights([np.random.default_rng(1).normal(size=(3, 3, 2, 4)), np.ones(4)])
+        assert reconstruct.prune(model, Evidence(x, 1), 0.5) == ["conv"]
+        made.append(conv.get_weights()[0])
+    assert np.mean(made[0] == 0) == 0.5
+    assert np.abs(made[0] - made[1]).max() <= 1e-6
