@@ -23,7 +23,9 @@ from tests.converters.zoo_nets import NETS
 from tests.converters.zoo_series import SERIES_BLOCKS
 from tests.converters.zoo_volumes import VOLUMES
 
-ZOO: tuple[Row, ...] = (*LAYERS, *VOLUMES, *BLOCKS, *SERIES_BLOCKS, *NETS)
+_ROWS_BY_FILE: tuple[Row, ...] = (*LAYERS, *VOLUMES, *BLOCKS, *SERIES_BLOCKS, *NETS)
+_GROUPS = list(dict.fromkeys(row[0] for row in _ROWS_BY_FILE))
+ZOO: tuple[Row, ...] = tuple(sorted(_ROWS_BY_FILE, key=lambda row: _GROUPS.index(row[0])))
 TECHNIQUES = ("prune", "cluster", "QAT", "int8")
 YES, LEFT, NONE = "yes", "left", "–"
 _ROWS, _CLASSES = 16, 3

@@ -21,7 +21,8 @@ of the rows again and compares.
   `–`, it has none.
 * **QAT**: `yes`, every layer was trained quantized and the `.tflite` holds no float operator;
   `PTQ` names layers that were quantized at conversion, from calibration, and the file holds
-  no float operator either; `no`, with the reason.
+  no float operator either; `no`, with the reason. An LSTM is always `PTQ`: it keeps the
+  converter's one operator for it (ADR 0013).
 * **int8**: `yes`, post-training quantization gives a `.tflite` without float operators.
 * **not run**: the page was written without this block; `whole net` rows have 32x32 inputs.
 

@@ -19,8 +19,12 @@ SAMPLE = (
     "LayerNormalization",
     "RandomFlip",
     "x / y",
+    "tf.split",
     "LSTM",
+    "SimpleRNN",
+    "TimeDistributed(Conv2D)",
     "MultiHeadAttention",
+    "MultiHeadAttention, causal mask",
     "MobileNetV3 block",
 )
 
