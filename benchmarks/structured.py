@@ -182,14 +182,15 @@ class Run:
     def row(self, name: str, base: Any, before: NDArray[Any] | None) -> dict[str, Any]:
         """Return the CSV row of one arm and append its right answers to the folder."""
         from converters import keras2
-        from converters.graph.network import model_macs, parameters
+        from converters.graph.network import parameters
 
         started = time.monotonic()
         draft = self.arm(name, base)
         took, s = time.monotonic() - started, self.samples
         # The counted runtime, 2.14, misreads dense layers that are per channel.
         tflite = Int8(per_channel_dense=False)(draft, s, self.training).tflite
-        scores = scoring.scores(HostRuntime(), tflite, read(tflite), s.x_test)
+        facts = read(tflite)
+        scores = scoring.scores(HostRuntime(), tflite, facts, s.x_test)
         found = fidelity.compare(
             "classification", s.y_test, scores if before is None else before, scores
         )
@@ -202,7 +203,7 @@ class Run:
         np.save(stem.with_name(stem.name + ".npy"), scores)
         stem.with_name(stem.name + ".tflite").write_bytes(tflite)
         numbers = (
-            *(self.net, self.seed, name, kept, model_macs(draft.model)),
+            *(self.net, self.seed, name, kept, facts.macs),
             *(parameters(draft.model), f"{val:.5f}", f"{right:.5f}", f"{found.score_now:.5f}"),
             *(f"{found.drop:.5f}", *(f"{edge:.5f}" for edge in found.drop_interval)),
             *(instructions(tflite), len(tflite), len(zlib.compress(tflite, 9))),
