@@ -16,6 +16,7 @@ from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
 from edgepack.tflite.facts import Facts
 from edgepack.tflite.flatbuffer import read
+from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
 TRAINING = Training(task="classification", seed=1, batch_size=32)
@@ -23,14 +24,7 @@ TRAINING = Training(task="classification", seed=1, batch_size=32)
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 320)
-    x = rng.normal(size=(320, 8, 8, 2)).astype(np.float32) + y[:, None, None, None]
-    parts = {"train": slice(0, 200), "val": slice(200, 260), "test": slice(260, 320)}
-    return Samples(
-        **{f"x_{k}": x[s] for k, s in parts.items()},
-        **{f"y_{k}": y[s] for k, s in parts.items()},
-    )
+    return lifted(200, 60, 60, (8, 8, 2))
 
 
 @pytest.fixture(scope="module")

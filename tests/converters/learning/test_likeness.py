@@ -16,6 +16,7 @@ from converters.structure.collaborate import Collaborate
 from converters.structure.lowrank import LowRank
 from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
+from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
 TRAINING = Training(task="classification", seed=1, batch_size=32)
@@ -23,14 +24,7 @@ TRAINING = Training(task="classification", seed=1, batch_size=32)
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 224)
-    x = rng.normal(size=(224, 8, 8, 2)).astype(np.float32) + y[:, None, None, None]
-    parts = {"train": slice(0, 160), "val": slice(160, 192), "test": slice(192, 224)}
-    return Samples(
-        **{f"x_{k}": x[s] for k, s in parts.items()},
-        **{f"y_{k}": y[s] for k, s in parts.items()},
-    )
+    return lifted(160, 32, 32, (8, 8, 2))
 
 
 def net(seed: int = 3, width: int = 32, activation: str = "relu", strides: int = 2) -> Any:

@@ -19,6 +19,7 @@ from converters.structure.channels_scores import taylor
 from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
 from edgepack.tflite.flatbuffer import read as read_tflite
+from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
 TRAINING = Training(task="classification", seed=1, batch_size=32)
@@ -27,14 +28,7 @@ CUT = Channels(macs=0.5, epochs=8, learning_rate=5e-3, rows=64)
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 320)
-    x = rng.normal(size=(320, 8, 8, 2)).astype(np.float32) + y[:, None, None, None]
-    parts = {"train": slice(0, 200), "val": slice(200, 260), "test": slice(260, 320)}
-    return Samples(
-        **{f"x_{k}": x[s] for k, s in parts.items()},
-        **{f"y_{k}": y[s] for k, s in parts.items()},
-    )
+    return lifted(200, 60, 60, (8, 8, 2))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
 from converters.structure.collaborate import Collaborate
 from edgepack.tflite.flatbuffer import read
+from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
 TRAINING = Training(task="classification", seed=1, batch_size=32)
@@ -21,14 +22,7 @@ BOTH = Collaborate(macs=0.3, energy=0.9, multiple=4, minimum=4, epochs=2, rows=3
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 160)
-    x = rng.normal(size=(160, 8, 8, 3)).astype(np.float32) + y[:, None, None, None]
-    rows = {"train": slice(0, 96), "val": slice(96, 128), "test": slice(128, 160)}
-    return Samples(
-        **{f"x_{k}": x[s] for k, s in rows.items()},
-        **{f"y_{k}": y[s] for k, s in rows.items()},
-    )
+    return lifted(96, 32, 32, (8, 8, 3))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from converters.structure.lowrank_build import rebuilt
 from converters.structure.lowrank_math import factors, product
 from converters.structure.lowrank_plan import costs, splits, weights_of
 from edgepack.tflite.flatbuffer import read as read_tflite
+from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
 TRAINING = Training(task="classification", seed=1, batch_size=32)
@@ -37,14 +38,7 @@ def model(k2: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 160)
-    x = rng.normal(size=(160, 9, 9, 3)).astype(np.float32) + y[:, None, None, None]
-    rows = {"train": slice(0, 96), "val": slice(96, 128), "test": slice(128, 160)}
-    return Samples(
-        **{f"x_{k}": x[s] for k, s in rows.items()},
-        **{f"y_{k}": y[s] for k, s in rows.items()},
-    )
+    return lifted(96, 32, 32, (9, 9, 3))
 
 
 @pytest.mark.parametrize("method", ["svd", "spatial", "tucker"])

@@ -21,6 +21,7 @@ from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
 from edgepack.building import recipe
 from edgepack.tflite.flatbuffer import read
+from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
 TRAINING = Training(task="classification", seed=1, batch_size=32)
@@ -31,14 +32,7 @@ BLOCKED = {f"{name}/kernel": a * b // BLOCK for name, (a, b) in SHAPES.items()}
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 320)
-    x = rng.normal(size=(320, 4, 8, 1)).astype(np.float32) + y[:, None, None, None]
-    parts = {"train": slice(0, 200), "val": slice(200, 260), "test": slice(260, 320)}
-    return Samples(
-        **{f"x_{k}": x[s] for k, s in parts.items()},
-        **{f"y_{k}": y[s] for k, s in parts.items()},
-    )
+    return lifted(200, 60, 60, (4, 8, 1))
 
 
 @pytest.fixture(scope="module")
