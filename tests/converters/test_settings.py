@@ -35,7 +35,7 @@ def test_how_a_stage_trains_is_checked(kind: str, name: str, value: Any, wanted:
 @pytest.mark.parametrize("kind", TAUGHT)
 def test_layers_that_nothing_compares_are_refused(kind: str) -> None:
     with pytest.raises(
-        ValueError, match="layers: wanted attention or features.*Received: a, b"
+        ValueError, match=r"layers: wanted attention or features.*Received: a, b"
     ):
         STAGES[kind](layers=("a", "b"))
     assert STAGES[kind](layers=("a",), attention=0.5).compares
