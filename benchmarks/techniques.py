@@ -111,8 +111,8 @@ def table(path: Path) -> None:
             if "refused" in cell:
                 print(f"| {recipe} | {cell['refused']} |" + " |" * (len(head) - 2))
                 continue
-            low, high = cell["interval"]
-            score = f"{cell['score']:.4f} ({-cell['drop']:+.4f} [{-high:+.4f}, {-low:+.4f}])"
+            low, high = (0 - edge for edge in reversed(cell["interval"]))  # never -0.0
+            score = f"{cell['score']:.4f} ({0 - cell['drop']:+.4f} [{low:+.4f}, {high:+.4f}])"
             words = [_against(value, plain.get(key)) for key, value in cell["held"].items()]
             if cell["on_gpu"] is not None:
                 words[3] = f"not counted; the GPU takes {cell['on_gpu']:.0%} of the work"
