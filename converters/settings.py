@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+MOST_PER_OUTPUT = 1_000_000
+
 
 def share(stage: Any, *names: str) -> None:
     """Return if each of these settings of ``stage`` lies in [0, 1].
@@ -29,13 +31,16 @@ def part(stage: Any, *names: str) -> None:
             raise ValueError(f"{name}: wanted a share in (0, 1). Received: {value}")
 
 
-def at_least(least: float, stage: Any, *names: str) -> None:
-    """Return if each of these settings of ``stage`` is ``least`` or more.
+def between(least: float, most: float, stage: Any, *names: str) -> None:
+    """Return if each of these settings of ``stage`` lies from ``least`` to ``most``.
+
+    The upper end is there for what nobody means: a slip of the key that would train for
+    years, or a number that overflows.
 
     Raises:
-        ValueError: one is not; it is named.
+        ValueError: one does not; it is named.
     """
     for name in names:
         value = getattr(stage, name)
-        if not value >= least:
-            raise ValueError(f"{name}: wanted {least} or more. Received: {value}")
+        if not least <= value <= most:
+            raise ValueError(f"{name}: wanted {least:,} to {most:,}. Received: {value}")

@@ -91,7 +91,9 @@ def read(model: Any) -> Maps:
     made = {
         name: found[0]
         for name, found in calls.items()
-        if len(found) == 1 and hasattr(found[0][1], "shape")
+        if len(found) == 1
+        and hasattr(found[0][1], "shape")
+        and type(found[0][0]).__name__ != "InputLayer"  # the same in both, whatever is learned
     }
     return Maps(model, made, readers, frozenset(id(end) for end in model.outputs))
 
@@ -127,9 +129,14 @@ def pairs(
     kept = {one: other for one, other in names.items() if one in mine.made or wanted}
     made = tuple(_pair(mine, told, one, other) for one, other in kept.items())
     if not made:
+        kind, where, instead = (
+            ("features", "", "name layers")
+            if flat
+            else ("attention", " of several places", "use features")
+        )
         raise ModelRefused(
-            f"{model.name}: wanted an activation that is in the teacher too, to compare "
-            "them. Received: none; name some in layers, or set attention and features to 0"
+            f"{kind}: wanted an activation{where} that is in the teacher too. Received: none; "
+            f"{instead}, or set {kind} to 0"
         )
     return told.model, made
 
@@ -148,10 +155,11 @@ def check(model: Any, teacher: Any, wanted: Sequence[str]) -> None:
         known = read(canonical.inline(each)).made
         for name in wanted:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
+                near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+                told = f"{'nearest' if near else 'there are'}: {', '.join(near or known)}"
                 raise ModelRefused(
-                    f"layers: wanted names of layers that {each.name} calls once. Received: "
-                    f"{name!r}; nearest: {', '.join(near)}"
+                    f"layers: wanted names of layers that {each.name} calls once, not of an "
+                    f"input. Received: {name!r}; {told}"
                 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from converters import settings
 from converters.draft import Draft, Samples, Training
 
+MOST_EPOCHS = 100_000
 #: What a stage is called with.
 Setting = tuple[Draft, Samples, Training]
 
@@ -42,16 +43,17 @@ class Taught:
         Raises:
             ValueError: a setting out of its range.
         """
-        settings.at_least(1, self, "epochs")
+        settings.between(1, MOST_EPOCHS, self, "epochs")
         settings.share(self, "distillation")
-        if not 0 < self.learning_rate < float("inf"):
+        settings.between(0, 1_000_000, self, "attention", "features")
+        if not 0 < self.learning_rate <= 1:
             raise ValueError(
-                f"learning_rate: wanted more than 0. Received: {self.learning_rate}"
+                f"learning_rate: wanted more than 0 and at most 1. Received: "
+                f"{self.learning_rate}"
             )
-        for name in ("attention", "features"):
-            weight = getattr(self, name)
-            if not 0 <= weight < float("inf"):
-                raise ValueError(f"{name}: wanted 0 or more, finite. Received: {weight}")
+        twice = {name for name in self.layers if self.layers.count(name) > 1}
+        if twice or not all(self.layers):
+            raise ValueError(f"layers: wanted names, each once. Received: {list(self.layers)}")
         if self.layers and not self.compares:
             raise ValueError(
                 f"layers: wanted attention or features above 0, which compare them. "

@@ -51,7 +51,7 @@ class Qat(Taught):
             ValueError: a setting out of its range.
         """
         Taught.__post_init__(self)
-        settings.at_least(0, self, "bit_price")
+        settings.between(0, 1_000_000, self, "bit_price")
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with its kernels on int8 codes and its ranges learned.

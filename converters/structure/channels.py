@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from converters import settings
 from converters.draft import Draft, Samples, Training
+from converters.learning.taught import MOST_EPOCHS
 from converters.structure.cutting import Cut, refuse_compressed, widths
 
 
@@ -35,7 +36,8 @@ class Channels(Cut):
             ValueError: a setting out of its range.
         """
         Cut.__post_init__(self)
-        settings.at_least(1, self, "steps", "step_epochs")
+        settings.between(1, 1_000, self, "steps")
+        settings.between(1, MOST_EPOCHS, self, "step_epochs")
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with fewer channels, fine-tuned.
@@ -50,6 +52,7 @@ class Channels(Cut):
 
         refuse_compressed(draft, "channels")
         whole = canonical.simplify(draft.model)
+        self.refuse_unreachable(whole)
         setting = (draft, samples, training)
         full, model, kept = model_macs(whole), whole, ""
         share, before = self.macs ** (1 / self.steps), widths(whole)

@@ -43,6 +43,7 @@ def choose(
     costs = [np.concatenate([[0.0], np.cumsum(importance[ids])]) for ids in ranked]
     least = np.maximum(np.zeros(len(left)) if floors is None else floors, max(minimum, 1))
     now = full = graph.macs(left, per_output)
+    refuse_unreachable(graph, share, least, multiple, per_output)
     while now > share * full:
         best: tuple[float, int, int, float] | None = None
         for group, count in enumerate(left):
@@ -57,18 +58,45 @@ def choose(
             price = float(lost) / max(now - after, 1)
             if best is None or price < best[0]:
                 best = (price, group, fewer, after)
-        if best is None:
-            raise ModelRefused(
-                f"channels: wanted {share:.0%} of the cost kept. "
-                f"Received: {now / full:.0%} with the fewest channels allowed; raise macs, or "
-                f"lower multiple ({multiple}), minimum ({minimum}) and floor"
-            )
+        if best is None:  # the lowest cost was found reachable above
+            raise AssertionError(f"{now} of {full} kept, {share:.4f} wanted")
         _, group, fewer, now = best
         left[group] = fewer
     kept = np.ones(len(graph.group), bool)
     for group, ids in enumerate(ranked):
         kept[ids[: graph.sizes[group] - left[group]]] = False
     return kept
+
+
+def refuse_unreachable(
+    graph: Graph,
+    share: float,
+    least: NDArray[np.float64],
+    multiple: int,
+    per_output: float,
+) -> None:
+    """Return if a ``share`` of the cost can be met with ``least`` channels in each group.
+
+    Raises:
+        ModelRefused: it cannot; the lowest share that can is told.
+    """
+    sizes = graph.sizes
+    fewest = np.ceil(least / multiple).astype(np.int64) * multiple
+    left = np.minimum(sizes, fewest)
+    full = graph.macs(sizes, per_output)
+    lowest = graph.macs(left, per_output)
+    if (left == sizes).all():
+        raise ModelRefused(
+            "channels: wanted channels that may be cut. Received: none, as inputs and outputs "
+            f"stay whole and no layer has more than multiple ({multiple}), minimum and floor "
+            "leave; lower those, or leave the stage out"
+        )
+    if lowest > share * full:
+        raise ModelRefused(
+            f"channels: wanted {share:.1%} of the cost kept. Received: {lowest / full:.1%} "
+            f"as the least that multiple ({multiple}), minimum and floor leave; raise macs "
+            "above that, or lower those"
+        )
 
 
 def floors(graph: Graph, before: Mapping[str, int], share: float) -> NDArray[np.float64]:

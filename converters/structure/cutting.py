@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from converters import settings
@@ -29,7 +30,7 @@ class Cut(Taught):
         multiple: channels kept in a group that is cut are a multiple of this; set it to
             the vector width of the target's kernels.
         minimum: at least so many channels stay in every group.
-        floor: at least this share of every group stays, in [0, 1]: what a deep cut by
+        floor: at least this share of every group stays, in [0, 1): what a deep cut by
             importance alone would leave of a few layers is too little to train.
         rows: training rows from which ``taylor`` is averaged.
         reconstruct: after the cut, give each kernel the values with which its layer still
@@ -53,9 +54,31 @@ class Cut(Taught):
         """
         Taught.__post_init__(self)
         settings.part(self, "macs")
-        settings.at_least(0, self, "per_output")
-        settings.share(self, "floor")
-        settings.at_least(1, self, "multiple", "minimum", "rows")
+        settings.between(0, settings.MOST_PER_OUTPUT, self, "per_output")
+        settings.between(1, 65_536, self, "multiple", "minimum")
+        settings.between(1, 1_000_000, self, "rows")
+        if not 0 <= self.floor < 1:
+            raise ValueError(f"floor: wanted a share in [0, 1). Received: {self.floor}")
+
+    def refuse_unreachable(self, model: Any) -> None:
+        """Return if ``model`` can be cut to ``macs``: before anything is trained for it.
+
+        Raises:
+            ModelRefused: it cannot; the least that can be reached is told.
+        """
+        from converters.graph.network import read
+        from converters.structure import channels_choice
+        from converters.structure.channels_graph import graph
+
+        found = graph(read(model)[0])
+        least = channels_choice.floors(found, widths(model), self.floor)
+        channels_choice.refuse_unreachable(
+            found,
+            self.macs,
+            np.maximum(least, self.minimum),
+            self.multiple,
+            self.per_output,
+        )
 
     def shrunk(
         self,

@@ -47,8 +47,8 @@ class LowRank(Taught):
         settings.part(self, "macs")
         if not 0 <= self.energy < 1:
             raise ValueError(f"energy: wanted a share in [0, 1). Received: {self.energy}")
-        settings.at_least(0, self, "per_output")
-        settings.at_least(1, self, "multiple")
+        settings.between(0, settings.MOST_PER_OUTPUT, self, "per_output")
+        settings.between(1, 65_536, self, "multiple")
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with thin kernels, fine-tuned.

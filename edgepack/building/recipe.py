@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -63,6 +64,14 @@ _ASKED: dict[tuple[str, str, Any], str] = {
     ("prune", "pattern", "2:4"): "2:4",
 }
 _CEILING_BYTES = 64 * 1024
+#: Pydantic's name of a wrong type -> what a setting of that type is in a recipe.
+_WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": 'a list of names, like ["conv"]',
+    "string_type": 'names in quotes, like ["conv"]',
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +146,10 @@ def parse(raw: bytes, name: str, where: str) -> Recipe:
     try:
         table = tomllib.loads(raw.decode())
     except (ValueError, RecursionError) as error:  # TOML, text, or an integer too long
-        raise UsageError(f"{where}: not a recipe in TOML: {error}") from error
+        long = "a number of too many digits" if "int_max_str_digits" in str(error) else error
+        raise UsageError(f"{where}: not a recipe in TOML: {long}") from error
     _known(table, {"schema", "title", "stage", "int8", *REWRITES}, where)
-    if table.get("schema") != 1:
+    if table.get("schema") != 1 or isinstance(table["schema"], bool):
         raise UsageError(f"{where}: wanted schema = 1. Received: {table.get('schema')!r}")
     written = table.get("stage", [])
     if not isinstance(written, list) or not all(isinstance(row, dict) for row in written):
@@ -185,13 +195,26 @@ def _stage(row: dict[str, Any], where: str) -> Any:
 def _made(kind: type[Any], settings: dict[str, Any], where: str) -> Any:
     """Return ``kind(**settings)``, with every mistake named by its key."""
     _known(settings, {field.name for field in dataclasses.fields(kind)}, where)
+    # As JSON, whose strict reading takes a list for a tuple and "16" or true for no number.
+    given = json.dumps(settings, default=str)
     try:
-        return TypeAdapter(kind).validate_python(settings)
+        return TypeAdapter(kind).validate_json(given, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{where}: {key + ': ' if key else ''}{message}") from error
+        raise UsageError(f"{where}: {_mistake(first, settings)}") from error
+
+
+def _mistake(first: Any, settings: dict[str, Any]) -> str:
+    """Return the first of pydantic's errors in our words: key, what was wanted, received."""
+    key = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "literal_error":
+        words = re.findall(r"'([^']*)'", str(first["ctx"]["expected"]))
+        near = _nearest(str(settings[key]).lower(), words)
+        return f"{key}: wanted {', '.join(words)}. Received: {settings[key]!r}{near}"
+    if first["type"] in _WANTED:
+        return f"{key}: wanted {_WANTED[first['type']]}. Received: {settings[key]!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key + ': ' if key else ''}{message}"
 
 
 def _known(table: dict[str, Any], wanted: set[str], where: str) -> None:

@@ -77,11 +77,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = _run(words or ["--help"])
         sys.stdout.flush()  # here, where a full disk or a reader that left can be told
+        stopping.ignore()  # a signal that comes now would only break Python's own leaving
         sys.exit(code)
     except (KeyboardInterrupt, typer.Abort):
         _stopped(words)
     except typer.TyperException as error:
         message = getattr(error, "format_message", error.__str__)()
+        stopping.ignore()
         _fail(f"{message} (see --help)", words)
         sys.exit(UsageError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last door: every failure is one line
@@ -90,6 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(error, BrokenPipeError) and _reader_left():
             _mute()
             sys.exit(_READER_LEFT)
+        stopping.ignore()
         _raise_if_debugging(words)
         known = isinstance(error, ConversionError | EdgepackError)
         _fail(str(error) if known else _unforeseen(error), words)

@@ -114,3 +114,29 @@ def test_each_mistake_is_named(text: str, says: str) -> None:
 def test_an_unknown_name_says_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'prune-cluster-qat'"):
         recipe.load("prune-clusters-qat")
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ('kind = "prune"\nblock = "16"', "block: wanted a whole number. Received: '16'"),
+        ('kind = "qat"\nepochs = true', "epochs: wanted a whole number. Received: True"),
+        ('kind = "qat"\nattention = true', "attention: wanted a number. Received: True"),
+        ('kind = "qat"\nepochs = 1.5', "epochs: wanted a whole number. Received: 1.5"),
+        ('kind = "channels"\nreconstruct = 1', "reconstruct: wanted true or false"),
+        ('kind = "qat"\nlayers = "conv"', "layers: wanted a list of names, like .*'conv'"),
+        ('kind = "qat"\nlayers = [1]', "layers: wanted names in quotes, like"),
+        ('kind = "channels"\ncriterion = "L1"', "did you mean 'l1'"),
+        ('kind = "qat"\nlearning_rate = inf', "more than 0 and at most 1. Received: inf"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_in_words_of_toml(written: str, says: str) -> None:
+    with pytest.raises(UsageError, match=rf"mine.toml: stage 1 \(\w+\): .*{says}"):
+        recipe.parse(f"schema = 1\n[[stage]]\n{written}".encode(), "mine", "mine.toml")
+
+
+def test_a_whole_number_is_a_number() -> None:
+    made = recipe.parse(
+        b'schema = 1\n[[stage]]\nkind = "qat"\nlearning_rate = 1', "mine", "mine.toml"
+    )
+    assert made.stages[0].learning_rate == 1.0
