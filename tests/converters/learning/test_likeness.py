@@ -249,14 +249,30 @@ def test_layers_that_cannot_be_compared_are_named(
         between(student, teacher, samples, attention=1.0, layers=layers)
 
 
-def test_nothing_to_compare_is_said(samples: Samples) -> None:
-    with pytest.raises(ModelRefused, match="set attention and features to 0"):
-        from converters.keras2 import keras
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"attention": 1.0}, "several places .* none; use features, or set attention to 0"),
+        ({"features": 1.0}, "none; name layers, or set features to 0"),
+    ],
+)
+def test_nothing_to_compare_is_said(
+    samples: Samples, asked: dict[str, float], says: str
+) -> None:
+    from converters.keras2 import keras
 
-        inputs = keras.Input((8, 8, 2))
-        flat = keras.layers.Flatten()(inputs)
-        model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(flat))
-        between(model, model, samples, attention=1.0)
+    inputs = keras.Input((8, 8, 2))
+    flat = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(flat))
+    with pytest.raises(ModelRefused, match=says):
+        between(model, model, samples, **asked)
+
+
+def test_an_input_is_no_layer_to_compare(samples: Samples) -> None:
+    model = net(1)
+    name = model.layers[0].name
+    with pytest.raises(ModelRefused, match=f"not of an input. Received: '{name}'"):
+        between(model, net(2), samples, features=1.0, layers=(name,))
 
 
 def test_a_map_that_is_the_same_for_all_rows_is_refused(samples: Samples) -> None:

@@ -144,3 +144,22 @@ def test_taylor_is_the_change_of_the_loss_when_a_channel_is_scaled(k2: Any) -> N
 def test_settings_out_of_range_are_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         Channels(**{name: value})
+
+
+def test_a_share_out_of_reach_is_refused_before_anything_is_trained(
+    start: Draft, samples: Samples
+) -> None:
+    trained = []
+    training = dataclasses.replace(TRAINING, progress=lambda *step: trained.append(step))
+    deep = dataclasses.replace(CUT, macs=0.02, steps=3)
+    with pytest.raises(ModelRefused, match=r"wanted 2\.0% .* Received: \d+\.\d% as the least"):
+        deep(start, samples, training)
+    assert not trained
+
+
+def test_a_model_of_which_nothing_can_be_cut_is_told_so(samples: Samples, k2: Any) -> None:
+    inputs = k2.Input((8, 8, 2))
+    flat = k2.layers.Flatten()(inputs)
+    model = k2.Model(inputs, k2.layers.Dense(3, activation="softmax")(flat))
+    with pytest.raises(ModelRefused, match="channels that may be cut. Received: none"):
+        CUT(Draft(model), samples, TRAINING)
