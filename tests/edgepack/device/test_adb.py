@@ -72,7 +72,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield adb.client(port=port)
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:  # seen: adb hangs on its way out now and then
+            process.kill()
+            process.wait(10)
 
 
 @pytest.fixture
