@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("edgepack", "converters", "device_profiles")
 
 
+@cache  # six tests ask about the same files
 def imports(path: Path) -> set[str]:
     """Return every module that a file imports, at any depth."""
     found: set[str] = set()
