@@ -19,6 +19,18 @@ def share(stage: Any, *names: str) -> None:
             raise ValueError(f"{name}: wanted a share in [0, 1]. Received: {value}")
 
 
+def below_one(stage: Any, *names: str) -> None:
+    """Return if each of these settings of ``stage`` lies in [0, 1).
+
+    Raises:
+        ValueError: one does not; it is named.
+    """
+    for name in names:
+        value = getattr(stage, name)
+        if not 0 <= value < 1:
+            raise ValueError(f"{name}: wanted a share in [0, 1). Received: {value}")
+
+
 def part(stage: Any, *names: str) -> None:
     """Return if each of these settings of ``stage`` lies in (0, 1).
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.building.line import stages_digest, versions
+from edgepack.building.source import stages_digest, versions
 from edgepack.errors import EnvironmentMissing
 from edgepack.store import Cache, default_cache, digest_of, prove_writable, sha256, write_whole
 

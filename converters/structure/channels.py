@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from converters import settings
 from converters.draft import Draft, Samples, Training
 from converters.learning.taught import MOST_EPOCHS
-from converters.structure.cutting import Cut, refuse_compressed, widths
+from converters.structure.channels_graph import graph
+from converters.structure.cutting import Cut, refuse_compressed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +48,18 @@ class Channels(Cut):
                 clustered already: those are counted in kernels that this would slice.
         """
         from converters.graph import canonical
-        from converters.graph.network import model_macs, parameters
+        from converters.graph.network import model_macs, parameters, read
         from converters.learning.recalibrate import anew
 
         refuse_compressed(draft, "channels")
         whole = canonical.simplify(draft.model)
-        self.refuse_unreachable(whole)
+        channels = graph(read(whole)[0])
+        self.refuse_unreachable(channels)
         setting = (draft, samples, training)
         full, model, kept = model_macs(whole), whole, ""
-        share, before = self.macs ** (1 / self.steps), widths(whole)
+        share = self.macs ** (1 / self.steps)
         for step in range(1, self.steps + 1):
-            model, kept = self.shrunk(model, share, setting, before)
+            model, kept = self.shrunk(model, share, setting, channels.widths)
             epochs = self.epochs if step == self.steps else self.step_epochs
             hooks = anew(model, samples, training, self.distillation)
             self.tune("channels", model, setting, epochs=epochs, hooks=hooks)

@@ -72,6 +72,11 @@ class Graph:
         """How many channels each group has."""
         return np.bincount(self.group[self.group >= 0], minlength=self.reads.shape[1] - 1)
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """How many channels each layer with a kernel makes."""
+        return {layer: len(ports.makes) for layer, ports in self.ports.items()}
+
     def macs(self, left: Ids, per_output: float = 0.0) -> float:
         """Return the multiply-accumulates with ``left`` channels of each group, planned.
 

@@ -13,6 +13,8 @@ from converters import settings
 from converters.draft import Draft, Samples, Training, Trait, calibration_rows
 from converters.errors import ModelRefused
 from converters.learning.taught import Setting, Taught
+from converters.structure import channels_choice
+from converters.structure.channels_graph import Graph, graph
 from converters.structure.channels_scores import Criterion
 
 
@@ -57,23 +59,17 @@ class Cut(Taught):
         settings.between(0, settings.MOST_PER_OUTPUT, self, "per_output")
         settings.between(1, 65_536, self, "multiple", "minimum")
         settings.between(1, 1_000_000, self, "rows")
-        if not 0 <= self.floor < 1:
-            raise ValueError(f"floor: wanted a share in [0, 1). Received: {self.floor}")
+        settings.below_one(self, "floor")
 
-    def refuse_unreachable(self, model: Any) -> None:
-        """Return if ``model`` can be cut to ``macs``: before anything is trained for it.
+    def refuse_unreachable(self, channels: Graph) -> None:
+        """Return if a model of these can be cut to ``macs``: before it is trained at all.
 
         Raises:
             ModelRefused: it cannot; the least that can be reached is told.
         """
-        from converters.graph.network import read
-        from converters.structure import channels_choice
-        from converters.structure.channels_graph import graph
-
-        found = graph(read(model)[0])
-        least = channels_choice.floors(found, widths(model), self.floor)
+        least = channels_choice.floors(channels, channels.widths, self.floor)
         channels_choice.refuse_unreachable(
-            found,
+            channels,
             self.macs,
             np.maximum(least, self.minimum),
             self.multiple,
@@ -89,16 +85,14 @@ class Cut(Taught):
     ) -> tuple[Any, str]:
         """Return the recalibrated model at that share of its cost, and what stayed whole.
 
-        ``before`` is how many channels each layer made before any cut (see ``widths``);
-        None where this is the first one.
+        ``before`` is how many channels each layer made before any cut; None where this is
+        the first one.
         """
         from converters.graph.network import read
         from converters.learning import objective
         from converters.learning.recalibrate import recalibrate
         from converters.structure import channels_scores as scores
-        from converters.structure.channels_choice import choose, floors
         from converters.structure.channels_cut import cut
-        from converters.structure.channels_graph import graph
         from converters.weights import reconstruct, sights
 
         draft, samples, training = setting
@@ -110,13 +104,13 @@ class Cut(Taught):
             importance = scores.taylor(model, found, channels, goal, rows)
         else:
             importance = scores.by_weights(model, found[0], channels, self.criterion)
-        kept = choose(
+        kept = channels_choice.choose(
             channels,
             importance,
             share,
             multiple=self.multiple,
             minimum=self.minimum,
-            floors=floors(channels, before or widths(model), self.floor),
+            floors=channels_choice.floors(channels, before or channels.widths, self.floor),
             per_output=self.per_output,
         )
         smaller = cut(model, found[0], channels, kept)
@@ -125,14 +119,6 @@ class Cut(Taught):
             reconstruct.narrowed(smaller, model, sights.evidence(samples, training), made)
         recalibrate(smaller, samples, training)
         return smaller, ", ".join(channels.frozen)
-
-
-def widths(model: Any) -> dict[str, int]:
-    """Return how many channels each layer with a kernel makes."""
-    from converters.graph.network import read
-    from converters.structure.channels_graph import graph
-
-    return {layer: len(ports.makes) for layer, ports in graph(read(model)[0]).ports.items()}
 
 
 def scoring_rows(

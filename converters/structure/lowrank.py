@@ -45,8 +45,7 @@ class LowRank(Taught):
         """
         Taught.__post_init__(self)
         settings.part(self, "macs")
-        if not 0 <= self.energy < 1:
-            raise ValueError(f"energy: wanted a share in [0, 1). Received: {self.energy}")
+        settings.below_one(self, "energy")
         settings.between(0, settings.MOST_PER_OUTPUT, self, "per_output")
         settings.between(1, 65_536, self, "multiple")
 

@@ -14,6 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from converters import settings
 from converters.errors import ModelRefused
 from converters.tflite.tflite_edit import code_of, hold, pack, parse, readers
 
@@ -37,8 +38,7 @@ class Blocks:
         Raises:
             ValueError: a setting out of its range.
         """
-        if not 0 <= self.min_empty < 1:
-            raise ValueError(f"min_empty: wanted a share in [0, 1). Received: {self.min_empty}")
+        settings.below_one(self, "min_empty")
 
     def __call__(
         self, tflite: bytes, rows: NDArray[Any] | None = None

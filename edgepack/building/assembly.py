@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from edgepack import __version__
 from edgepack import bundle as packing
 from edgepack.building import scoring
-from edgepack.building.line import Line, versions
+from edgepack.building.line import Line
+from edgepack.building.source import versions
 from edgepack.bundle import Manifest, Step
 from edgepack.fidelity import CLASSIFICATION, Fidelity
 from edgepack.profiles.profile import Profile

@@ -14,8 +14,8 @@ from edgepack.cli.products import as_json, show, write
 from edgepack.cli.request import Request, Settled, settle
 
 if TYPE_CHECKING:
-    from edgepack.building.line import Source
     from edgepack.building.pipeline import Product
+    from edgepack.building.source import Source
 
 DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
 
@@ -176,7 +176,8 @@ def _products(request: Request, settled: Settled, bars: output.Progress) -> tupl
     from edgepack import store
     from edgepack.building import data, pipeline
     from edgepack.building.assembly import Order
-    from edgepack.building.line import Line, Source
+    from edgepack.building.line import Line
+    from edgepack.building.source import Source
     from edgepack.cli.means import means_of
     from edgepack.errors import UsageError
     from edgepack.fidelity import TASKS
@@ -229,7 +230,7 @@ def _teacher(request: Request, source: Source, bars: output.Progress) -> Source 
     Raises:
         InputError: its inputs or outputs are not those of the model.
     """
-    from edgepack.building.line import Source
+    from edgepack.building.source import Source
     from edgepack.errors import InputError
 
     if request.teacher is None:

@@ -19,10 +19,6 @@ def chain(*widths: int) -> Graph:
     return net.done(net.conv(at, 4))
 
 
-def made_by(graph: Graph) -> dict[str, int]:
-    return {layer: len(ports.makes) for layer, ports in graph.ports.items()}
-
-
 def left(graph: Graph, kept: np.ndarray) -> list[int]:
     return np.bincount(graph.group[kept & (graph.group >= 0)]).tolist()
 
@@ -94,7 +90,7 @@ def test_a_floor_keeps_its_share_of_every_group(floor: float, fewest: int) -> No
     importance[graph.group == 0] = 1e-6
     open_end = choose(graph, importance, 0.4, multiple=4, minimum=4)
     assert left(graph, open_end)[0] < fewest
-    least = floors(graph, made_by(graph), floor)
+    least = floors(graph, graph.widths, floor)
     kept = choose(graph, importance, 0.4, multiple=4, minimum=4, floors=least)
     assert left(graph, kept)[0] == fewest
     assert left(graph, kept)[1] >= fewest
@@ -102,7 +98,7 @@ def test_a_floor_keeps_its_share_of_every_group(floor: float, fewest: int) -> No
 
 def test_a_floor_counts_what_there_was_before_an_earlier_cut() -> None:
     graph = chain(32, 64)
-    before = made_by(graph)
+    before = graph.widths
     first = graph.group[next(iter(graph.ports.values())).makes][0]
     name = next(iter(graph.ports))
     assert floors(graph, before, 0.4)[first] == pytest.approx(12.8)
@@ -111,6 +107,6 @@ def test_a_floor_counts_what_there_was_before_an_earlier_cut() -> None:
 
 def test_a_floor_that_leaves_no_room_is_named() -> None:
     graph = chain(16)
-    least = floors(graph, made_by(graph), 1.0)
+    least = floors(graph, graph.widths, 1.0)
     with pytest.raises(ModelRefused, match=r"none, as .* floor"):
         choose(graph, np.ones(len(graph.group)), 0.9, multiple=1, minimum=1, floors=least)

@@ -10,7 +10,8 @@ import pytest
 
 from converters.draft import Samples, Training
 from edgepack.building import recipe, teaching
-from edgepack.building.line import Line, Source
+from edgepack.building.line import Line
+from edgepack.building.source import Source
 from edgepack.store import Cache
 
 NONE = np.zeros((0, 4, 4, 1), np.float32)
