@@ -18,8 +18,8 @@ import real_data
 
 from converters.draft import Draft, Samples, Training
 from converters.tflite import tflite_edit
-from edgepack import fidelity
-from edgepack.building import recipe
+from edgepack.gates import accuracy as fidelity
+from edgepack.pipeline import recipe
 from edgepack.tflite.flatbuffer import read
 
 IMAGES = tuple(image for image in forms.IMAGES if image[0] == "tflite-runtime")

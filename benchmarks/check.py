@@ -14,17 +14,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from edgepack.check import check
-from edgepack.memory.tflite import plan
-from edgepack.memory.tflm import X86_64, plan_arena
+from edgepack.compat.operators import troubles
+from edgepack.gates.check import check
+from edgepack.planning.tflite import plan
+from edgepack.planning.tflm import X86_64, plan_arena
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import CarriedRuntime
-from edgepack.support.operators import troubles
 from edgepack.tflite.flatbuffer import read
 from tests.edgepack.asking import ask
+from tests.edgepack.gates.test_check import large
 from tests.edgepack.networks import NETWORKS
 from tests.edgepack.opzoo import cases
-from tests.edgepack.test_check import large
 
 PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
 RELEASES = (("litert", "2.3.0"), ("tflite", "2.14.0"), ("tflm", "0.dev20261023182759"))

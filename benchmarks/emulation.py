@@ -24,17 +24,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepack.emulation.bench import Ask, bench
+from edgepack.emulation.session import Trial
+from edgepack.gates import sandbox_memory as memory
+from edgepack.inference.host import HostRuntime
+from edgepack.inference.protocol import Ending, Job
 from edgepack.profiles import catalogue
 from edgepack.profiles.hardware import SourcedBytes
 from edgepack.profiles.profile import Profile
-from edgepack.runtimes import memory
-from edgepack.runtimes.bench import Ask, bench
-from edgepack.runtimes.container import ContainerRuntime
-from edgepack.runtimes.engine import Engine, require
-from edgepack.runtimes.host import HostRuntime
-from edgepack.runtimes.images import ImageSpec, build, known
-from edgepack.runtimes.protocol import Ending, Job
-from edgepack.runtimes.trial import Trial
+from edgepack.sandbox.container import ContainerRuntime
+from edgepack.sandbox.engine import Engine, require
+from edgepack.sandbox.images import ImageSpec, build, known
 from edgepack.tflite import flatbuffer
 
 ROOT = Path(__file__).resolve().parents[1]

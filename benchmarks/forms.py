@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from converters.tflite import tflite_edit
 from converters.tflite.blocks import Blocks
 from converters.tflite.narrow import Narrow
-from edgepack.runtimes.container import ContainerRuntime
-from edgepack.runtimes.engine import require
-from edgepack.runtimes.images import ImageSpec
-from edgepack.runtimes.protocol import Ending, Job
+from edgepack.inference.protocol import Ending, Job
+from edgepack.sandbox.container import ContainerRuntime
+from edgepack.sandbox.engine import require
+from edgepack.sandbox.images import ImageSpec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.edgepack.tinymodels import Net

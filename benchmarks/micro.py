@@ -18,9 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.micro import arena, c99, emulate, goldens
-from edgepack.micro.graph import DType, Graph
-from edgepack.micro.targets import TARGETS
+from edgepack.firmware import goldens
+from edgepack.firmware import tflm_arena as arena
+from edgepack.firmware.compiler import c99
+from edgepack.firmware.compiler.graph import DType, Graph
+from edgepack.firmware.emulator import run as emulate
+from edgepack.firmware.emulator.targets import TARGETS
 
 ROOT = Path(
     os.environ.get(

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import real_data
 
-from edgepack import fidelity
-from edgepack.building import scoring
-from edgepack.runtimes.host import HostRuntime
+from edgepack.gates import accuracy as fidelity
+from edgepack.inference import scoring
+from edgepack.inference.host import HostRuntime
 from edgepack.tflite.flatbuffer import read
 
 HERE = Path(__file__).resolve().parent

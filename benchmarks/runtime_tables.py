@@ -1,4 +1,4 @@
-"""Turn the answers of runtimes into edgepack/support/tables/versions.json and kernels.json."""
+"""Turn the answers of runtimes into edgepack/compat/tables/versions.json and kernels.json."""
 
 from __future__ import annotations
 

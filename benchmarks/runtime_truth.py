@@ -1,4 +1,4 @@
-"""Ask runtimes what they really run, and write the tables of edgepack/support from it.
+"""Ask runtimes what they really run, and write the tables of edgepack/compat from it.
 
     python benchmarks/runtime_truth.py models DIR
     PYTHON benchmarks/runtime_truth.py ask DIR tflite-2.14.0     # once a release, its Python

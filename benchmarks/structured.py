@@ -36,13 +36,14 @@ from converters.quantized.int8 import Int8
 from converters.structure.channels import Channels
 from converters.structure.collaborate import Collaborate
 from converters.structure.lowrank import LowRank
-from edgepack import fidelity
-from edgepack.building import recipe, scoring
-from edgepack.runtimes.container import ContainerRuntime
-from edgepack.runtimes.engine import NoEngine, available
-from edgepack.runtimes.host import HostRuntime
-from edgepack.runtimes.images import ImageSpec
-from edgepack.runtimes.protocol import Job
+from edgepack.gates import accuracy as fidelity
+from edgepack.inference import scoring
+from edgepack.inference.host import HostRuntime
+from edgepack.inference.protocol import Job
+from edgepack.pipeline import recipe
+from edgepack.sandbox.container import ContainerRuntime
+from edgepack.sandbox.engine import NoEngine, available
+from edgepack.sandbox.images import ImageSpec
 from edgepack.tflite.flatbuffer import read
 
 FIELDS = (

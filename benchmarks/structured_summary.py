@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from structured_nets import NETS
 
-from edgepack import fidelity
+from edgepack.gates import accuracy as fidelity
 
 #: Columns of which the baseline has so many times as much.
 RATIOS = ("instructions", "macs", "flatbuffer_bytes", "deflated_bytes")

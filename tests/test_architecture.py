@@ -81,7 +81,7 @@ def test_one_door_each_for_tensorflow_and_the_engine() -> None:
         tops = {m.split(".")[0] for m in imports(path)}
         assert not tops & doors, f"{path} opens TensorFlow; converters/ does that"
         if "docker" in tops:
-            assert "runtimes" in path.parts, f"{path} opens the container engine"
+            assert "sandbox" in path.parts, f"{path} opens the container engine"
 
 
 def test_no_file_imports_in_a_circle() -> None:

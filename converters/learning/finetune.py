@@ -15,7 +15,7 @@ import numpy as np
 
 from converters.draft import Samples, Training
 from converters.errors import DataRefused, TrainingFailed
-from converters.learning.matching import steady
+from converters.learning.mixup import steady
 from converters.learning.objective import Objective
 
 
@@ -107,7 +107,8 @@ def fine_tune(
         TrainingFailed: the loss is not finite.
     """
     from converters import keras2
-    from converters.learning import likeness, showing, steps
+    from converters.learning import feature_distillation as likeness
+    from converters.learning import showing, steps
 
     check_rows(model, samples)
     hooks = hooks or Hooks()

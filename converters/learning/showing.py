@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from converters.draft import Training
 from converters.learning import augment
-from converters.learning.matching import Mixing, mixes
+from converters.learning.mixup import Mixing, mixes
 
 
 class Showing:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.keras2 import keras, predict, tf
-from converters.learning.likeness import Likeness
+from converters.learning.feature_distillation import Likeness
 from converters.learning.objective import Objective
 
 

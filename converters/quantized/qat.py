@@ -113,7 +113,8 @@ class Qat(Taught):
         """Return the codebooks; with ``reconstruct`` also put the kernels onto them."""
         from converters.graph import canonical
         from converters.learning import finetune
-        from converters.weights import sights, snapping
+        from converters.weights import layer_problems as sights
+        from converters.weights import snapping
 
         if not coded or not self.reconstruct:
             return snapping.books(folded, coded, self.bit_price)

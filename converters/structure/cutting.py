@@ -93,7 +93,8 @@ class Cut(Taught):
         from converters.learning.recalibrate import recalibrate
         from converters.structure import channels_scores as scores
         from converters.structure.channels_cut import cut
-        from converters.weights import reconstruct, sights
+        from converters.weights import layer_problems as sights
+        from converters.weights import reconstruct
 
         draft, samples, training = setting
         found = read(model)

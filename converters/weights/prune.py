@@ -66,8 +66,10 @@ class Prune(Taught):
         from converters import keras2
         from converters.graph import canonical
         from converters.learning import finetune
-        from converters.weights import climbing, reconstruct, sights, wrapping
-        from converters.weights.ways import ways
+        from converters.weights import gradual_masks as climbing
+        from converters.weights import layer_problems as sights
+        from converters.weights import reconstruct, wrapping
+        from converters.weights.pruning_plan import ways
 
         wrapping.refuse_quantized(draft.model, "prune")
         twin = canonical.simplify(draft.model)

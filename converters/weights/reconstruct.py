@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from converters import keras2
 from converters.weights import codebook, least_squares
 from converters.weights.codebook import CHANNELS, LIMIT, Codebook
-from converters.weights.sights import MOST_AT_ONCE, Evidence, Kept, able, name_of, walk
+from converters.weights.layer_problems import MOST_AT_ONCE, Evidence, Kept, able, name_of, walk
 
 
 def prune(

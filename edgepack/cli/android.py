@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from edgepack.cli import device_means as means
+from edgepack.cli import device_wiring as means
 from edgepack.cli import output
 from edgepack.cli.check import Json, Strict
-from edgepack.cli.device_means import Flavour, Way
+from edgepack.cli.device_wiring import Flavour, Way
 from edgepack.cli.group import group
 
 app = group("Run a bundle on a device by adb or ssh.")
@@ -52,7 +52,8 @@ Calibration = Annotated[
 @app.command("devices")
 def devices(json_: Json = False) -> int:
     """List the devices that adb knows, and what keeps one from being used."""
-    from edgepack.device import adb, describe
+    from edgepack.device import description as describe
+    from edgepack.device.links import adb
 
     server = adb.client()
     rows: list[dict[str, Any]] = []
@@ -122,7 +123,7 @@ def run(
     json_: Json = False,
 ) -> int:
     """Run a bundle on the device, wait for it to cool in between, and judge the reports."""
-    from edgepack import store
+    from edgepack import files as store
     from edgepack.device.session import Session
 
     means.spared(calibration, bundle, apk, binary)
@@ -170,11 +171,11 @@ def pull(
     json_: Json = False,
 ) -> int:
     """Fetch the reports that the app left on the device, and judge all of this bundle's."""
-    from edgepack import store
-    from edgepack.device import report as reports
-    from edgepack.device.app import App
+    from edgepack import files as store
+    from edgepack.device.backends.app import App
     from edgepack.device.session import Session, of_folder
     from edgepack.errors import InputError
+    from edgepack.measurements import device_report as reports
 
     means.spared(calibration, bundle, apk)
     data, device = means.whole_bytes(bundle), means.profile_of(bundle, profile)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgepack.cli import output
+from edgepack.cli.build_request import Request, Settled, settle
+from edgepack.cli.build_results import as_json, show, write
 from edgepack.cli.check import Json, Profiles, Strict
-from edgepack.cli.products import as_json, show, write
-from edgepack.cli.request import Request, Settled, settle
 
 if TYPE_CHECKING:
-    from edgepack.building.pipeline import Product
-    from edgepack.building.source import Source
+    from edgepack.pipeline.build import Product
+    from edgepack.pipeline.source import Source
 
 DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
 
@@ -117,7 +117,7 @@ def build(
         name=name,
         sandbox=sandbox,
     )
-    from edgepack.building.data import present
+    from edgepack.pipeline.data.loading import present
 
     settled = settle(request)
     present(request.data)
@@ -137,7 +137,7 @@ def demo(
     json_: Json = False,
 ) -> int:
     """Train a small CNN on scikit-learn's digits and bundle it for three devices."""
-    from edgepack.demo import DATA, MODEL, prepare
+    from edgepack.pipeline.demo import DATA, MODEL, prepare
 
     request = Request(
         model=out / MODEL,
@@ -173,14 +173,15 @@ def carry_out(request: Request, settled: Settled, json_: bool) -> int:
 def _products(request: Request, settled: Settled, bars: output.Progress) -> tuple[Product, ...]:
     from converters.draft import Training
     from converters.learning import augment
-    from edgepack import store
-    from edgepack.building import data, pipeline
-    from edgepack.building.assembly import Order
-    from edgepack.building.line import Line
-    from edgepack.building.source import Source
-    from edgepack.cli.means import means_of
+    from edgepack import files as store
+    from edgepack.cli.wiring import means_of
     from edgepack.errors import UsageError
-    from edgepack.fidelity import TASKS
+    from edgepack.gates.accuracy import TASKS
+    from edgepack.pipeline import build as pipeline
+    from edgepack.pipeline.data import loading as data
+    from edgepack.pipeline.pack import Order
+    from edgepack.pipeline.source import Source
+    from edgepack.pipeline.workspace import Line
 
     source = Source(request.model, store.Cache(store.default_cache()), request.allow_code)
     bars.say(f"reading {request.model}")
@@ -230,8 +231,8 @@ def _teacher(request: Request, source: Source, bars: output.Progress) -> Source 
     Raises:
         InputError: its inputs or outputs are not those of the model.
     """
-    from edgepack.building.source import Source
     from edgepack.errors import InputError
+    from edgepack.pipeline.source import Source
 
     if request.teacher is None:
         return None

@@ -50,8 +50,8 @@ def tflite_bytes(model: Path) -> bytes:
     Raises:
         InputError: unreadable, too large, or plainly something else.
     """
-    from edgepack.cli import meant
-    from edgepack.store import read_whole
+    from edgepack.cli import file_kinds as meant
+    from edgepack.files import read_whole
 
     meant.wanted(model, "tflite")
     return read_whole(model, CEILING_BYTES, "a .tflite model")
@@ -64,8 +64,8 @@ def check(
     strict: Strict = False,
 ) -> int:
     """Judge a .tflite against devices by what the file alone tells."""
-    from edgepack.check import check as judge
     from edgepack.errors import InputError
+    from edgepack.gates.check import check as judge
 
     devices = devices_of(profile)
     data = tflite_bytes(model)

@@ -13,7 +13,7 @@ from edgepack.cli.group import group
 from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
-    from edgepack.runtimes.images.shelf import Listed
+    from edgepack.sandbox.images.inventory import Listed
 
 app = group("Images of the sandbox.")
 
@@ -35,7 +35,7 @@ def build(
     json_: Json = False,
 ) -> int:
     """Make the images that are absent or stale."""
-    from edgepack.runtimes.images import maker
+    from edgepack.sandbox.images import maker
 
     with output.progress() as bars:
         made = maker.build(arch, runtime, version=version, force=force, progress=bars.say)
@@ -46,8 +46,8 @@ def build(
 @app.command("list")
 def list_(json_: Json = False) -> int:
     """Show which images can be made, and which are there, stale or absent."""
-    from edgepack.runtimes import engine
-    from edgepack.runtimes.images import shelf
+    from edgepack.sandbox import engine
+    from edgepack.sandbox.images import inventory as shelf
 
     _show(shelf.listing(engine.require()), json_)
     return 0

@@ -21,7 +21,10 @@ import typer
 
 from converters.errors import ConversionError
 from edgepack import __version__
-from edgepack.cli import android, build, check, devices, images, output, stopping, trial
+from edgepack.cli import android, build, check, images, output
+from edgepack.cli import bundles as trial
+from edgepack.cli import profiles as devices
+from edgepack.cli import signals as stopping
 from edgepack.errors import EdgepackError, UsageError
 
 _READER_LEFT = 141  # as of any program that SIGPIPE ends

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edgepack.cli import stopping
-from edgepack.verdict import Finding, Outcome, Verdict
+from edgepack.cli import signals as stopping
+from edgepack.gates.finding import Finding, Outcome, Verdict
 
 _ANY_WIDTH = 1000
 _MARK = {Outcome.PASS: "pass", Outcome.FAIL: "FAIL", Outcome.INCONCLUSIVE: "open"}

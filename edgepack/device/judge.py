@@ -11,16 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgepack import bundle as packing
-from edgepack.bundle import Bundle
-from edgepack.device import bounds, steadiness
-from edgepack.device.backend import identity_of
-from edgepack.device.report import Report
-from edgepack.device.steadiness import finding as _finding
+from edgepack.bundle import archive as packing
+from edgepack.bundle.archive import Bundle
+from edgepack.device.backends.backend import identity_of
+from edgepack.files import sha256
+from edgepack.gates import device_latency as bounds
+from edgepack.gates import run_quality as steadiness
+from edgepack.gates.finding import Finding, How, Outcome, Verdict, at_most
+from edgepack.gates.run_quality import finding as _finding
+from edgepack.measurements.device_report import Report
 from edgepack.profiles.probe_parse import instruction_set
 from edgepack.profiles.profile import Profile
-from edgepack.store import sha256
-from edgepack.verdict import Finding, How, Outcome, Verdict, at_most
 
 #: XNNPACK and builtin kernels were seen up to 4 codes apart on int8 models (docs/android.md).
 GOLDEN_LSB = 4

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepack.device import describe
-from edgepack.device import report as reports
-from edgepack.device.backend import Backend, Order
-from edgepack.device.link import Link
-from edgepack.device.parts import Conditions
-from edgepack.device.report import Report
-from edgepack.device.steadiness import MODERATE
+from edgepack.device import description as describe
+from edgepack.device.backends.backend import Backend, Order
+from edgepack.device.links.link import Link
 from edgepack.errors import InputError, UsageError
-from edgepack.store import read_whole, write_whole
+from edgepack.files import read_whole, write_whole
+from edgepack.gates.run_quality import MODERATE
+from edgepack.measurements import device_report as reports
+from edgepack.measurements.device_report import Report
+from edgepack.measurements.report_model import Conditions
 
 #: Policy: a battery that much above the coolest seen in this session is still warm.
 _WARM_C = 3.0

@@ -1,5 +1,5 @@
 """Results told for people: one self-contained page; a pure function of the bundles."""
 
-from edgepack.report.html import page
+from edgepack.report.page import page
 
 __all__ = ["page"]

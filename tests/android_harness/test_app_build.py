@@ -137,7 +137,7 @@ def test_gradle_and_the_build_check_agree(check: Any) -> None:
         assert f'"RUNTIME", "\\"{name}\\""' in block
     assert "minSdk = 21" in script
     assert "minSdk = 23" in script.split('create("modern")')[1]
-    from edgepack.device.app import PACKAGES
+    from edgepack.device.backends.app import PACKAGES
 
     assert {name: f"org.edgepack.harness.{name}" for name in check.MIN_SDK} == PACKAGES
 

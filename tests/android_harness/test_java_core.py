@@ -16,11 +16,11 @@ import jsonschema
 import numpy as np
 import pytest
 
-from edgepack import bundle as packing
+from edgepack.bundle import archive as packing
 from edgepack.device import judge
-from edgepack.device import report as reports
-from edgepack.device.backend import Order
-from edgepack.device.parts import BackendRef
+from edgepack.measurements import device_report as reports
+from edgepack.device.backends.backend import Order
+from edgepack.measurements.report_model import BackendRef
 from edgepack.profiles import catalogue
 from tests.edgepack.manifests import manifest
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgepack.building.recipe import STAGES
+from edgepack.pipeline.recipe import STAGES
 
 TAUGHT = sorted(STAGES)
 

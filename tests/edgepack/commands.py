@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from edgepack import bundle
+from edgepack.bundle import archive as bundle
 from edgepack.cli.main import main
 from edgepack.profiles import catalogue
 from tests.edgepack.manifests import manifest

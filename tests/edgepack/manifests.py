@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgepack import bundle
-from edgepack.verdict import Outcome
+from edgepack.bundle import archive as bundle
+from edgepack.gates.finding import Outcome
 
 _COMPARISON = {
     "score": "accuracy",

@@ -8,7 +8,7 @@ import pytest
 from converters.draft import Training
 from converters.errors import DataRefused
 from converters.learning.augment import VIEWS, Augmenting, check, check_targets
-from converters.learning.matching import Mixing
+from converters.learning.mixup import Mixing
 
 
 def images(rows: int = 64, side: int = 16, channels: int = 3) -> np.ndarray:

@@ -45,7 +45,7 @@ def net(seed: int = 3, width: int = 32, activation: str = "relu", strides: int =
 
 
 def between(model: Any, teacher: Any, samples: Samples, **settings: Any) -> Any:
-    from converters.learning import likeness
+    from converters.learning import feature_distillation as likeness
 
     training = settings.pop("training", TRAINING)
     return likeness.between(model, teacher, samples.x_train, training, **settings)
@@ -173,7 +173,7 @@ STAGES = [
 def test_each_stage_compares_the_layers_of_the_users_model(
     samples: Samples, monkeypatch: pytest.MonkeyPatch, stage: Any, layers: tuple[str, ...]
 ) -> None:
-    from converters.learning import likeness
+    from converters.learning import feature_distillation as likeness
 
     model, seen = net(2), []
     original = likeness.between
@@ -201,7 +201,7 @@ def test_each_stage_compares_the_layers_of_the_users_model(
 
 def test_a_trained_quantized_map_starts_near_the_teachers(samples: Samples) -> None:
     """What is compared in training for int8 is the same tensor, rounded: not one before it."""
-    from converters.learning import likeness
+    from converters.learning import feature_distillation as likeness
 
     model, first = net(2), []
     original = likeness.between

@@ -8,10 +8,10 @@ import pytest
 from converters.errors import ModelRefused
 from converters.tflite import tflite_edit
 from converters.tflite.blocks import Blocks
-from edgepack.check import check
+from edgepack.gates.check import check
+from edgepack.gates.finding import Outcome
 from edgepack.profiles import catalogue
 from edgepack.tflite.flatbuffer import read
-from edgepack.verdict import Outcome
 from tests.edgepack.tinymodels import Net
 
 ROWS = np.random.default_rng(2).normal(0, 1, (8, 64)).astype(np.float32)

@@ -11,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 from converters.errors import ModelRefused
 from converters.tflite import narrow, tflite_edit
 from converters.tflite.narrow import Narrow
-from edgepack.micro.tflm import TflmRuntime
-from edgepack.runtimes.host import HostRuntime
-from edgepack.runtimes.protocol import Ending, Job
+from edgepack.inference.host import HostRuntime
+from edgepack.inference.protocol import Ending, Job
+from edgepack.inference.tflm import TflmRuntime
 from edgepack.tflite.flatbuffer import read
 from tests.edgepack.networks import residual
 from tests.edgepack.tinymodels import Net

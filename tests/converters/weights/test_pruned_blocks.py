@@ -19,7 +19,7 @@ from converters.weights import invariants
 from converters.weights.choice import empty_blocks
 from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
-from edgepack.building import recipe
+from edgepack.pipeline import recipe
 from edgepack.tflite.flatbuffer import read
 from tests.converters.lifted import lifted
 

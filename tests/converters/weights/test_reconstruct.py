@@ -34,7 +34,7 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def evidence() -> Any:
-    from converters.weights.sights import Evidence
+    from converters.weights.layer_problems import Evidence
 
     rng = np.random.default_rng(0)
     smooth = rng.normal(size=(256, 8, 8, 2)).cumsum(1).cumsum(2)

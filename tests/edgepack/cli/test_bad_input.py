@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepack import bundle
+from edgepack.bundle import archive as bundle
 from edgepack.cli import check
 from edgepack.profiles.files import LARGEST_FILE_BYTES
 from tests.edgepack.commands import Ended, one_line, run, tiny_tflite, write_bundle

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from edgepack.cli import output, stopping
-from edgepack.verdict import Finding, Outcome, Verdict
+from edgepack.cli import output
+from edgepack.cli import signals as stopping
+from edgepack.gates.finding import Finding, Outcome, Verdict
 from tests.edgepack.commands import write_bundle
 
 COMMAND = [sys.executable, "-m", "edgepack"]

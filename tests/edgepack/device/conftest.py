@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from edgepack import bundle as packing
-from edgepack.device.backend import identity_of
+from edgepack.bundle import archive as packing
+from edgepack.device.backends.backend import identity_of
 from edgepack.device.judge import Expected
-from edgepack.device.report import Report
+from edgepack.measurements.device_report import Report
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import Profile
 from tests.edgepack.manifests import manifest
 
-MODEL = Path(__file__).parents[1] / "runtimes/data/per_channel_dense.tflite"
+MODEL = Path(__file__).parents[1] / "data/per_channel_dense.tflite"
 GOLDEN = np.arange(-8, 8, dtype=np.int8).reshape(4, 4)
 
 

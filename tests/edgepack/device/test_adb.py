@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from edgepack.device import adb
-from edgepack.device.adb import Attached
-from edgepack.device.app import App
-from edgepack.device.backend import Order
+from edgepack.device.backends.app import App
+from edgepack.device.backends.backend import Order
 from edgepack.device.judge import Expected, judge
-from edgepack.device.link import DeviceFull, Unplugged, put
+from edgepack.device.links import adb
+from edgepack.device.links.adb import Attached
+from edgepack.device.links.link import DeviceFull, Unplugged, put
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 from edgepack.profiles import probe
 
@@ -312,7 +312,8 @@ def test_a_run_broken_off_by_the_plug_is_taken_up_again(
 def test_the_command_lists_every_device_and_probes_one(
     phone: Any, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    from edgepack.cli import android, devices
+    from edgepack.cli import android
+    from edgepack.cli import profiles as devices
 
     one, locked = phone(), phone(authorized=False)
     one.install(

@@ -15,16 +15,18 @@ from typing import Any
 import jsonschema
 import pytest
 
-from edgepack.device import describe, judge, points
-from edgepack.device import report as reports
-from edgepack.device.app import App
-from edgepack.device.backend import Order
-from edgepack.device.benchmark_model import BenchmarkModel
-from edgepack.device.parts import Conditions, RuntimeRef
-from edgepack.device.report import Report
+from edgepack.device import calibration_export as points
+from edgepack.device import description as describe
+from edgepack.device import judge
+from edgepack.device.backends.app import App
+from edgepack.device.backends.backend import Order
+from edgepack.device.backends.benchmark_model import BenchmarkModel
+from edgepack.device.links.ssh import Ssh
 from edgepack.device.session import Session, of_folder, warm
-from edgepack.device.ssh import Ssh
 from edgepack.errors import InputError, OutputError, RuntimeFailure, UsageError
+from edgepack.measurements import device_report as reports
+from edgepack.measurements.device_report import Report
+from edgepack.measurements.report_model import Conditions, RuntimeRef
 
 GETPROP = """echo '[ro.build.fingerprint]: [samsung/gtexslte/gtexslte:8.1/X/1:user/release-keys]'
 echo '[ro.product.manufacturer]: [samsung]'

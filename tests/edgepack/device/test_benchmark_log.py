@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgepack.device import benchmark_log
+from edgepack.device.backends import benchmark_log
 from edgepack.errors import RuntimeFailure
 
 # the lines of a run on a phone, as the tool of TensorFlow 2.4 wrote them

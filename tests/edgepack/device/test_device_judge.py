@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edgepack.device import judge as judging
-from edgepack.device.samples import drift, percentile
-from edgepack.verdict import Outcome, Verdict
+from edgepack.gates.finding import Outcome, Verdict
+from edgepack.measurements.latency_samples import drift, percentile
 
 MEASURED = {"latency", "peak_ram"}
 

@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from edgepack.device import report as reports
 from edgepack.errors import InputError
+from edgepack.measurements import device_report as reports
 
 SCHEMA = Path(__file__).parents[3] / "android_harness/schema/device_report.schema.json"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from edgepack.device import describe
+from edgepack.device import description as describe
 from edgepack.device import judge as judging
-from edgepack.device import report as reports
 from edgepack.errors import InputError
-from edgepack.verdict import How, Outcome
+from edgepack.gates.finding import How, Outcome
+from edgepack.measurements import device_report as reports
 
 #: What breaks parsers and arithmetic, in the place of any one value.
 NASTY: tuple[str, ...] = (

@@ -13,17 +13,18 @@ import jsonschema
 import numpy as np
 import pytest
 
-from edgepack import bundle as packing
-from edgepack.device import folder, judge
-from edgepack.device import report as reports
-from edgepack.device.backend import Order
-from edgepack.device.portable import Portable, run_of
-from edgepack.device.ssh import Ssh
+from edgepack.bundle import archive as packing
+from edgepack.device import judge
+from edgepack.device.backends import portable_folder as folder
+from edgepack.device.backends.backend import Order
+from edgepack.device.backends.portable import Portable, run_of
+from edgepack.device.links.ssh import Ssh
 from edgepack.errors import EnvironmentMissing, UsageError
+from edgepack.gates.finding import Outcome
+from edgepack.inference.host import HostRuntime
+from edgepack.inference.protocol import Ending, Job, Trace
+from edgepack.measurements import device_report as reports
 from edgepack.profiles import catalogue
-from edgepack.runtimes.host import HostRuntime
-from edgepack.runtimes.protocol import Ending, Job, Trace
-from edgepack.verdict import Outcome
 from tests.edgepack.manifests import manifest
 
 
@@ -38,7 +39,7 @@ def board(tmp_path: Path) -> Ssh:
 
 @pytest.fixture(scope="module")
 def engine() -> Any:
-    from edgepack.runtimes import engine as engines
+    from edgepack.sandbox import engine as engines
 
     try:
         return engines.require()
@@ -94,8 +95,8 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     board: Ssh,
     shared_data: Callable[[str], Path],
 ) -> None:
-    from edgepack.runtimes.images.spec import ImageSpec, docker_folder
-    from edgepack.runtimes.images.tools import emulators
+    from edgepack.sandbox.images.spec import ImageSpec, docker_folder
+    from edgepack.sandbox.images.tools import emulators
 
     model = shared_data("mlperf_tiny/keyword_spotting/kws_ref_model.tflite").read_bytes()
     spec = ImageSpec(*package.split(), arch)

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from edgepack.device import describe, judge, points
+from edgepack.cost import latency as estimating
+from edgepack.device import calibration_export as points
+from edgepack.device import description as describe
+from edgepack.device import judge
 from edgepack.profiles import catalogue, probe
-from edgepack.runtimes import estimate as estimating
 
 CPU = "\n".join(
     f"processor\t: {i}\nCPU implementer\t: 0x41\nCPU part\t: 0xc07\nFeatures\t: neon vfpv4\n"

@@ -1,1 +1,0 @@
-"""From a model and its data to bundles: recipe, stages, judgement, assembly."""

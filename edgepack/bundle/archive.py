@@ -1,0 +1,278 @@
+"""What is in a bundle: one reproducible zip whose manifest vouches for every byte in it.
+
+A bundle from elsewhere is hostile until ``unpack`` has checked it: names, sizes, digests
+and the manifest's own form, before anything in it is used.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgepack.errors import InputError
+from edgepack.files import sha256
+from edgepack.gates.finding import Finding, How, Outcome, Verdict
+
+SUFFIX = ".edgepack"
+MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+MODEL, PROFILE = "model.tflite", "profile.json"
+CEILING_BYTES = 1024**3
+_MEMBERS = 512
+# The oldest moment a zip can name: a bundle must not change with the clock.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Rows = Annotated[int, Field(ge=0, le=2**31)]
+
+
+class Member(_Part):
+    """One file of the bundle."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0, le=CEILING_BYTES)
+
+
+class Tensor(_Part):
+    """The model's input or output, without its batch of one."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class Gate(_Part):
+    """A finding as the manifest keeps it; the keys of ``--json``."""
+
+    gate: str
+    verdict: Outcome
+    value: float | str | None
+    limit: float | str | None
+    unit: str
+    how: How | None
+    says: str
+
+
+class Step(_Part):
+    """What one stage gained and lost.
+
+    Attributes:
+        score, score_name: on the test part, by the stage's own model.
+        flatbuffer_bytes, download_bytes: of the stage's model as int8 (float for the first).
+        zeros_share: of all kernel weights; codes: most distinct values in one kernel.
+    """
+
+    stage: str
+    score_name: str
+    score: float
+    flatbuffer_bytes: int = Field(ge=0, le=CEILING_BYTES)
+    download_bytes: int = Field(ge=0, le=CEILING_BYTES)
+    zeros_share: float = Field(ge=0, le=1)
+    codes: int = Field(ge=0, le=CEILING_BYTES)
+
+
+class Comparison(_Part):
+    """The paired comparison with the float model, as ``fidelity.Fidelity`` keeps it."""
+
+    score: Literal["accuracy", "r2"]
+    samples: Rows
+    float_score: float
+    float_interval: tuple[float, float]
+    score_now: float
+    score_interval: tuple[float, float]
+    drop: float
+    drop_interval: tuple[float, float]
+    p_value: float | None
+    agreement: float | None
+    recalls: tuple[tuple[Rows, Rows], ...]
+
+
+class Manifest(_Part):
+    """The bundle in words and digests.
+
+    Attributes:
+        verdict: of all gates together when the bundle was built.
+        proven: every gate passed; an inconclusive one leaves it false.
+        provenance: digests and versions of all that the bundle was made from.
+    """
+
+    schema_version: Literal["edgepack.bundle/1"] = Field(alias="schema")
+    name: str = Field(min_length=1, max_length=200)
+    profile: str = Field(min_length=1, max_length=200)
+    task: Literal["classification", "regression", "reconstruction"]
+    verdict: Outcome
+    proven: bool
+    input: Tensor
+    output: Tensor
+    labels: tuple[str, ...] = ()
+    preprocessing: str
+    golden_rows: Rows
+    evidence_rows: Rows
+    test_rows: Rows
+    findings: tuple[Gate, ...]
+    fidelity: Comparison
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...]
+    provenance: dict[str, Any]
+    files: dict[str, Member]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An unpacked bundle whose digests were checked."""
+
+    manifest: Manifest
+    files: Mapping[str, bytes]
+
+    @property
+    def model(self) -> bytes:
+        """The .tflite."""
+        return self.files[MODEL]
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Return a member .npy.
+
+        Raises:
+            InputError: absent, or not an array without pickles.
+        """
+        if name not in self.files:
+            raise InputError(f"{self.manifest.name}: the bundle holds no {name}")
+        try:
+            return np.asarray(np.load(io.BytesIO(self.files[name]), allow_pickle=False))
+        except (
+            ValueError,
+            EOFError,
+            OSError,
+            TypeError,
+            SyntaxError,
+            ArithmeticError,
+        ) as error:
+            raise InputError(f"{self.manifest.name}: {name} is no plain array") from error
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    """Return ``array`` as the bytes of an .npy file."""
+    out = io.BytesIO()
+    np.save(out, np.ascontiguousarray(array), allow_pickle=False)
+    return out.getvalue()
+
+
+def gates(verdict: Verdict) -> tuple[Gate, ...]:
+    """Return the findings as the manifest keeps them."""
+    return tuple(Gate.model_validate(finding.as_json()) for finding in verdict.findings)
+
+
+def finding(gate: Gate) -> Finding:
+    """Return a kept finding as a finding."""
+    return Finding(**{name: getattr(gate, name) for name in Gate.model_fields})
+
+
+def members(files: Mapping[str, bytes]) -> dict[str, Member]:
+    """Return the manifest's entries of ``files``."""
+    return {
+        name: Member(sha256=sha256(data), bytes=len(data))
+        for name, data in sorted(files.items())
+    }
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """Return the manifest as it is written and signed: sorted, indented, one trailing line."""
+    plain = manifest.model_dump(mode="json", by_alias=True)
+    return (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def pack(manifest: Manifest, files: Mapping[str, bytes], signature: bytes | None) -> bytes:
+    """Return the bundle's bytes: the same for the same content, whatever the day."""
+    whole = {MANIFEST: manifest_bytes(manifest), **dict(sorted(files.items()))}
+    if signature is not None:
+        whole[SIGNATURE] = signature
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in whole.items():
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data, compresslevel=9)
+    return out.getvalue()
+
+
+def unpack(data: bytes, where: str) -> Bundle:
+    """Return the checked bundle in ``data``.
+
+    Raises:
+        InputError: not a bundle, damaged, too large, a name that escapes, a member that
+            the manifest does not name or whose digest differs.
+    """
+    files = _extract(data, where)
+    if MANIFEST not in files:
+        raise InputError(f"{where}: not a bundle: it holds no {MANIFEST}")
+    try:
+        manifest = Manifest.model_validate_json(files.pop(MANIFEST))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "its text"
+        raise InputError(f"{where}: {MANIFEST}: {place}: {first['msg']}") from error
+    signed = {name: data for name, data in files.items() if name != SIGNATURE}
+    strange = sorted(signed.keys() ^ manifest.files.keys())
+    if strange:
+        absent = strange[0] in manifest.files
+        raise InputError(
+            f"{where}: {strange[0]} is {'missing' if absent else 'not named in the manifest'}"
+        )
+    for name, member in manifest.files.items():
+        if sha256(signed[name]) != member.sha256:
+            raise InputError(f"{where}: {name} differs from its digest; get the bundle again")
+    for needed in (MODEL, PROFILE):
+        if needed not in signed:
+            raise InputError(f"{where}: not a bundle: it holds no {needed}")
+    return Bundle(manifest, files)
+
+
+def _extract(data: bytes, where: str) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            names = [entry.filename for entry in entries]
+            if len(entries) > _MEMBERS or len(set(names)) != len(names):
+                raise InputError(f"{where}: {len(entries)} members, some twice; refused")
+            if sum(entry.file_size for entry in entries) > CEILING_BYTES:
+                raise InputError(f"{where}: more than {CEILING_BYTES:,} B unpacked; refused")
+            for name in names:
+                parts = name.split("/")
+                if name.startswith("/") or "\\" in name or {"", ".", ".."} & set(parts):
+                    raise InputError(
+                        f"{where}: member {name!r} would leave its folder; refused"
+                    )
+            return {entry.filename: _inflated(archive, entry, where) for entry in entries}
+    except InputError:
+        raise
+    except Exception as error:
+        # A hostile zip can raise from zipfile, zlib, lzma or struct; all mean the same.
+        raise InputError(
+            f"{where}: not a bundle, or truncated or damaged ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> bytes:
+    """Return a member, reading no further than the size it declares."""
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise InputError(f"{where}: {entry.filename} is packed neither plain nor by deflate")
+    with archive.open(entry) as member:
+        data = member.read(entry.file_size)
+        if len(data) != entry.file_size or member.read(1):
+            raise InputError(
+                f"{where}: {entry.filename} is not as large as it declares; refused"
+            )
+    return data

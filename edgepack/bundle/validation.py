@@ -1,0 +1,212 @@
+"""A bundle judged again, from nothing but itself: what was tested is what is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from edgepack.bundle import archive as packing
+from edgepack.bundle import signing
+from edgepack.bundle.archive import Bundle
+from edgepack.errors import InputError
+from edgepack.gates import accuracy as fidelity
+from edgepack.gates.check import check
+from edgepack.gates.finding import Finding, How, Outcome, Verdict
+from edgepack.inference import scoring
+from edgepack.inference.protocol import Runtime
+from edgepack.profiles.profile import Profile
+from edgepack.tflite.facts import Facts, Tensor
+
+Trial = Callable[[Bundle, Profile], tuple[Finding, ...]]
+
+
+def profile_of(bundle: Bundle) -> Profile:
+    """Return the profile that the bundle was judged against.
+
+    Raises:
+        InputError: the bundle's own profile is of another form.
+    """
+    try:
+        return Profile.model_validate_json(bundle.files[packing.PROFILE])
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{bundle.manifest.name}: {packing.PROFILE}: {place}: {first['msg']}"
+        ) from error
+
+
+def validate(
+    bundle: Bundle,
+    profile: Profile,
+    runtime: Runtime,
+    trial: Trial,
+    *,
+    oracle: Runtime | None = None,
+    trusted_pem: bytes | None = None,
+    trusted_name: str = "",
+) -> tuple[Facts, Verdict]:
+    """Return every gate's answer about an unpacked bundle, whose digests already held.
+
+    Args:
+        profile: the bundle's own, or another device's.
+        oracle: the runtime that answered the goldens; ``runtime`` unless told.
+        trusted_pem: the public key whose signature the bundle must carry; None asks none.
+    """
+    facts, verdict = check(bundle.model, profile)
+    verdict = verdict.plus(
+        Finding(
+            gate="integrity",
+            verdict=Outcome.PASS,
+            says=f"{len(bundle.files)} files equal their digests",
+        )
+    )
+    if trusted_pem is not None:
+        verdict = verdict.plus(_signature(bundle, trusted_pem, trusted_name))
+    verdict = verdict.plus(_goldens(bundle, facts, oracle or runtime))
+    verdict = verdict.plus(*_accuracy(bundle, profile, facts, runtime))
+    verdict = verdict.plus(*_calibration(bundle, profile))
+    return facts, verdict.plus(*trial(bundle, profile))
+
+
+def _calibration(bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
+    """Return the build's own finding, or that it does not hold for another device.
+
+    Only the build had the calibration data; its finding is under the digest. It compares
+    with its device's limit, so it says nothing about another's.
+    """
+    kept = {gate.gate: gate for gate in bundle.manifest.findings}
+    if "calibration" not in kept:
+        return ()
+    if profile == profile_of(bundle):
+        return (packing.finding(kept["calibration"]),)
+    return (
+        Finding(
+            gate="calibration",
+            verdict=Outcome.INCONCLUSIVE,
+            says=f"judged when it was built, for {bundle.manifest.profile}; the rows do not"
+            f" travel along: build it with --profile {profile.name} to know",
+        ),
+    )
+
+
+def _signature(bundle: Bundle, trusted_pem: bytes, name: str) -> Finding:
+    mark = bundle.files.get(packing.SIGNATURE)
+    text = packing.manifest_bytes(bundle.manifest)
+    # Asked of an unsigned bundle too: a file that is no key must not end in a verdict.
+    good = signing.verify(text, mark or b"", trusted_pem, name) and mark is not None
+    says = "signed by the trusted key"
+    if not good:
+        says = "signed by another key, or altered since; get it from its maker again"
+    return Finding(
+        gate="signature_of_maker",
+        verdict=Outcome.PASS if good else Outcome.FAIL,
+        says=says
+        if mark is not None
+        else "not signed, but --trust asks for it; build it with --sign-key",
+    )
+
+
+def goldens_of(bundle: Bundle, facts: Facts) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the golden (inputs, outputs), each of the model's own dtype and shape.
+
+    Raises:
+        InputError: absent, or of another form.
+    """
+    rows = bundle.manifest.golden_rows
+    return (
+        _form(bundle, "golden/inputs.npy", rows, facts.inputs[0]),
+        _form(bundle, "golden/outputs.npy", rows, facts.outputs[0]),
+    )
+
+
+def _form(bundle: Bundle, name: str, rows: int, tensor: Tensor) -> NDArray[Any]:
+    return _array(bundle, name, tensor.dtype, (rows, *tensor.shape[1:]))
+
+
+def _goldens(bundle: Bundle, facts: Facts, runtime: Runtime) -> Finding:
+    """Return whether the goldens come out bit for bit under reference kernels."""
+    inputs, wanted = goldens_of(bundle, facts)
+    got = scoring.answers(runtime, bundle.model, inputs, kernels="reference")
+    same = got.shape == wanted.shape and bool((got == wanted).all())
+    wrong = int((got != wanted).sum()) if got.shape == wanted.shape else wanted.size
+    return Finding(
+        gate="goldens",
+        verdict=Outcome.PASS if same else Outcome.FAIL,
+        how=How.EMULATED,
+        value=wrong,
+        limit=0,
+        unit="values",
+        says=f"{len(wanted)} golden rows bit for bit on {runtime.name} (reference kernels)"
+        if same
+        else f"{wrong} of {wanted.size} golden values differ on {runtime.name};"
+        " what is here is not what was tested: build it again",
+    )
+
+
+def _accuracy(
+    bundle: Bundle, profile: Profile, facts: Facts, runtime: Runtime
+) -> tuple[Finding, ...]:
+    manifest = bundle.manifest
+    if not manifest.evidence_rows:
+        return (
+            Finding(
+                gate="accuracy_drop",
+                verdict=Outcome.INCONCLUSIVE,
+                says="the bundle carries no test rows (built with --evidence '0 B');"
+                " a build with --evidence '8 MiB' lets them travel along",
+            ),
+        )
+    rows, before, truth = _evidence(bundle, facts)
+    codes = scoring.answers(runtime, bundle.model, rows)
+    after = scoring.dequantized(codes, facts.outputs[0])
+    found = fidelity.compare(
+        manifest.task,
+        truth,
+        before,
+        after,
+        confidence=profile.accuracy.confidence,
+    )
+    return fidelity.judge(found, profile.accuracy, manifest.labels)
+
+
+def _evidence(bundle: Bundle, facts: Facts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return (inputs, float scores, targets), each of the model's own form.
+
+    Raises:
+        InputError: of another dtype, shape, length or range: such rows prove nothing.
+    """
+    manifest, rows = bundle.manifest, bundle.manifest.evidence_rows
+    takes, gives = facts.inputs[0], facts.outputs[0]
+    inputs = _array(bundle, "evidence/inputs.npy", takes.dtype, (rows, *takes.shape[1:]))
+    scores = _array(bundle, "evidence/float_scores.npy", "float32", (rows, *gives.shape[1:]))
+    if manifest.task != fidelity.CLASSIFICATION:
+        shape = (rows, *gives.shape[1:])
+        targets = _array(bundle, "evidence/targets.npy", "float32", shape)
+        if len(np.unique(targets)) < 2:
+            raise InputError(f"{manifest.name}: evidence/targets.npy: every target is the same")
+        return inputs, scores, targets
+    targets = _array(bundle, "evidence/targets.npy", "int64", (rows,))
+    classes = max(2, int(np.prod(gives.shape[1:])))
+    if targets.min() < 0 or targets.max() >= classes:
+        raise InputError(
+            f"{manifest.name}: evidence/targets.npy: wanted classes 0 to {classes - 1}."
+            f" Received: {targets.min()} to {targets.max()}"
+        )
+    return inputs, scores, targets
+
+
+def _array(bundle: Bundle, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    found = bundle.array(name)
+    if str(found.dtype) != dtype or found.shape != shape:
+        raise InputError(
+            f"{bundle.manifest.name}: {name}: wanted {dtype}{list(shape)}."
+            f" Received: {found.dtype}{list(found.shape)}"
+        )
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        raise InputError(f"{bundle.manifest.name}: {name}: holds NaN or infinity")
+    return found

@@ -1,0 +1,169 @@
+"""``edgepack validate``, ``bench`` and ``report``: a finished bundle, judged again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgepack.cli import output
+from edgepack.cli.bench_summary import summary
+from edgepack.cli.check import Json, Strict
+
+if TYPE_CHECKING:
+    from edgepack.bundle.archive import Bundle
+
+BundleFile = Annotated[
+    Path, typer.Argument(help="A .edgepack file.", show_default=False, readable=False)
+]
+OtherProfile = Annotated[
+    str | None,
+    typer.Option("--profile", "-p", help="Another device than the bundle's own."),
+]
+
+
+def opened(path: Path) -> Bundle:
+    """Return the bundle at ``path``, its digests checked."""
+    from edgepack import files as store
+    from edgepack.bundle import archive as bundle
+    from edgepack.cli import file_kinds as meant
+
+    meant.wanted(path, "bundle")
+    return bundle.unpack(
+        store.read_whole(path, bundle.CEILING_BYTES, "an .edgepack bundle"), str(path)
+    )
+
+
+def validate(
+    bundle: BundleFile,
+    profile: OtherProfile = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            "--trust", help="Ed25519 public key (PEM) that must have signed it.", readable=False
+        ),
+    ] = None,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox/--no-sandbox", help="Run the bundle as its device would."),
+    ] = True,
+    strict: Strict = False,
+    json_: Json = False,
+) -> int:
+    """Judge a bundle again: digests, static gates, goldens, accuracy, sandbox."""
+    from edgepack import files as store
+    from edgepack.bundle import validation
+    from edgepack.cli.wiring import Trial, oracle_of
+    from edgepack.inference.host import HostRuntime
+    from edgepack.profiles import catalogue
+
+    whole = opened(bundle)
+    device = catalogue.load(profile) if profile else validation.profile_of(whole)
+    key = None if trust is None else store.read_whole(trust, 64 * 1024, "a public key")
+    _, verdict = validation.validate(
+        whole,
+        device,
+        HostRuntime(),
+        Trial(sandbox=sandbox),
+        oracle=oracle_of(validation.profile_of(whole)),
+        trusted_pem=key,
+        trusted_name=str(trust),
+    )
+    if json_:
+        output.emit(
+            output.as_json(
+                "edgepack.validate/1", verdict, bundle=str(bundle), profile=device.name
+            )
+        )
+    else:
+        output.judged(f"{bundle.name} on {device.title}", device.name, verdict)
+    return output.exit_code([verdict.outcome], strict)
+
+
+def bench(
+    bundle: BundleFile,
+    profile: OtherProfile = None,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            "--repeats", "-n", min=1, max=1_000_000, help="Timed inferences at least."
+        ),
+    ] = 20,
+    warmup: Annotated[
+        int, typer.Option("--warmup", min=0, max=10_000, help="Untimed inferences before.")
+    ] = 3,
+    full: Annotated[
+        bool, typer.Option("--full", help="MLPerf's minima: 1,024 queries and 60 s.")
+    ] = False,
+    soak: Annotated[
+        float, typer.Option("--soak", min=0, max=24 * 60, help="Minutes; memory must not grow.")
+    ] = 0.0,
+    strict: Strict = False,
+    json_: Json = False,
+) -> int:
+    """Run a bundle in its device's stand-in: goldens, memory, instructions, latency."""
+    from edgepack.bundle import validation
+    from edgepack.cli.wiring import Trial
+    from edgepack.emulation.bench import Ask
+    from edgepack.gates.finding import Verdict
+    from edgepack.profiles import catalogue
+
+    whole = opened(bundle)
+    device = catalogue.load(profile) if profile else validation.profile_of(whole)
+    with output.progress() as bars:
+        ask = Ask(repeats=repeats, warmup=warmup, full=full, soak_minutes=soak)
+        trial = Trial(ask=ask, say=bars.say)
+        verdict = Verdict(trial(whole, device))
+    figures = trial.figures.get(device.name, {})
+    if json_:
+        output.emit(
+            output.as_json(
+                "edgepack.bench/1",
+                verdict,
+                bundle=str(bundle),
+                profile=device.name,
+                figures=figures,
+            )
+        )
+    else:
+        more = [f"        {line}" for line in summary(figures)]
+        output.judged(f"{bundle.name} on {device.title}", device.name, verdict, *more)
+    return output.exit_code([verdict.outcome], strict)
+
+
+def report(
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(help="Bundles, or folders of them.", show_default=False, readable=False),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The page to write.", readable=False)
+    ] = Path("report.html"),
+    json_: Json = False,
+) -> int:
+    """Write one self-contained HTML page about bundles."""
+    from edgepack import files as store
+    from edgepack.bundle import archive as packing
+    from edgepack.cli import file_kinds as meant
+    from edgepack.errors import InputError, UsageError
+    from edgepack.report import page
+
+    files: list[Path] = []
+    for place in bundles:
+        whole = os.path.isdir(place)  # noqa: PTH112 - Path.is_dir raises where it may not look
+        inside = sorted(place.glob(f"*{packing.SUFFIX}")) if whole else [place]
+        if not inside:
+            raise InputError(f"{place}: holds no {packing.SUFFIX} file")
+        files += inside
+    if out.suffix == packing.SUFFIX:
+        raise UsageError(f"--out {out}: a page is no bundle; name it .html")
+    meant.apart("--out", out, files)
+    shown = [(opened(path), store.digest_of_tree(path)) for path in files]
+    store.write_whole(out, page(shown).encode())
+    if json_:
+        output.emit({"schema": "edgepack.report/1", "page": str(out), "bundles": len(shown)})
+    else:
+        output.say(f"{out}: {len(shown)} bundle{'s' if len(shown) > 1 else ''}")
+    return 0

@@ -1,0 +1,225 @@
+"""The doors behind ``edgepack android``: which device, which back end, what a report proves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepack.cli import output
+
+if TYPE_CHECKING:
+    from edgepack.device.backends.backend import Backend, Order
+    from edgepack.device.links.link import Link
+    from edgepack.measurements.device_report import Report
+    from edgepack.profiles.profile import Profile
+
+
+class Way(StrEnum):
+    """The back ends."""
+
+    APP = "app"
+    BENCHMARK = "benchmark_model"
+    PORTABLE = "portable"
+
+
+class Flavour(StrEnum):
+    """The app's flavours."""
+
+    LEGACY = "legacy"
+    MODERN = "modern"
+
+
+def judged(
+    bundle: Path,
+    profile: Profile,
+    found: list[tuple[Report, tuple[str | None, str | None]]],
+    *,
+    golden_lsb: int,
+    calibration: Path | None,
+    strict: bool,
+    json_: bool,
+) -> int:
+    """Show what each report proves; return the exit code.
+
+    Args:
+        found: each report with the identity and the back end's digest it must have.
+    """
+    from edgepack import files as store
+    from edgepack.cli.bundles import opened
+    from edgepack.device import calibration_export as points
+    from edgepack.device import judge
+    from edgepack.emulation.options import precision
+    from edgepack.errors import InputError
+
+    whole, digest = opened(bundle), store.sha256(whole_bytes(bundle))
+    shown, outcomes, measured = [], [], []
+    for report, (identity, installed) in found:
+        expected = judge.Expected(
+            bundle_sha256=digest,
+            identity=identity,
+            backend_sha256=installed,
+            golden_lsb=golden_lsb,
+        )
+        own = judge.judge(report, whole, profile, expected)
+        merged = judge.merged(whole, own)
+        outcomes.append(merged.outcome)
+        if calibration is not None:
+            try:
+                measured.append(
+                    points.calibration_toml(
+                        report,
+                        own,
+                        precision=precision(whole.model),
+                        instructions=points.counted(merged),
+                    )
+                )
+            except InputError as error:  # the other reports may still give points
+                output.warn(str(error))
+        if json_:
+            more = {"bundle": str(bundle), "profile": profile.name, "identity": report.identity}
+            shown.append(output.as_json("edgepack.android/1", merged, **more))
+            continue
+        ran = f"{report.run.delegate}, {report.run.threads} thread(s)" if report.run else ""
+        title = f"{report.device.model}: {report.backend.name} {ran}".rstrip()
+        output.judged(title, profile.name, merged)
+    if calibration is not None and measured:
+        store.write_whole(calibration, "".join(measured).encode())
+    if json_:
+        worst = output.worst(outcomes).value
+        findings = [finding for each in shown for finding in each["findings"]]
+        output.emit(
+            {
+                "schema": "edgepack.android-run/1",
+                "verdict": worst,
+                "findings": findings,
+                "reports": shown,
+            }
+        )
+    return output.exit_code(outcomes, strict)
+
+
+def spared(calibration: Path | None, *inputs: Path | None) -> None:
+    """Refuse calibration points that would overwrite what is read."""
+    from edgepack.cli import file_kinds as meant
+
+    if calibration is not None:
+        meant.apart("--calibration", calibration, [each for each in inputs if each])
+
+
+def acceptance(
+    bundle: Path, profile: Profile, installed: str, golden_lsb: int
+) -> Callable[[Report], bool]:
+    """Return whether a report that is kept already counts, or its run is to be made again."""
+    from edgepack import files as store
+    from edgepack.cli.bundles import opened
+    from edgepack.device import judge
+
+    whole = opened(bundle)
+    expected = judge.Expected(
+        bundle_sha256=store.sha256(whole_bytes(bundle)),
+        backend_sha256=installed,
+        golden_lsb=golden_lsb,
+    )
+    return lambda report: not judge.refuses(judge.judge(report, whole, profile, expected))
+
+
+def whole_bytes(bundle: Path) -> bytes:
+    """Return the .edgepack file as it is pushed."""
+    from edgepack import files as store
+    from edgepack.bundle import archive as packing
+
+    return store.read_whole(bundle, packing.CEILING_BYTES, "an .edgepack bundle")
+
+
+def profile_of(bundle: Path, name: str | None) -> Profile:
+    """Return the named device, or the bundle's own."""
+    from edgepack.bundle import validation
+    from edgepack.cli.bundles import opened
+    from edgepack.profiles import catalogue
+
+    return catalogue.load(name) if name else validation.profile_of(opened(bundle))
+
+
+def link_to(serial: str | None, ssh: str | None) -> Link:
+    """Return the way to the one device that is meant."""
+    from edgepack.device.links import adb
+    from edgepack.device.links.ssh import Ssh
+    from edgepack.errors import UsageError
+
+    if serial is not None and ssh is not None:
+        raise UsageError("--serial and --ssh name two devices; give one")
+    return Ssh(ssh) if ssh is not None else adb.attached(serial)
+
+
+def orders_of(
+    bundle: Path,
+    delegates: list[str],
+    threads: list[int],
+    affinity: str | None,
+    *,
+    quick: bool,
+) -> list[Order]:
+    """Return one order a delegate and number of threads."""
+    from typing import get_args
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from edgepack.cli.bundles import opened
+    from edgepack.device.backends.backend import Order
+    from edgepack.errors import UsageError
+    from edgepack.measurements.report_model import DelegateName
+
+    adapter: TypeAdapter[DelegateName] = TypeAdapter(DelegateName)
+    try:
+        named = [adapter.validate_python(each) for each in delegates]
+    except ValidationError as error:
+        known = ", ".join(get_args(DelegateName))
+        raise UsageError(f"--delegate: wanted {known}. Received: {delegates}") from error
+    if affinity is not None and (not affinity or set(affinity) - set("0123456789abcdef")):
+        raise UsageError(f"--affinity: wanted a mask such as f0. Received: {affinity!r}")
+    whole, data = opened(bundle), whole_bytes(bundle)
+    return [
+        Order(
+            bundle=whole,
+            data=data,
+            mode="quick" if quick else "full",
+            delegate=each,
+            threads=count,
+            affinity=affinity,
+        )
+        for each in named
+        for count in threads
+    ]
+
+
+def backend_of(
+    way: Way, profile: Profile, apk: Path | None, binary: Path | None, flavour: Flavour
+) -> Backend:
+    """Return the back end with what the user brought for it.
+
+    Raises:
+        UsageError: the file that it needs was not named.
+    """
+    from edgepack import files as store
+    from edgepack.device.backends.app import App
+    from edgepack.device.backends.benchmark_model import BenchmarkModel
+    from edgepack.device.backends.portable import Portable
+    from edgepack.errors import UsageError
+
+    ceiling = 512 * 2**20
+    if way is Way.APP:
+        if apk is None:
+            raise UsageError("--backend app wants --apk FILE; build it from android_harness")
+        return App(apk=store.read_whole(apk, ceiling, "an APK"), flavour=flavour.value)
+    if way is Way.BENCHMARK:
+        if binary is None:
+            raise UsageError("--backend benchmark_model wants --binary FILE for its ABI")
+        return BenchmarkModel(binary=store.read_whole(binary, ceiling, "a binary"))
+    from edgepack.device.backends import portable_folder as folder
+    from edgepack.sandbox import engine
+    from edgepack.sandbox.images.spec import choose
+
+    spec, _ = choose(profile.runtime, profile.cpu.isa)
+    return Portable(archive=folder.pack(engine.require(), spec))

@@ -1,0 +1,170 @@
+"""``edgepack profiles``: what devices are known, and what is wrong with a profile file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgepack.cli import output
+from edgepack.cli.check import Json, TfliteFile, tflite_bytes
+from edgepack.cli.group import group
+
+app = group("The device catalogue.")
+
+
+@app.command("list")
+def list_(json_: Json = False) -> int:
+    """List every device, the user's own and the built-in."""
+    from edgepack.profiles import catalogue
+    from edgepack.units import format_bytes
+
+    profiles, skipped = catalogue.every()
+    for why in skipped:
+        output.warn(f"skipped {why}")
+    if json_:
+        plain = [{"name": p.name, "title": p.title, "kind": p.kind} for p in profiles]
+        output.emit(
+            {"schema": "edgepack.profiles/1", "profiles": plain, "skipped": list(skipped)}
+        )
+        return 0
+    output.table(
+        f"{len(profiles)} devices",
+        ("name", "device", "kind", "isa", "runtime", "RAM for a model"),
+        [
+            (
+                p.name,
+                p.title,
+                p.kind,
+                p.cpu.isa,
+                f"{p.runtime.name} {p.runtime.version}",
+                format_bytes(p.ram.budget.value) if p.ram.budget else "not stated",
+            )
+            for p in profiles
+        ],
+    )
+    return 0
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="Device name or .toml file.", show_default=False)],
+) -> int:
+    """Print one profile whole, inherited parts and sources included, as JSON."""
+    from edgepack.profiles import catalogue
+
+    typer.echo(catalogue.load(name).model_dump_json(by_alias=True, indent=2, exclude_none=True))
+    return 0
+
+
+@app.command("check")
+def check(
+    file: Annotated[
+        str,
+        typer.Argument(help="A profile file, or a device's name.", show_default=False),
+    ],
+    json_: Json = False,
+) -> int:
+    """Explain every mistake of a profile file."""
+    from edgepack.profiles import catalogue
+
+    path = catalogue.file_of(file)
+    found = catalogue.problems(path)
+    if json_:
+        plain = [problem.as_json() for problem in found]
+        verdict = "fail" if found else "pass"
+        output.emit(
+            {
+                "schema": "edgepack.profile-check/1",
+                "file": str(path),
+                "verdict": verdict,
+                "problems": plain,
+            }
+        )
+    else:
+        output.say(*(p.says for p in found) if found else (f"{path}: a sound profile",))
+    return 3 if found else 0
+
+
+@app.command("suggest")
+def suggest(
+    model: TfliteFile,
+    json_: Json = False,
+) -> int:
+    """List every device that can take a .tflite, the tightest fit first."""
+    from edgepack.errors import InputError
+    from edgepack.gates import static as gates
+    from edgepack.gates.suggest import suggest as fitting
+    from edgepack.profiles import catalogue
+    from edgepack.tflite.flatbuffer import read
+
+    data = tflite_bytes(model)
+    try:
+        facts = read(data)
+    except InputError as error:
+        raise InputError(f"{model}: {error}") from error
+    profiles, skipped = catalogue.every()
+    for why in skipped:
+        output.warn(f"skipped {why}")
+    found = fitting(facts, profiles, gates.judge)
+    if json_:
+        plain = [one.as_json() for one in found]
+        output.emit(
+            {
+                "schema": "edgepack.suggest/1",
+                "model": str(model),
+                "devices": plain,
+                "skipped": list(skipped),
+            }
+        )
+    else:
+        output.say(*(one.says for one in found) if found else ("no known device can take it",))
+        output.say(f"{len(found)} of {len(profiles)} devices")
+    return 0
+
+
+@app.command("probe")
+def probe(
+    name: Annotated[str | None, typer.Option("--name", help="Of the new profile.")] = None,
+    adb: Annotated[
+        bool, typer.Option("--adb", help="Probe an attached phone, not this machine.")
+    ] = False,
+    serial: Annotated[
+        str | None, typer.Option("--serial", "-s", help="Which phone, if several.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write it here; else to stdout.", readable=False),
+    ] = None,
+) -> int:
+    """Write a profile of this machine, or of an attached phone, from what it says itself."""
+    import datetime
+
+    from edgepack.errors import UsageError
+    from edgepack.files import write_whole
+    from edgepack.profiles import catalogue
+    from edgepack.profiles import probe as probing
+
+    if out is not None and out.suffix != ".toml":
+        raise UsageError(f"--out {out}: a profile is known by its file; name it .toml")
+    if out is not None:
+        # A profile is known by its file's name; another one inside would be refused.
+        if name is not None and name != out.stem:
+            raise UsageError(f"--name {name!r} and --out {out}: name the file {name}.toml")
+        name = out.stem
+    if name is not None:
+        catalogue.sound_name(name)
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    if adb:
+        from edgepack.device.links.adb import attached
+
+        text = probing.attached_phone(attached(serial), today, name=name)
+    else:
+        text = probing.this_machine(today, name=name)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_whole(out, text.encode())
+        output.say(str(out))
+    return 0

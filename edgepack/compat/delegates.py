@@ -1,0 +1,124 @@
+"""Which operators an accelerator takes, which stay on the CPU, and what share of the work."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from edgepack.compat import measured_support as truth
+from edgepack.compat import xnnpack
+from edgepack.profiles.profile import CarriedRuntime, Delegate
+from edgepack.tflite.facts import Facts, Op
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """What a delegate takes of the main graph.
+
+    Attributes:
+        taken: numbers of the operators that it executes.
+        left: (operator, why) of each that stays on the CPU.
+        source: where its support is known from.
+        measured: True where the answer is the runtime's own, not a document's.
+    """
+
+    taken: frozenset[int]
+    left: tuple[tuple[Op, str], ...]
+    source: str
+    measured: bool
+    macs_left: int
+    macs_total: int
+
+    @property
+    def share_left(self) -> float:
+        """Return the share of multiply-accumulates that stays on the CPU (0–1).
+
+        Of operators, where the model multiplies nothing.
+        """
+        if self.macs_total:
+            return self.macs_left / self.macs_total
+        count = len(self.taken) + len(self.left)
+        return len(self.left) / count if count else 0.0
+
+
+@cache
+def support_tables() -> dict[str, Any]:
+    """Return tables/delegates.toml: operators, dtypes and source of each accelerator."""
+    text = (
+        resources.files("edgepack.compat")
+        .joinpath("tables", "delegates.toml")
+        .read_text("utf-8")
+    )
+    return tomllib.loads(text)
+
+
+def delegate(facts: Facts, asked: Delegate, runtime: CarriedRuntime) -> Delegation:
+    """Return what one accelerator of a profile takes."""
+    if asked.name == "xnnpack":
+        return by_xnnpack(facts, runtime)
+    tables = support_tables()
+    key: str = asked.name
+    if key.startswith("ethos-u"):
+        key = "ethos-u85" if key.startswith("ethos-u85") else "ethos-u55"
+    row = tables[key]
+    ops = set(asked.ops or row["ops"])
+    dtypes = set(asked.dtypes or row["dtypes"])
+    custom = set(row.get("custom", ()))
+    taken, left = set(), []
+    for op in facts.main.ops:
+        why = _refused(op, facts, ops, dtypes, custom)
+        if why:
+            left.append((op, why))
+        else:
+            taken.add(op.index)
+    return _told(facts, taken, left, asked.supports or row["source"], measured=False)
+
+
+def by_xnnpack(facts: Facts, runtime: CarriedRuntime) -> Delegation:
+    """Return what XNNPACK takes when the runtime applies it by default."""
+    why = {op.index: xnnpack.refusal(op, facts, runtime) for op in facts.main.ops}
+    whole = {op.index for op in facts.main.ops if why[op.index] is None}
+    for op in facts.main.ops:  # stored half-precision weights are unpacked where they are used
+        source = facts.feed(op, 0)
+        if op.name == "DEQUANTIZE" and op.outputs and source and source.constant:
+            users = facts.users.get(op.outputs[0], ())
+            if users and all(user.index in whole for user in users):
+                whole.add(op.index)
+    left = [(op, why[op.index] or "") for op in facts.main.ops if op.index not in whole]
+    basis = f"measured on {truth.measured(runtime.name, runtime.version) or 'nothing so old'}"
+    return _told(facts, whole, left, basis, measured=True)
+
+
+def _refused(
+    op: Op, facts: Facts, ops: set[str], dtypes: set[str], custom: set[str]
+) -> str | None:
+    if op.name in custom:
+        return None
+    if op.name not in ops:
+        return "not among its operators"
+    for tensor in facts.yields(op):
+        if tensor.dtype not in dtypes:
+            return f"computes {tensor.dtype}"
+    data = [t for t in facts.feeds(op) if t is not None and not t.constant]
+    strange = {t.dtype for t in data} - dtypes - {"int32", "bool"}
+    if strange:
+        return f"reads {', '.join(sorted(strange))}"
+    if any(not tensor.static for tensor in facts.yields(op)):
+        return "has an open dimension"
+    return None
+
+
+def _told(
+    facts: Facts, taken: set[int], left: list[tuple[Op, str]], source: str, *, measured: bool
+) -> Delegation:
+    return Delegation(
+        taken=frozenset(taken),
+        left=tuple(left),
+        source=source,
+        measured=measured,
+        macs_left=sum(op.macs for op, _ in left),
+        macs_total=facts.macs,
+    )

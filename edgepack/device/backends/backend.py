@@ -1,0 +1,126 @@
+"""What is asked of a device, and what every back end does with it."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgepack.bundle.archive import Bundle
+from edgepack.device.links.link import Link
+from edgepack.errors import UsageError
+from edgepack.files import digest_of, sha256
+from edgepack.measurements.device_report import Report
+from edgepack.measurements.latency_samples import Mode
+from edgepack.measurements.report_model import BackendName, BundleRef, DelegateName
+
+_MASK = re.compile(r"[0-9a-f]{1,16}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One run to be made.
+
+    Attributes:
+        data: the whole .edgepack file, as it is pushed; ``bundle`` is what is in it.
+        affinity: processors to bind to, a hexadecimal mask; None leaves them all.
+    """
+
+    bundle: Bundle
+    data: bytes
+    mode: Mode = "full"
+    delegate: DelegateName = "cpu"
+    threads: int = 1
+    affinity: str | None = None
+    warmup: int = 16
+
+    @property
+    def bundle_sha256(self) -> str:
+        return sha256(self.data)
+
+    @property
+    def reference(self) -> BundleRef:
+        """The bundle as a report names it."""
+        return BundleRef(
+            name=self.bundle.manifest.name,
+            profile=self.bundle.manifest.profile,
+            sha256=self.bundle_sha256,
+            model_sha256=sha256(self.bundle.model),
+        )
+
+    def __post_init__(self) -> None:
+        """Refuse what no report could tell.
+
+        Raises:
+            UsageError: threads, warm-up or affinity out of their range.
+        """
+        bound = self.affinity
+        if bound is not None and not (_MASK.fullmatch(bound) and int(bound, 16)):
+            raise UsageError(
+                f"affinity: wanted 1 to 16 hexadecimal digits, not all 0. Received: {bound!r}"
+            )
+        if not (1 <= self.threads <= 64 and 1 <= self.warmup <= 100_000):
+            raise UsageError(
+                "wanted 1 to 64 threads and 1 to 100,000 inferences of warm-up. Received:"
+                f" {self.threads}, {self.warmup}"
+            )
+
+    def identity(self, backend: Backend) -> str:
+        """Return the digest that tells this run from every other: a finished one is kept."""
+        return _identity(
+            self.bundle_sha256,
+            (backend.name, backend.sha256),
+            (self.mode, self.delegate, self.threads, self.affinity, self.warmup),
+        )
+
+
+def identity_of(report: Report) -> str | None:
+    """Return the identity of the order that a report really answers; None where none ran."""
+    run, ran = report.run, report.backend
+    if run is None:
+        return None
+    return _identity(
+        report.bundle.sha256,
+        (ran.name, ran.sha256),
+        (run.mode, run.delegate, run.threads, run.affinity, run.warmup),
+    )
+
+
+def _identity(
+    bundle_sha256: str,
+    backend: tuple[str, str | None],
+    how: tuple[Mode, DelegateName, int, str | None, int],
+) -> str:
+    return digest_of("edgepack.device-run/1", bundle_sha256, *backend, *how)
+
+
+class Backend(Protocol):
+    """One way to run a bundle on a device.
+
+    Attributes:
+        sha256: of what is installed there: the APK, the binary, the folder's archive.
+    """
+
+    @property
+    def name(self) -> BackendName: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    def install(self, link: Link) -> str:
+        """Put the back end on the device where it is not there yet; return a line about it."""
+        ...
+
+    def run(self, link: Link, order: Order) -> Report:
+        """Return the report of the run; a model that fails is an ending, no raise.
+
+        Raises:
+            Unplugged, DeviceFull, RuntimeFailure: the question could not be answered.
+        """
+        ...
+
+
+def now() -> str:
+    """Return the time as a report writes it, UTC in whole seconds."""
+    return datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,78 @@
+"""A measured report as a calibration point of a profile: TOML text to append; pure."""
+
+from __future__ import annotations
+
+from edgepack.errors import InputError
+from edgepack.gates.device_latency import p90_between
+from edgepack.gates.finding import Outcome, Verdict
+from edgepack.measurements.device_report import Report
+from edgepack.profiles.probe_text import document, one_line
+
+#: The gates that must have passed before a number enters a profile.
+REQUIRED = ("device_hashes", "device_run", "device_profile", "device_goldens", "device_thermal")
+
+
+def calibration_toml(
+    report: Report,
+    verdict: Verdict,
+    *,
+    precision: str = "int8",
+    instructions: int | None = None,
+) -> str:
+    """Return ``[[calibration]]`` text with the run's median, its source the report itself.
+
+    Args:
+        verdict: of ``judge`` about this very report.
+        precision: of the model: ``int8``, ``uint8``, ``float32`` or ``float16``.
+        instructions: of one inference as the sandbox counted them; without them the point
+            is kept but no estimate can be made from it.
+
+    Raises:
+        InputError: the report was refused, or is no measurement of a device's CPU.
+    """
+    found = {each.gate: each for each in verdict.findings}
+    open_ = [g for g in REQUIRED if g not in found or found[g].verdict is not Outcome.PASS]
+    queries = found.get("device_queries")
+    if queries is None or queries.verdict is Outcome.FAIL:
+        open_.append("device_queries")
+    if report.run is None or report.device.emulated or open_:
+        why = ", ".join(open_) or "it was made under an emulator, or did not run"
+        raise InputError(f"no calibration point from {report.device.model}: {why}")
+    if report.run.delegate not in {"cpu", "xnnpack"}:
+        raise InputError(
+            f"no calibration point from {report.device.model}: {report.run.delegate} does not"
+            " run the instructions that are counted; take a run on the CPU"
+        )
+    run, told, ran = report.run, report.run.summary, report.runtime
+    model = f"{one_line(report.bundle.name)} ({report.bundle.model_sha256[:12]})"
+    middle = told.p50_ms if told.p50_ms is not None else told.mean_ms
+    day = report.started_at[:10]
+    source = (
+        f"measured: {'median' if told.p50_ms is not None else 'mean'} of {run.queries} queries"
+        f" by {report.backend.name} on {report.device.fingerprint} on {day}, p90"
+        f" {p90_between(run)[1]:.3f} ms, {run.delegate}, bundle {report.bundle.sha256[:12]}"
+    )
+    return document(
+        {},
+        {
+            "calibration": [
+                {
+                    "model": model,
+                    "runtime": f"{ran.name} {ran.version}",
+                    "precision": precision,
+                    "threads": run.threads,
+                    "ms": round(middle, 6),
+                    "instructions": instructions,
+                    "source": source,
+                }
+            ]
+        },
+    )
+
+
+def counted(verdict: Verdict) -> int | None:
+    """Return the instructions of one inference that the bundle was proven with, or None."""
+    for each in verdict.findings:
+        if each.gate == "instructions" and each.verdict is Outcome.PASS:
+            return None if isinstance(each.value, str | None) else int(each.value)
+    return None

@@ -1,0 +1,193 @@
+"""Weights as the kernels want them, and FULLY_CONNECTED as a kernel call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.firmware.compiler import fixed_point as fixed
+from edgepack.firmware.compiler.graph import DType, Op, Tensor
+from edgepack.firmware.compiler.lower.kernel_call import (
+    Array,
+    Step,
+    activation_range,
+    quantized,
+    short,
+    step_name,
+)
+
+WORD_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """Weights as ``(channels, taps)`` int8 with everything that turns sums into bytes."""
+
+    weights: NDArray[np.int8]
+    bias: NDArray[np.int64]
+    mantissas: NDArray[np.uint32]
+    shifts: NDArray[np.int8]
+    input_zero: int
+    output_zero: int
+    low: int
+    high: int
+
+    @property
+    def fast(self) -> bool:
+        """Whether each channel only shifts right and the full int8 range is kept."""
+        return bool((self.shifts < 0).all()) and (self.low, self.high) == (-128, 127)
+
+    @property
+    def kind(self) -> str:
+        """Suffix of the kernel that fits."""
+        return "fast" if self.fast else "exact"
+
+
+def grouped(weights: NDArray[np.int8], group: int) -> NDArray[np.uint32]:
+    """Return ``(channels, taps)`` as the words of ep_dot.h, ``group`` channels in turn.
+
+    Channels left over form a last group of four where there are three, else of two.
+    """
+    channels = len(weights)
+    whole = channels - channels % group
+    rest = channels - whole
+    parts = [_in_turn(weights[:whole], group)] if whole else []
+    parts += [_in_turn(weights[whole:], 4 if rest > 2 else 2)] if rest else []
+    return np.concatenate(parts)
+
+
+def _in_turn(weights: NDArray[np.int8], group: int) -> NDArray[np.uint32]:
+    channels, taps = weights.shape
+    rows, words = -(-channels // group) * group, -(-taps // WORD_BYTES)
+    padded = np.zeros((rows, words * WORD_BYTES), np.int8)
+    padded[:channels, :taps] = weights
+    blocks = padded.reshape(-1, group, words, WORD_BYTES).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(blocks).view("<u4").reshape(-1)
+
+
+def filled_up(values: NDArray[Any], group: int) -> NDArray[Any]:
+    """Return ``values`` with zeros behind them up to a multiple of ``group``."""
+    return np.concatenate([values, np.zeros(-len(values) % group, values.dtype)])
+
+
+def read_bias(op: Op, position: int, channels: int) -> NDArray[np.int64]:
+    """Return the bias, zeros where the model has none."""
+    tensor = op.optional(position)
+    if tensor is None:
+        return np.zeros(channels, np.int64)
+    if tensor.dtype is not DType.INT32 or tensor.size != channels:
+        op.refuse(f"wanted a bias of {channels} int32", tensor)
+    return op.constant(position).reshape(-1).astype(np.int64)
+
+
+def layer(
+    op: Op, weights: NDArray[np.int8], *, fold: bool, per_channel: bool, source: int = 0
+) -> Layer:
+    """Return the numbers of a weighted operator whose sums run over ``weights[c]``.
+
+    Args:
+        fold: takes the input's zero point into the bias.
+        per_channel: repeats a single scale for every channel.
+        source: position of the data among the inputs.
+    """
+    channels = len(weights)
+    filters = op.input(1)
+    input_scale, input_zero = quantized(op, op.input(source))
+    output_scale, output_zero = quantized(op, op.output)
+    if filters.dtype is not DType.INT8:
+        op.refuse(f"weights of dtype {filters.dtype}; wanted int8", filters)
+    if any(filters.zero_points):
+        op.refuse("weights with a zero point; wanted symmetric int8", filters)
+    if len(filters.scales) not in {1, channels}:
+        op.refuse(f"{len(filters.scales)} scales for {channels} channels", filters)
+    if not all(0 < s < float("inf") for s in filters.scales):
+        op.refuse("a scale that is not a positive number", filters)
+    factors = [input_scale * scale / output_scale for scale in filters.scales]
+    if per_channel:
+        factors = factors * (channels // len(factors))
+    doubled, powers = _multipliers(op, factors, filters)
+    bias = read_bias(op, 3 if source else 2, channels)
+    dead = np.broadcast_to(doubled == 0, (channels,))
+    weights = np.where(dead[:, None], np.int8(0), weights)  # TFLM gives the zero point there
+    bias = np.where(dead, 0, bias)
+    shifts = np.where(doubled == 0, -1, powers).astype(np.int8)
+    mantissas = np.where(doubled == 0, 1 << 31, doubled).astype(np.uint32)
+    largest = np.abs(weights.astype(np.int64)).sum(axis=1)
+    if fold:
+        bias = bias - input_zero * weights.astype(np.int64).sum(axis=1)
+    reach = int((np.abs(bias) + largest * (128 if fold else 255)).max())
+    if reach > fixed.INT32_MAX:
+        op.refuse(f"sums may reach {reach}; the limit is {fixed.INT32_MAX}", filters)
+    low, high = activation_range(op, op.output)
+    return Layer(weights, bias, mantissas, shifts, input_zero, output_zero, low, high)
+
+
+def _multipliers(
+    op: Op, factors: list[float], tensor: Tensor
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    try:
+        found = [fixed.multiplier(f) for f in factors]
+    except ValueError as cause:
+        op.refuse(str(cause), tensor)
+    return (
+        np.array([2 * m for m, _ in found], np.int64),
+        np.array([s for _, s in found], np.int64),
+    )
+
+
+def output_fields(
+    name: str, layer: Layer, group: int = 1, *, exact: bool = False
+) -> tuple[tuple[str, str], tuple[Array, ...]]:
+    """Return the ``ep_output`` of a layer and its two arrays; ``exact`` keeps TFLM's shifts."""
+    shifts = -layer.shifts - 1 if layer.fast and not exact else layer.shifts
+    arrays = (
+        Array(f"{name}_multiplier", "uint32_t", filled_up(layer.mantissas, group)),
+        Array(f"{name}_shift", "int8_t", filled_up(shifts.astype(np.int8), group)),
+    )
+    text = (
+        f"{{{arrays[0].name}, {arrays[1].name}, "
+        f"{layer.output_zero}, {layer.low}, {layer.high}}}"
+    )
+    return ("output", text), arrays
+
+
+def dense(op: Op) -> Step:
+    """FULLY_CONNECTED over any number of rows."""
+    filters = op.constant(1)
+    if int(op.options.get("weightsFormat", 0)) != 0:
+        op.refuse("shuffled weights; wanted the default format", op.input(1))
+    if filters.ndim != 2:
+        op.refuse("wanted weights of two dimensions", op.input(1))
+    channels, inputs = filters.shape
+    rows, rest = divmod(op.input(0).size, inputs)
+    if rest or rows * channels != op.output.size:
+        op.refuse(f"weights are {inputs} to {channels}", op.input(0))
+    return dense_step(op, layer(op, filters, fold=True, per_channel=False), rows)
+
+
+def dense_step(op: Op, whole: Layer, rows: int) -> Step:
+    name = step_name(op)
+    channels, inputs = whole.weights.shape
+    weights = Array(f"{name}_weights", "ep_word", grouped(whole.weights, 4))
+    bias = Array(f"{name}_bias", "int32_t", filled_up(whole.bias, 4).astype(np.int32))
+    output, arrays = output_fields(name, whole)
+    fields = (
+        ("weights", weights.name),
+        ("bias", bias.name),
+        output,
+        ("rows", short(op, "rows", rows, op.input(0))),
+        ("inputs", short(op, "inputs", inputs, op.input(0))),
+        ("channels", short(op, "channels", channels, op.output)),
+        ("step", "1" if len(whole.mantissas) > 1 else "0"),
+    )
+    return Step(
+        op,
+        "dense",
+        f"ep_dense_{whole.kind}(&{name}, {{in0}}, {{out0}});",
+        "ep_dense",
+        fields,
+        (weights, bias, *arrays),
+    )

@@ -1,0 +1,196 @@
+"""A compiled model run on this machine or on an emulated core: outputs, counts, sizes.
+
+Only sources that this program has just generated are compiled and run: a bundle's own C is
+compared with them, never executed, because semihosting gives firmware the host's files.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgepack.errors import EnvironmentMissing, RuntimeFailure
+from edgepack.firmware.compiler.graph import Graph
+from edgepack.firmware.emulator import elf, toolchain
+from edgepack.firmware.emulator.elf import Sizes
+from edgepack.firmware.emulator.harness_glue import Rows, arrays_of, rows_of, write
+from edgepack.firmware.emulator.targets import Target
+from edgepack.firmware.emulator.toolchain import CrossCompiler
+
+OPTIMIZATION = "-O2"
+STACK_BYTES = 16 << 10
+_RUN_SECONDS = 300.0
+_WARNINGS = ("-Wall", "-Wextra", "-Werror")
+_MODEL_FLAGS = ("-std=c99", OPTIMIZATION, "-ffunction-sections", "-fdata-sections", *_WARNINGS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emulation:
+    """What an emulated core did with some inputs.
+
+    Attributes:
+        outputs: ``(N, *shape)`` for each output of the model.
+        instructions: of each inference; not cycles.
+        stack_bytes: the most that one inference took.
+        sizes: of the model's own object file.
+        library_bytes: of the C library's functions it calls.
+    """
+
+    target: str
+    compiler: str
+    outputs: tuple[NDArray[Any], ...]
+    instructions: tuple[int, ...]
+    stack_bytes: int
+    sizes: Sizes
+    library_bytes: int
+
+    @property
+    def flash_bytes(self) -> int:
+        """Code and constants of the model with the library functions it calls."""
+        return self.sizes.flash_bytes + self.library_bytes
+
+
+def run(
+    files: Mapping[str, bytes], name: str, graph: Graph, target: Target, inputs: Rows
+) -> Emulation:
+    """Return what the emulated core computes from rows of inputs.
+
+    Args:
+        files: the sources of ``c99.sources``, just generated.
+        inputs: ``(N, *shape)``, or one array for each input of the model.
+
+    Raises:
+        EnvironmentMissing: no cross compiler or no emulator on this machine.
+        RuntimeFailure: the model does not fit the emulated board, or the run failed.
+    """
+    rows = rows_of(graph, inputs)
+    toolchain.find(toolchain.QEMU)
+    compiler = toolchain.cross_compiler()
+    if compiler is None:
+        raise EnvironmentMissing(toolchain.missing((toolchain.ARM_GCC,)))
+    with tempfile.TemporaryDirectory(prefix="edgepack-mcu-") as place:
+        folder = Path(place)
+        write(folder, files, name, graph)
+        program, model = _link(folder, name, target, compiler)
+        (folder / "vectors.bin").write_bytes(
+            struct.pack("<4I", len(rows), 0, 0, 0) + b"".join(rows)
+        )
+        most = 4096 + len(rows) * (64 + 3 * sum(t.bytes + 8 for t in graph.outputs))
+        ended = toolchain.run(_qemu(folder, target), timeout_s=_RUN_SECONDS, max_bytes=most)
+    if ended.timed_out:
+        raise RuntimeFailure(f"{target.name}: still running after {_RUN_SECONDS:g} s")
+    text = (ended.stdout + ended.stderr).decode("ascii", "replace")
+    runs = [line.split()[1:] for line in text.splitlines() if line.startswith("run ")]
+    if "done" not in text or len(runs) != len(rows):
+        last = " ".join(text.split())[-200:]
+        raise RuntimeFailure(f"{target.name}: {len(runs)} of {len(rows)} inferences: {last}")
+    return Emulation(
+        target=target.name,
+        compiler=compiler.name,
+        outputs=arrays_of(graph, [_words(run[2:]) for run in runs]),
+        instructions=tuple(target.board.instructions(int(run[0], 16)) for run in runs),
+        stack_bytes=max((int(run[1], 16) for run in runs), default=0),
+        sizes=model.sizes,
+        library_bytes=sum(program.symbols.get(symbol, 0) for symbol in model.undefined),
+    )
+
+
+def run_on_host(
+    files: Mapping[str, bytes],
+    name: str,
+    graph: Graph,
+    inputs: Rows,
+    *,
+    flags: tuple[str, ...] = (),
+) -> tuple[NDArray[Any], ...]:
+    """Return what the portable kernels compute on this machine, one array an output.
+
+    Raises:
+        EnvironmentMissing: no C compiler on this machine.
+        RuntimeFailure: it did not compile, or the run failed.
+    """
+    rows = rows_of(graph, inputs)
+    compiler = toolchain.host_compiler()
+    if compiler is None:
+        raise EnvironmentMissing(toolchain.missing((toolchain.HOST_GCC,)))
+    size = sum(t.bytes for t in graph.outputs)
+    with tempfile.TemporaryDirectory(prefix="edgepack-c-") as place:
+        folder = Path(place)
+        write(folder, files, name, graph)
+        data, program = folder / "rows.bin", folder / "model"
+        data.write_bytes(b"".join(rows))
+        sources = [str(folder / f"{name}.c"), str(folder / "host.c")]
+        arguments = ["-std=c99", OPTIMIZATION, *_WARNINGS, *flags, *sources]
+        toolchain.compile_c(compiler, [*arguments, "-o", str(program)], folder)
+        ended = toolchain.run(
+            [str(program), str(data)], timeout_s=_RUN_SECONDS, max_bytes=size * len(rows) + 1
+        )
+    if ended.code != 0 or len(ended.stdout) != size * len(rows):
+        tail = " ".join(ended.stderr.decode("utf-8", "replace").split())[:300]
+        raise RuntimeFailure(f"the compiled model ended with code {ended.code}: {tail}")
+    return arrays_of(graph, [ended.stdout[i * size :][:size] for i in range(len(rows))])
+
+
+def _words(texts: list[str]) -> bytes:
+    return b"".join(struct.pack("<I", int(text, 16)) for text in texts)
+
+
+def _link(
+    folder: Path, name: str, target: Target, compiler: CrossCompiler
+) -> tuple[elf.Elf, elf.Elf]:
+    """Compile and link for a core; return the program and the model's object file."""
+    source, model = folder / f"{name}.c", folder / "model.o"
+    harness, program, script = folder / "harness.o", folder / "model.elf", folder / "link.ld"
+    board = target.board
+    script.write_text(_script(target))
+    flags = compiler.flags(target.name, target.flags)
+    if compiler.freestanding:
+        (folder / "string.h").write_text(_harness("string.h"))
+    own = (f"-DTIMER_SYSTICK={int(board.systick)}", f"-DVECTORS={board.vectors:#x}u")
+    link = ("-nostartfiles", f"-T{script}", "-Wl,--gc-sections", "-Wl,--entry=reset_handler")
+    runs: tuple[tuple[Any, ...], ...] = (
+        (*_MODEL_FLAGS, "-c", source, "-o", model),
+        ("-std=gnu99", "-Os", *own, "-c", folder / "bare_metal.c", "-o", harness),
+        (*link, model, harness, "-o", program),
+    )
+    for arguments in runs:
+        toolchain.compile_c(compiler.command, [*flags, *map(str, arguments)], folder)
+    return elf.read(program.read_bytes()), elf.read(model.read_bytes())
+
+
+def _harness(name: str) -> str:
+    return (resources.files("edgepack.firmware.emulator") / "harness" / name).read_text()
+
+
+def _script(target: Target) -> str:
+    text = _harness("link.ld")
+    values = {
+        "CODE_ORIGIN": target.board.code.origin,
+        "CODE_BYTES": target.board.code.bytes,
+        "DATA_ORIGIN": target.board.data.origin,
+        "DATA_BYTES": target.board.data.bytes,
+        "STACK_BYTES": STACK_BYTES,
+    }
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", hex(value))
+    return text
+
+
+def _qemu(folder: Path, target: Target) -> list[str]:
+    board, vectors = target.board, folder / "vectors.bin"
+    return [
+        toolchain.find(toolchain.QEMU),
+        "-M", board.machine,
+        "-nographic", "-monitor", "none", "-serial", "none",
+        "-semihosting-config", "enable=on,target=native",
+        "-icount", f"shift={board.icount_shift}",
+        "-kernel", str(folder / "model.elf"),
+        "-device", f"loader,file={vectors},addr={board.vectors:#x},force-raw=on",
+    ]  # fmt: skip

@@ -1,0 +1,124 @@
+"""Golden vectors: inputs and what TFLM answers to them, as arrays and as C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.errors import RuntimeFailure
+from edgepack.firmware.compiler.graph import Graph, Tensor
+from edgepack.firmware.emulator.harness_glue import Rows
+from edgepack.inference.protocol import Ending, Job, Runtime
+from edgepack.inference.tflm import TflmRuntime
+
+SHIPPED_ROWS = 4
+_SHIPPED_BYTES = 256 << 10
+_LINE = 96
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Goldens:
+    """``(N, *shape)`` for each input and each output of a model, in the model's dtypes."""
+
+    inputs: tuple[NDArray[Any], ...]
+    outputs: tuple[NDArray[Any], ...]
+
+    @property
+    def rows(self) -> int:
+        """How many vectors there are."""
+        return len(self.inputs[0])
+
+    def first(self, rows: int) -> Goldens:
+        """Return the first ``rows`` vectors."""
+        return Goldens(
+            tuple(a[:rows] for a in self.inputs), tuple(a[:rows] for a in self.outputs)
+        )
+
+    def differing(self, outputs: tuple[NDArray[Any], ...]) -> int:
+        """Return how many values differ in their bits from the golden outputs."""
+        return sum(
+            int((_bits(mine) != _bits(theirs)).sum())
+            for mine, theirs in zip(self.outputs, outputs, strict=True)
+        )
+
+
+def _bits(values: NDArray[Any]) -> NDArray[Any]:
+    flat = np.ascontiguousarray(values).reshape(-1)
+    return flat.view(np.dtype(f"u{flat.dtype.itemsize}"))
+
+
+def answered(model: bytes, inputs: Rows, runtime: Runtime | None = None) -> Goldens:
+    """Return the goldens of some inputs, answered by TFLM.
+
+    Raises:
+        EnvironmentMissing: tflite-micro is not installed.
+        RuntimeFailure: TFLM refused the model or ended badly.
+    """
+    arrays = inputs if isinstance(inputs, tuple) else (inputs,)
+    oracle = runtime or TflmRuntime()
+    trace = oracle.run(Job(model=model, inputs=arrays[0], more_inputs=arrays[1:]))
+    if trace.ending is not Ending.OK or trace.outputs is None:
+        raise RuntimeFailure(f"{oracle.name}: {trace.says}")
+    return Goldens(arrays, (trace.outputs, *trace.extra.get("more_outputs", ())))
+
+
+def shipped(goldens: Goldens) -> Goldens:
+    """Return as many of the first vectors as a bundle carries in C."""
+    row = sum(a[0].nbytes for a in (*goldens.inputs, *goldens.outputs))
+    return goldens.first(max(1, min(SHIPPED_ROWS, _SHIPPED_BYTES // max(row, 1))))
+
+
+def golden_header(goldens: Goldens, graph: Graph, name: str) -> str:
+    """Return the C header with the vectors as constant arrays; valid C++ too."""
+    upper = name.upper()
+    lines = [f"/* Golden vectors of {name}. */", f"#ifndef {upper}_GOLDEN_H"]
+    lines += [f"#define {upper}_GOLDEN_H", "", "#include <stdint.h>", ""]
+    lines += [f"#define {upper}_GOLDEN_ROWS {goldens.rows}"]
+    for kind, tensors, arrays in (
+        ("input", graph.inputs, goldens.inputs),
+        ("output", graph.outputs, goldens.outputs),
+    ):
+        for position, (tensor, array) in enumerate(zip(tensors, arrays, strict=True)):
+            lines += ["", *_array(golden_name(name, kind, position), tensor, array)]
+    lines += ["", "#endif", ""]
+    return "\n".join(lines)
+
+
+def golden_name(name: str, kind: str, position: int) -> str:
+    """Return the C name of one golden array."""
+    return f"{name}_golden_{kind}" + (f"_{position}" if position else "")
+
+
+def _array(name: str, tensor: Tensor, array: NDArray[Any]) -> Iterator[str]:
+    ctype = "float" if tensor.dtype == "float32" else f"{tensor.dtype}_t"
+    yield f"static const {ctype} {name}[{len(array)}][{tensor.size}] = {{"
+    for row in array.reshape(len(array), -1):
+        yield "    {"
+        line = "       "
+        for value in row:
+            text = c_number(value)
+            if len(line) + len(text) + 2 > _LINE:
+                yield line
+                line = "       "
+            line += f" {text},"
+        yield line
+        yield "    },"
+    yield "};"
+
+
+def c_number(value: Any) -> str:
+    """Return a literal that reads back to the same bits.
+
+    Raises:
+        RuntimeFailure: not a finite number, which C has no literal for.
+    """
+    if isinstance(value, np.floating):
+        if not np.isfinite(value):
+            raise RuntimeFailure(f"a golden vector holds {value}; wanted finite numbers")
+        text = f"{value:.9g}"
+        return f"{text}f" if any(c in text for c in ".e") else f"{text}.0f"
+    return str(int(value))

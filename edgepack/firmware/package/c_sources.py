@@ -1,0 +1,62 @@
+"""The self-contained C bundle: what an engineer drops into a project, path -> content."""
+
+from __future__ import annotations
+
+from edgepack.firmware.compiler import c99
+from edgepack.firmware.compiler.lower.program import Program
+from edgepack.firmware.goldens import Goldens, golden_header, golden_name, shipped
+from edgepack.firmware.package import layouts
+
+
+def c_bundle(program: Program, name: str, goldens: Goldens) -> dict[str, bytes]:
+    """Return sources, self-test and every layout of a compiled model.
+
+    The same model, name and goldens give the same bytes.
+
+    Raises:
+        UsageError: ``name`` is not a C identifier.
+    """
+    sources = c99.sources(program, name)
+    graph, vectors = program.graph, shipped(goldens)
+    output = graph.outputs[0].dtype
+    constants = sum(a.bytes for a in c99.constants(program))
+    table = {
+        "RAM (arena)": f"{program.arena_bytes:,} B, planned; a stack of a few hundred besides",
+        "Flash (constants)": f"{constants:,} B, planned; the code besides",
+    }
+    state = f"\nThe model keeps a state: call `{name}_reset()` before each sequence.\n"
+    values = {
+        **layouts.named(name),
+        "TAKES": _takes(program, name),
+        "COMPARES": _compares(program, name),
+        "OUTPUT_CTYPE": "float" if output == "float32" else f"{output}_t",
+        "FACTS": layouts.facts(graph, table),
+        "STATE": state if program.states else "",
+        "PARAGRAPH": f"{name} as self-contained C99, made by edgepack",
+    }
+    files = {f"src/{path}": text for path, text in sources.items()}
+    files |= {
+        f"src/{name}_golden.h": golden_header(vectors, graph, name).encode(),
+        f"src/{name}_self_test.h": layouts.fill("c/self_test.h", values),
+        f"src/{name}_self_test.c": layouts.fill("c/self_test.c", values),
+        "test/main.c": layouts.fill("c/main.c", values),
+    }
+    return files | layouts.packaging(values, cpp=False)
+
+
+def _takes(program: Program, name: str) -> str:
+    lines = []
+    for position, tensor in enumerate(program.graph.inputs):
+        row = f"{golden_name(name, 'input', position)}[row]"
+        to = c99.accessor(name, "input", position)
+        lines.append(f"        memcpy({to}(), {row}, {tensor.bytes});")
+    return "\n".join(lines)
+
+
+def _compares(program: Program, name: str) -> str:
+    lines = []
+    for position, tensor in enumerate(program.graph.outputs):
+        row = f"{golden_name(name, 'output', position)}[row]"
+        mine = c99.accessor(name, "output", position)
+        lines.append(f"        wrong += memcmp({mine}(), {row}, {tensor.bytes}) != 0;")
+    return "\n".join(lines)

@@ -1,0 +1,253 @@
+"""The static gates: what a .tflite alone says about a device, each as one finding.
+
+Every gate is a pure function of facts and profile; ``judge`` asks all of them, so that one
+run names everything that is wrong. What each verdict means is in docs/gates.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from edgepack.compat.delegates import Delegation, delegate, support_tables
+from edgepack.compat.operators import Trouble, troubles
+from edgepack.gates.finding import Finding, How, Outcome, Verdict, at_most
+from edgepack.planning.peak import plan_memory
+from edgepack.profiles.profile import Delegate, Profile, Sourced
+from edgepack.tflite.facts import FLOATS, Facts, Tensor
+from edgepack.units import format_bytes
+
+_FIXED_BATCH = "convert with fixed shapes and a batch of 1"
+_REPLACE = "replace these layers, or choose another device (edgepack profiles suggest)"
+_MEASURED = "run it (edgepack build puts it in a sandbox), or name a measured release"
+#: Kinds of device on which a float operator is a failure: no build for them promises float.
+INTEGER_KINDS = frozenset({"mcu", "npu"})
+
+
+def storage(facts: Facts, profile: Profile) -> Finding:
+    """The file fits into the flash or storage that one model may take."""
+    return at_most(
+        "storage",
+        facts.flatbuffer_bytes,
+        _limit(profile.storage.budget),
+        "B",
+        how=How.PLANNED,
+        what="flatbuffer",
+        remedy=_smaller(facts)
+        + "fewer channels or layers; pruning and clustering do not shrink the file",
+        key="[storage.budget]",
+    )
+
+
+def download(facts: Facts, profile: Profile) -> Finding:
+    """The compressed file fits into what one download may cost."""
+    return at_most(
+        "download",
+        facts.download_bytes,
+        _limit(profile.storage.download_budget),
+        "B",
+        how=How.PLANNED,
+        what="compressed (deflate 9)",
+        remedy=_smaller(facts) + "prune and cluster (edgepack build, recipe prune-cluster-qat)",
+        key="[storage.download_budget]",
+    )
+
+
+def _smaller(facts: Facts) -> str:
+    """Return what helps most a model that was never quantized, as the start of a remedy."""
+    return "quantize it to int8 (edgepack build, recipe int8), else " if facts.float_ops else ""
+
+
+def peak_ram(facts: Facts, profile: Profile) -> Finding:
+    """The planned peak of memory fits into what one model may take."""
+    memory = plan_memory(facts, profile)
+    parts = ", ".join(f"{what} {format_bytes(size)}" for what, size in memory.parts)
+    found = at_most(
+        "peak_ram",
+        memory.total,
+        _limit(profile.ram.budget),
+        "B",
+        how=How.PLANNED,
+        what=f"peak ({parts})",
+        remedy=_smaller(facts) + "smaller input or fewer channels in the largest layers",
+        key="[ram.budget]",
+    )
+    if memory.unmeasured and found.verdict is Outcome.PASS:
+        names = ", ".join(memory.unmeasured)
+        return Finding(
+            gate="peak_ram", verdict=Outcome.INCONCLUSIVE, how=How.PLANNED, unit="B",
+            value=found.value, limit=found.limit,
+            says=f"{found.says}; kernel data of {names} are guessed, so it may be under:"
+            " put the model in a bundle (edgepack build), which runs it",
+        )  # fmt: skip
+    return found
+
+
+def operators(facts: Facts, profile: Profile) -> Finding:
+    """The runtime has every operator, with a kernel that computes these dtypes right."""
+    kinds = ("missing", "dtype", "wrong", "unknown")
+    found = [t for t in _troubles(facts, profile) if t.kind in kinds]
+    names = {op.name for op in facts.ops}
+    good = f"all {len(names)} operators have kernels in {_runtime(profile)}"
+    return _told("operators", found, good)
+
+
+def operator_versions(facts: Facts, profile: Profile) -> Finding:
+    """The runtime takes the version of every operator that the file lists."""
+    found = [t for t in _troubles(facts, profile) if t.kind == "version"]
+    good = "every version is taken"
+    if profile.runtime.name == "tflm":
+        good = "TFLM looks at dtypes, not at versions"
+    elif facts.min_runtime_version:
+        good += f" (the converter asks for {facts.min_runtime_version})"
+    return _told("operator_versions", found, good)
+
+
+def dtype(facts: Facts, profile: Profile) -> Finding:
+    """Input and output are integers and nothing computes in float, where that is promised.
+
+    Microcontrollers and NPUs get integer models only: there a float operator fails. A CPU
+    runs both: there it passes, with a remark.
+    """
+    ends = [t for t in (*facts.inputs, *facts.outputs) if t.dtype in FLOATS]
+    ops = facts.float_ops
+    spoken = sorted({op.name for op in ops})
+    if not ends and not ops:
+        kinds = sorted({t.dtype for t in (*facts.inputs, *facts.outputs)})
+        return _finding("dtype", Outcome.PASS, f"no float operator; ends are {'/'.join(kinds)}")
+    says = f"{len(ops)} of {len(facts.ops)} operators compute in float ({_few(spoken)})"
+    if ends:
+        says += f"; {', '.join(_end(t) for t in ends[:2])}"
+    if profile.kind not in INTEGER_KINDS:
+        return _finding("dtype", Outcome.PASS, f"{says}; the CPU runs float")
+    says += (
+        "; set converter.inference_input_type and inference_output_type to tf.int8, give a "
+        "representative_dataset and only TFLITE_BUILTINS_INT8"
+    )
+    return _finding("dtype", Outcome.FAIL, says)
+
+
+def signature(facts: Facts, profile: Profile) -> Finding:
+    """One input, one output, batch 1, and no dimension left open but the batch."""
+    faults = []
+    for what, ends in (("input", facts.inputs), ("output", facts.outputs)):
+        if len(ends) != 1:
+            faults.append(f"{len(ends)} {what}s (wanted one)")
+        faults += [f"{what} {_end(t)} is open" for t in ends if _open(t)]
+        faults += [
+            f"{what} {_end(t)} has batch {t.shape[0]}"
+            for t in ends[:1]
+            if len(t.shape) > 1 and t.shape[0] != 1
+        ]
+    if faults:
+        says = "; ".join(faults) + f"; {_FIXED_BATCH} and one input and output"
+        return _finding("signature", Outcome.FAIL, says)
+    first, last = facts.inputs[0], facts.outputs[0]
+    says = f"{_end(first)} to {_end(last)}"
+    if not first.static or not last.static:
+        says += f"; the batch is left open and stored as 1: {_FIXED_BATCH}"
+    return _finding("signature", Outcome.PASS, says)
+
+
+def delegation(facts: Facts, profile: Profile, asked: Delegate) -> Finding:
+    """The accelerator takes the whole model, where the profile says it must."""
+    found = delegate(facts, asked, profile.runtime)
+    share = round(found.share_left, 4)
+    verdict = Outcome.FAIL if found.left and asked.required else Outcome.PASS
+    return Finding(
+        gate=f"delegate:{asked.name}",
+        verdict=verdict,
+        how=How.PLANNED,
+        value=share,
+        limit=0.0 if asked.required else None,
+        unit="share",
+        says=_fallback(found, asked),
+    )
+
+
+Gate = Callable[[Facts, Profile], Finding]
+GATES: tuple[Gate, ...] = (
+    storage, download, peak_ram, operators, operator_versions, dtype, signature,
+)  # fmt: skip
+
+
+def judge(facts: Facts, profile: Profile) -> Verdict:
+    """Return what every gate finds; a profile without a download budget is not asked one."""
+    asked = [g for g in GATES if g is not download or profile.storage.download_budget]
+    found = [gate(facts, profile) for gate in asked]
+    found += [delegation(facts, profile, one) for one in profile.delegates]
+    return Verdict(tuple(found))
+
+
+def _troubles(facts: Facts, profile: Profile) -> list[Trouble]:
+    custom: set[str] = set()
+    for asked in profile.delegates:
+        key = "ethos-u55" if asked.name.startswith("ethos-u") else str(asked.name)
+        custom |= set(support_tables().get(key, {}).get("custom", ()))
+    return troubles(facts, profile.runtime, frozenset(custom))
+
+
+def _told(gate: str, found: list[Trouble], good: str) -> Finding:
+    if not found:
+        return _finding(gate, Outcome.PASS, good)
+    sure = [trouble for trouble in found if trouble.kind != "unknown"]
+    says = "; ".join(
+        trouble.says + (f" — {trouble.remedy}" if trouble.remedy else "")
+        for trouble in (sure or found)[:4]
+    )
+    if len(sure or found) > 4:
+        says += f"; and {len(sure or found) - 4} more"
+    if not any(trouble.remedy for trouble in (sure or found)[:4]):
+        says += f"; {_REPLACE if sure else _MEASURED}"
+    return _finding(gate, Outcome.FAIL if sure else Outcome.INCONCLUSIVE, says)
+
+
+def _fallback(found: Delegation, asked: Delegate) -> str:
+    """Return what the accelerator takes, what not and why, and whether that matters."""
+    whole = len(found.taken) + len(found.left)
+    if not found.left:
+        return f"{asked.name} takes all {whole} operators [{found.source}]"
+    says = f"{asked.name} takes {len(found.taken) or 'none'} of {whole} operators"
+    says += f"; {found.share_left:.1%} of the work stays with the runtime's own CPU kernels"
+    if asked.required:
+        says += ", but the profile requires the accelerator"
+    else:
+        says += ": for information, the profile requires no accelerator"
+    reasons: dict[str, list[str]] = {}
+    for op, why in found.left:
+        reasons.setdefault(why, []).append(op.name)
+    grouped = [f"{_few(names, 6)} ({why})" for why, names in reasons.items()]
+    says += f"; not taken: {'; '.join(grouped[:4])}"
+    if len(grouped) > 4:
+        says += f"; and {len(grouped) - 4} more reasons"
+    if asked.required:
+        says += f"; {_REPLACE}"
+    return f"{says} [{found.source}]"
+
+
+def _few(items: Iterable[str], most: int = 4) -> str:
+    counted: dict[str, int] = {}
+    for item in items:
+        counted[item] = counted.get(item, 0) + 1
+    spoken = [f"{n} x {item}" if n > 1 else item for item, n in counted.items()]
+    more = f" and {len(spoken) - most} more" if len(spoken) > most else ""
+    return ", ".join(spoken[:most]) + more
+
+
+def _open(tensor: Tensor) -> bool:
+    return any(size < 0 for size in tensor.signature[1:])
+
+
+def _end(tensor: Tensor) -> str:
+    return f"{tensor.dtype}{list(tensor.signature)}"
+
+
+def _limit(sourced: Sourced[int] | None) -> int | None:
+    return sourced.value if sourced else None
+
+
+def _runtime(profile: Profile) -> str:
+    return f"{profile.runtime.name} {profile.runtime.version}"
+
+
+def _finding(gate: str, verdict: Outcome, says: str) -> Finding:
+    return Finding(gate=gate, verdict=verdict, says=says)

@@ -1,1 +1,0 @@
-"""Peak memory planned from the file alone, as each runtime would take it."""

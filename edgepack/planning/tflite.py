@@ -1,0 +1,237 @@
+"""The memory that TensorFlow Lite and LiteRT plan for a model, from the file.
+
+Activations and what kernels ask for besides them share one arena, placed by the runtime's
+own rule; variables and repacked weights persist beside it. Buffers that newer releases
+share in place are counted twice here: the plan is then above the runtime's, never under.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgepack.planning.arena import Need, align, tightest_gap_peak
+from edgepack.tflite.facts import Facts, Op, Subgraph
+from edgepack.tflite.tensors import Tensor
+
+#: kDefaultTensorAlignment (tensorflow/lite/util.h).
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """What one node asks for besides its tensors, in bytes.
+
+    Attributes:
+        scratch: in the arena, while the node runs.
+        kept: for as long as the interpreter lives.
+    """
+
+    scratch: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Planned bytes.
+
+    Attributes:
+        arena: activations and scratch.
+        kept: variables, and weights that kernels repack once.
+    """
+
+    arena: int
+    kept: int
+
+
+def plan(facts: Facts, delegated: frozenset[int] = frozenset()) -> Plan:
+    """Return what builtin kernels need; operators of the main graph in ``delegated`` ask
+    for no scratch of theirs.
+    """
+    arena = kept = 0
+    for graph in facts.subgraphs:
+        needs: list[Need] = []
+        for tensor, first, last in _lives(graph):
+            if tensor.variable:
+                kept += align(tensor.nbytes, ALIGNMENT)
+            elif not tensor.constant and tensor.nbytes:
+                needs.append(Need(tensor.nbytes, first, last))
+        for op in graph.ops:
+            if graph.index == 0 and op.index in delegated:
+                continue
+            asked = asks(op, facts)
+            needs += [Need(size, op.index, op.index) for size in asked.scratch if size]
+            kept += sum(align(size, ALIGNMENT) for size in asked.kept)
+        arena += tightest_gap_peak(needs, ALIGNMENT) + ALIGNMENT  # the arena aligns its start
+    return Plan(arena=arena, kept=kept)
+
+
+def _lives(graph: Subgraph) -> list[tuple[Tensor, int, int]]:
+    """Return each used tensor with its first and last node; inputs and outputs outlive all."""
+    end = len(graph.ops)
+    first: dict[int, int] = dict.fromkeys(graph.inputs, 0)
+    last: dict[int, int] = dict.fromkeys((*graph.inputs, *graph.outputs), end)
+    for op in graph.ops:
+        for index in op.outputs:
+            first.setdefault(index, op.index)
+        for index in (*op.inputs, *op.outputs):
+            if index >= 0:
+                last[index] = max(last.get(index, 0), op.index)
+    return [
+        (tensor, first.get(tensor.index, 0), last.get(tensor.index, end))
+        for tensor in graph.tensors
+        if tensor.index in first or tensor.variable
+    ]
+
+
+def asks(op: Op, facts: Facts) -> Asks:
+    """Return what one node's kernel asks for (tensorflow/lite/kernels/*.cc, Prepare)."""
+    ask = _ASKS.get(op.name)
+    inputs, outputs = facts.feeds(op), facts.yields(op)
+    if ask is None or not outputs or not inputs:
+        return Asks()
+    if any(tensor is not None and not tensor.shape for tensor in inputs[:3]):
+        return Asks()  # no kernel with weights takes scalars
+    return ask(op, inputs, outputs)
+
+
+Feeds = tuple[Tensor | None, ...]
+Yields = tuple[Tensor, ...]
+
+
+def _conv(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+    data, weights, out = inputs[0], inputs[1] if len(inputs) > 1 else None, outputs[0]
+    if data is None or weights is None or len(weights.shape) != 4 or len(out.shape) != 4:
+        return Asks()
+    _, height, width, depth = weights.shape
+    options = op.options
+    dilated = options["dilation_w"] != 1 or options["dilation_h"] != 1
+    moved = options["stride_w"] != 1 or options["stride_h"] != 1
+    hybrid = data.dtype == "float32" and weights.dtype == "int8"
+    kept: tuple[int, ...] = ()
+    scratch: list[int] = []
+    if height != 1 or width != 1 or moved or dilated:
+        cells = out.shape[0] * out.shape[1] * out.shape[2] * height * width * depth
+        scratch.append(cells * (4 if data.dtype == "float32" and not hybrid else
+                                2 if data.dtype == "int16" else 1))  # fmt: skip
+    if hybrid:
+        channels = weights.shape[0]
+        batch = out.shape[0] * out.shape[1] * out.shape[2]
+        scratch += [data.elements, 4 * data.shape[0], 4 * batch * channels, 4 * data.shape[0]]
+        kept = (4 * channels,)
+    if weights.dtype == "int4":
+        scratch.append(weights.elements)
+    return Asks(tuple(scratch), kept)
+
+
+def _depthwise(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+    data, weights = inputs[0], inputs[1] if len(inputs) > 1 else None
+    if data is None or weights is None:
+        return Asks()
+    if data.dtype == "float32" and weights.dtype == "int8":
+        return Asks((data.elements, 4 * data.shape[0], 4 * data.shape[0]))
+    return Asks((weights.elements,) if weights.dtype == "int4" else ())
+
+
+def _dense(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+    data, weights = inputs[0], inputs[1] if len(inputs) > 1 else None
+    if data is None or weights is None or not weights.shape:
+        return Asks()
+    units = weights.shape[0]
+    if data.dtype == "float32" and weights.dtype in ("int8", "uint8", "int4", "int2"):
+        batch = max(1, data.elements // max(1, weights.shape[-1]))
+        unpacked = weights.elements if weights.dtype != "int8" else 0
+        scratch = (data.elements, 4 * batch, 4 * units * batch, 4 * batch, unpacked)
+        return Asks(scratch, (4 * units,))
+    return Asks((weights.elements,) if weights.dtype in ("int4", "int2") else ())
+
+
+def _transpose_conv(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+    weights, data = (inputs[1], inputs[2]) if len(inputs) > 2 else (None, None)
+    if weights is None or data is None or len(data.shape) != 4:
+        return Asks()
+    out = outputs[0]
+    wide = 8 if out.dtype == "int16" else 4
+    unit = 4 if data.dtype == "float32" else 1
+    columns = 4 * data.shape[1] * data.shape[2] * weights.elements // max(1, weights.shape[3])
+    scratch = [columns]
+    if data.dtype != "float32":
+        scratch.append(wide * out.elements)
+    return Asks(tuple(scratch), (unit * weights.elements,))
+
+
+def _matmul(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+    lhs, rhs = inputs[0], inputs[1] if len(inputs) > 1 else None
+    if lhs is None or rhs is None:
+        return Asks()
+    if lhs.dtype == "float32" and rhs.dtype == "int8":
+        rows = max(1, lhs.elements // max(1, lhs.shape[-1]))
+        more = (lhs.elements, 4 * rows, 4 * outputs[0].elements, 4 * rows, 4 * rows)
+        return Asks((lhs.nbytes, *more), (rhs.nbytes,))
+    turned = (rhs.nbytes,)
+    return Asks((lhs.nbytes,) if rhs.constant else (lhs.nbytes, *turned),
+                turned if rhs.constant else ())  # fmt: skip
+
+
+def _reduce(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+    rank = len(inputs[0].shape) if inputs[0] else 1
+    axes = inputs[1].elements if len(inputs) > 1 and inputs[1] else rank
+    wide = {"float32": 4, "int64": 8}.get(outputs[0].dtype, 4)
+    scratch = [4 * rank, 4 * axes, wide * outputs[0].elements]
+    if inputs[0]:
+        scratch.append(inputs[0].nbytes)  # REDUCE_MAX, SUM … normalise their dimensions
+    return Asks(tuple(scratch))
+
+
+def _lstm(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+    data = inputs[0]
+    weights = inputs[2] if len(inputs) > 2 else None
+    if data is None or weights is None or len(weights.shape) != 2 or not data.shape:
+        return Asks()
+    cells = weights.shape[0]
+    batch = data.shape[1] if op.options.get("time_major") else data.shape[0]
+    if data.dtype == "float32":
+        gates = 4 * 4 * batch * cells
+        if weights.dtype == "float32":
+            return Asks((gates,))
+        codes = (batch * data.shape[-1], batch * cells, batch * cells)
+        factors = (4 * batch,) * 8
+        return Asks((gates, gates, 4 * cells, *codes, *factors), (4 * 12 * cells,))
+    wide = 2 * batch * cells
+    return Asks((wide, wide, wide, wide, batch * cells, 4 * batch * cells), (4 * 12 * cells,))
+
+
+def _add_n(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+    return Asks((outputs[0].nbytes,))  # one partial sum a thread; one thread
+
+
+def _svdf(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+    data, feature = inputs[0], inputs[1] if len(inputs) > 1 else None
+    if data is None or feature is None or not feature.shape:
+        return Asks()
+    batch, filters = data.shape[0], feature.shape[0]
+    scratch = [4 * batch * filters]
+    if data.dtype == "int8":
+        scratch.append(4 * outputs[0].elements)
+    elif feature.dtype == "int8":
+        scratch += [data.elements, 4 * batch, 4 * filters * 16, 4 * batch, 4 * filters]
+    return Asks(tuple(scratch))
+
+
+_ASKS = {
+    "ADD_N": _add_n,
+    "CONV_2D": _conv,
+    "DEPTHWISE_CONV_2D": _depthwise,
+    "FULLY_CONNECTED": _dense,
+    "TRANSPOSE_CONV": _transpose_conv,
+    "BATCH_MATMUL": _matmul,
+    "MEAN": _reduce,
+    "SUM": _reduce,
+    "REDUCE_MAX": _reduce,
+    "REDUCE_MIN": _reduce,
+    "REDUCE_PROD": _reduce,
+    "REDUCE_ANY": _reduce,
+    "REDUCE_ALL": _reduce,
+    "LSTM": _lstm,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm,
+    "SVDF": _svdf,
+}

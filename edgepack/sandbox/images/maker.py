@@ -1,0 +1,208 @@
+"""The door that makes images: Debian's packages by mmdebstrap, wheels by pip, no registry.
+
+No code of the target runs: packages are unpacked, pruned and packed again, so an Arm image
+is made on any machine. What maintainer scripts would have set up is the environment below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from edgepack.errors import EnvironmentMissing, UsageError
+from edgepack.sandbox.engine import Engine, require
+from edgepack.sandbox.images import archive, tree
+from edgepack.sandbox.images import inventory as shelf
+from edgepack.sandbox.images.debian import mirror, packages_of
+from edgepack.sandbox.images.inventory import Listed
+from edgepack.sandbox.images.spec import (
+    DEFAULTS,
+    ImageSpec,
+    docker_folder,
+    inputs_digest,
+    known,
+)
+from edgepack.sandbox.images.tools import emulators
+
+Progress = Callable[[str], None]
+_PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_34")
+
+
+def build(
+    arches: Iterable[str] | None = None,
+    runtime: str | None = None,
+    *,
+    version: str | None = None,
+    force: bool = False,
+    engine: Engine | None = None,
+    progress: Progress = lambda line: None,
+) -> tuple[Listed, ...]:
+    """Make the images asked for that are absent or stale (all with ``force``) and list them.
+
+    Without a runtime and version the two defaults are made: tflite-runtime 2.14.0 and
+    ai-edge-litert 1.4.0. ``engine`` is the one that answers unless given.
+
+    Raises:
+        UsageError: no such image.
+        EnvironmentMissing: no engine, no mmdebstrap, no Debian mirror, no wheel.
+    """
+    engine = engine or require()
+    made = []
+    for spec in _asked(arches, runtime, version):
+        found = shelf.listing_of(engine, spec)
+        if force or found.state != "present":
+            progress(f"{spec.tag}: {found.state}, making it")
+            former, found = found.identity, _make(engine, spec, progress)
+            _drop(engine, former, found.identity)
+        made.append(found)
+    return tuple(made)
+
+
+def _drop(engine: Engine, former: str, present: str) -> None:
+    """Remove the image that another now takes the name of; one in use stays."""
+    from docker.errors import APIError
+
+    if former and former != present:
+        with contextlib.suppress(APIError):
+            engine.api.remove_image(former)
+
+
+def _asked(
+    arches: Iterable[str] | None, runtime: str | None, version: str | None
+) -> tuple[ImageSpec, ...]:
+    wanted = set(arches) if arches else None
+    if runtime is None and version is None:
+        pool = [s for s in known() if (s.package, s.version) in DEFAULTS]
+    else:
+        pool = [
+            s for s in known() if runtime in (None, s.package) and version in (None, s.version)
+        ]
+        if version is None:
+            pool = [s for s in pool if (s.package, s.version) in DEFAULTS]
+    chosen = tuple(s for s in pool if wanted is None or s.arch in wanted)
+    unknown = (wanted or set()) - {s.arch for s in chosen}
+    if not chosen or unknown:
+        have = ", ".join(f"{s.package} {s.version} {s.arch}" for s in known())
+        asked = f"{runtime or 'any runtime'} {version or ''} {sorted(wanted or ())}"
+        raise UsageError(f"no image can be made for {asked}; there is {have}")
+    return chosen
+
+
+def _make(engine: Engine, spec: ImageSpec, progress: Progress) -> Listed:
+    folder = docker_folder()
+    with tempfile.TemporaryDirectory(prefix="edgepack-image-") as scratch:
+        root, top = Path(scratch) / "base", Path(scratch) / "top"
+        debs = _unpack_debian(spec, folder, root)
+        _compile(spec, root)
+        if spec.emulator:
+            _add_emulator(spec, root, emulators(engine, folder, progress))
+        (root / "edgepack").mkdir(exist_ok=True)
+        (root / "edgepack/debs.txt").write_text(debs)
+        _unpack_wheel(spec, folder, Path(scratch), top)
+        _compile(spec, top)
+        layers = [archive.layer(root), archive.layer(top)]
+    packed, identity = archive.image(
+        layers,
+        arch=spec.arch,
+        tag=spec.tag,
+        env={
+            # no maintainer script ran: Debian's alternatives are not linked
+            "LD_LIBRARY_PATH": f"/usr/lib/{spec.triplet}/blas:/usr/lib/{spec.triplet}/lapack",
+            "PATH": "/usr/bin",
+        },
+        labels={
+            shelf.INPUTS: inputs_digest(spec, folder),
+            shelf.DEBS: hashlib.sha256(debs.encode()).hexdigest(),
+        },
+    )
+    for line in engine.api.load_image(io.BytesIO(packed)):
+        if "error" in line:
+            raise EnvironmentMissing(
+                f"the engine refused the image {spec.tag}: {line['error']}"
+            )
+    progress(f"{spec.tag}: {identity[7:19]}")
+    return shelf.listing_of(engine, spec)
+
+
+def _unpack_debian(spec: ImageSpec, folder: Path, root: Path) -> str:
+    """Unpack the kept files below ``root``; return the list of packages with their digests."""
+    names = (folder / "packages" / f"{spec.suite}.txt").read_text().split()
+    tar = packages_of(names, suite=spec.suite, arch=spec.debian_arch, source=mirror())
+    debs = []
+    root.mkdir()
+    with tar, tarfile.open(fileobj=tar, mode="r|") as packed:
+        for member in packed:
+            member.name = member.name.removeprefix("./").rstrip("/")
+            if member.name.endswith(".deb"):
+                content = packed.extractfile(member)
+                assert content is not None  # a .deb is a file
+                digest = hashlib.sha256(content.read()).hexdigest()
+                debs.append(f"{digest}  {Path(member.name).name}\n")
+            elif member.name and tree.keeps(member.name) and not member.isdev():
+                packed.extract(_as_own(member), root, filter="tar")
+    return "".join(sorted(debs, key=lambda line: line.split()[1]))
+
+
+def _as_own(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Return the member as the present user's own, so that no root is needed."""
+    return member.replace(uid=os.getuid(), gid=os.getgid(), uname="", gname="", deep=False)
+
+
+def _unpack_wheel(spec: ImageSpec, folder: Path, scratch: Path, top: Path) -> None:
+    site = top / f"usr/local/lib/python{spec.python}/dist-packages"
+    site.mkdir(parents=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--require-hashes", "--only-binary=:all:", "--implementation=cp"]
+    command += [f"--python-version={spec.python}", f"--abi=cp{spec.python.replace('.', '')}"]
+    command += [f"--platform={platform}_{spec.machine}" for platform in _PLATFORMS]
+    command += ["-d", str(scratch / "wheels"), "-r", str(folder / spec.requirements)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = sorted((scratch / "wheels").glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        why = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise EnvironmentMissing(f"pip could not fetch {spec.requirements}: {why}")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        for info in wheel.infolist():
+            if info.is_dir() or not tree.keeps_of_wheel(info.filename):
+                continue
+            target = site / info.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(wheel.read(info))
+            if target.suffix == ".so":
+                target.chmod(0o755)
+
+
+def _add_emulator(spec: ImageSpec, root: Path, kit: Path) -> None:
+    place = root / "qemu"
+    (place / "lib").mkdir(parents=True)
+    for file in sorted(kit.iterdir()):
+        if file.is_file() and (not file.name.startswith("qemu-") or file.name == spec.emulator):
+            shutil.copy(file, place / file.name)
+    for library in sorted((kit / "lib").iterdir()):
+        shutil.copy(library, place / "lib" / library.name)
+
+
+def _compile(spec: ImageSpec, root: Path) -> None:
+    """Put compiled files in the place of Python sources, where this Python is the image's.
+
+    An import under the emulator falls from 6.3 s to 0.6 s, and the image loses 9 MB. A fixed
+    hash seed and one worker make the same bytes each time.
+    """
+    if spec.python != f"{sys.version_info.major}.{sys.version_info.minor}":
+        return
+    command = [sys.executable, "-sP", "-m", "compileall", "-q", "-q", "-f", "-b", "-j1"]
+    command += ["--invalidation-mode=unchecked-hash", "-s", str(root), "-p", "/", str(root)]
+    subprocess.run(command, check=True, env={"PYTHONHASHSEED": "0"}, capture_output=True)
+    for source in root.rglob("*.py"):
+        if source.with_suffix(".pyc").is_file():
+            source.unlink()

@@ -1,1 +1,0 @@
-"""What each runtime and delegate can run, and what to do where it cannot."""

@@ -1,0 +1,145 @@
+"""A bundle is the same bytes for the same content, and no damaged one is believed."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from edgepack.bundle import archive as bundle
+from edgepack.bundle import signing
+from edgepack.errors import InputError
+from tests.edgepack.manifests import manifest
+
+FILES = {
+    bundle.MODEL: b"TFL3 model",
+    bundle.PROFILE: b"{}",
+    "golden/inputs.npy": bundle.npy(np.arange(6, dtype=np.int8).reshape(2, 3)),
+}
+
+
+def packed() -> bytes:
+    return bundle.pack(manifest(FILES), FILES, None)
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def test_the_same_content_gives_the_same_bytes() -> None:
+    assert bundle.pack(manifest(FILES), dict(reversed(FILES.items())), None) == packed()
+
+
+def test_what_was_packed_comes_back() -> None:
+    back = bundle.unpack(packed(), "b")
+    assert back.files == FILES
+    assert back.manifest == manifest(FILES)
+    assert back.array("golden/inputs.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_every_flipped_bit_is_noticed() -> None:
+    good = packed()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(good), 300):
+        bad = bytearray(good)
+        bad[place] ^= 1 << int(rng.integers(8))
+        try:
+            assert bundle.unpack(bytes(bad), "b").files == FILES  # an unread zip field
+        except InputError as error:
+            assert str(error).startswith("b: ")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30, 500])
+def test_a_truncated_bundle_is_refused(cut: int) -> None:
+    with pytest.raises(InputError, match="not a bundle"):
+        bundle.unpack(packed()[:cut], "b")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../x", "a//x", "..\\x"])
+def test_a_path_that_escapes_is_refused(name: str) -> None:
+    files = {**FILES, name: b"x"}
+    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest(files)), **files}
+    with pytest.raises(InputError, match="would leave its folder"):
+        bundle.unpack(zipped(whole), "b")
+
+
+def test_a_swapped_model_is_refused() -> None:
+    files = {**FILES, bundle.MODEL: b"another"}
+    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest(FILES)), **files}
+    with pytest.raises(InputError, match=r"model\.tflite differs from its digest"):
+        bundle.unpack(zipped(whole), "b")
+
+
+def test_a_member_nobody_named_is_refused() -> None:
+    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest(FILES)), **FILES, "extra": b"x"}
+    with pytest.raises(InputError, match="extra is not named in the manifest"):
+        bundle.unpack(zipped(whole), "b")
+
+
+def test_a_bundle_larger_than_the_ceiling_is_not_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bundle, "CEILING_BYTES", 10)
+    with pytest.raises(InputError, match="more than 10 B unpacked"):
+        bundle.unpack(packed(), "b")
+
+
+def test_a_member_larger_than_it_declares_is_not_inflated() -> None:
+    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest(FILES)), **FILES}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in whole.items():
+            archive.writestr(name, data)
+        archive.writestr("bomb", bytes(50_000_000))
+        archive.infolist()[-1].file_size = 100
+    with pytest.raises(InputError, match="bomb"):
+        bundle.unpack(out.getvalue(), "b")
+
+
+def test_a_slow_packing_is_refused() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("x", bytes(1000))
+    with pytest.raises(InputError, match="neither plain nor by deflate"):
+        bundle.unpack(out.getvalue(), "b")
+
+
+def test_numbers_that_are_none_are_refused() -> None:
+    text = bundle.manifest_bytes(manifest(FILES)).replace(b'"drop": 0.0', b'"drop": NaN')
+    with pytest.raises(InputError, match=r"manifest\.json: fidelity\.drop"):
+        bundle.unpack(zipped({bundle.MANIFEST: text, **FILES}), "b")
+
+
+def test_a_manifest_of_another_form_names_the_place() -> None:
+    with pytest.raises(InputError, match=r"manifest\.json: schema"):
+        bundle.unpack(zipped({bundle.MANIFEST: b"{}", **FILES}), "b")
+
+
+def keys() -> tuple[bytes, bytes]:
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    return (
+        key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()),
+        key.public_key().public_bytes(
+            form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo
+        ),
+    )
+
+
+def test_a_signature_holds_for_its_key_and_manifest_only() -> None:
+    (private, public), (_, stranger) = keys(), keys()
+    data = bundle.manifest_bytes(manifest(FILES))
+    mark = signing.sign(data, private, "key.pem")
+    assert signing.verify(data, mark, public, "pub.pem")
+    assert not signing.verify(data + b" ", mark, public, "pub.pem")
+    assert not signing.verify(data, mark, stranger, "pub.pem")
+    with pytest.raises(InputError, match=r"key\.pem: wanted an unencrypted Ed25519"):
+        signing.sign(data, b"nonsense", "key.pem")

@@ -1,0 +1,81 @@
+"""What a bundle proves again by itself, and what only its build could know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgepack.bundle import archive as bundle
+from edgepack.bundle import validation
+from edgepack.bundle.archive import Bundle
+from edgepack.errors import InputError
+from edgepack.gates.finding import Finding, Outcome
+from edgepack.inference.protocol import Ending, Job, Trace
+from edgepack.profiles import catalogue
+from tests.edgepack.commands import write_bundle
+
+CALIBRATION = Finding(gate="calibration", verdict=Outcome.PASS, says="256 rows")
+
+
+class Still:
+    """A runtime that answers zero to everything, as the bundle's goldens want it."""
+
+    name = "still"
+
+    def run(self, job: Job) -> Trace:
+        return Trace(ending=Ending.OK, says="", outputs=np.zeros((len(job.inputs), 2), np.int8))
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Bundle:
+    path = write_bundle(tmp_path / "m.edgepack", findings=[CALIBRATION.as_json()])
+    return bundle.unpack(path.read_bytes(), "m.edgepack")
+
+
+def gates_of(whole: Bundle, device: str, **more: bytes) -> dict[str, Finding]:
+    _, verdict = validation.validate(
+        whole, catalogue.load(device), Still(), lambda *_: (), **more
+    )
+    return {finding.gate: finding for finding in verdict.findings}
+
+
+def test_the_builds_own_calibration_finding_holds_for_its_device(whole: Bundle) -> None:
+    assert gates_of(whole, "pixel-3")["calibration"] == CALIBRATION
+
+
+def test_for_another_device_the_calibration_is_open_and_says_why(whole: Bundle) -> None:
+    found = gates_of(whole, "pixel-4")["calibration"]
+    assert found.verdict is Outcome.INCONCLUSIVE
+    assert "for pixel-3" in found.says
+    assert "--profile pixel-4" in found.says
+
+
+def test_a_file_that_is_no_key_is_no_verdict(whole: Bundle) -> None:
+    with pytest.raises(InputError, match="Ed25519 public key"):
+        gates_of(whole, "pixel-3", trusted_pem=b"no key")
+
+
+def test_an_unsigned_bundle_fails_where_a_key_is_trusted(whole: Bundle) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    public = Ed25519PrivateKey.generate().public_key()
+    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    found = gates_of(whole, "pixel-3", trusted_pem=public.public_bytes(*form))
+    assert found["signature_of_maker"].verdict is Outcome.FAIL
+    assert "--sign-key" in found["signature_of_maker"].says
+
+
+def test_goldens_that_differ_say_what_to_do(whole: Bundle) -> None:
+    class Other(Still):
+        def run(self, job: Job) -> Trace:
+            ones = np.ones((len(job.inputs), 2), np.int8)
+            return Trace(ending=Ending.OK, says="", outputs=ones)
+
+    _, verdict = validation.validate(whole, catalogue.load("pixel-3"), Other(), lambda *_: ())
+    (found,) = [finding for finding in verdict.findings if finding.gate == "goldens"]
+    assert found.verdict is Outcome.FAIL
+    assert "4 of 4 golden values differ" in found.says
+    assert "build it again" in found.says

@@ -1,0 +1,90 @@
+"""A measured report makes the estimates of its device better, and only of its device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import device_profiles
+from edgepack.cost import latency as estimating
+from edgepack.device import calibration_export as points
+from edgepack.device import judge
+from edgepack.errors import InputError
+from edgepack.gates.finding import Finding, How, Outcome, Verdict
+from edgepack.profiles import catalogue
+
+COUNT = 40_000_000
+
+
+def point_of(agreed: Any, **more: Any) -> str:
+    report = agreed.report()
+    found = judge.judge(report, agreed.bundle, agreed.profile, agreed.expected)
+    return points.calibration_toml(report, found, **more)
+
+
+@pytest.fixture
+def grown(agreed: Any, tmp_path: Path) -> Path:
+    """Return the profile's own file with the measured point appended to it."""
+    (folder,) = device_profiles.__path__
+    text = (Path(folder) / f"{agreed.profile.name}.toml").read_text("utf-8")
+    path = tmp_path / f"{agreed.profile.name}.toml"
+    path.write_text(text + point_of(agreed, instructions=COUNT))
+    return path
+
+
+def test_an_appended_point_loads_and_leads_the_estimate(agreed: Any, grown: Path) -> None:
+    assert catalogue.problems(grown) == ()
+    profile = catalogue.load(str(grown))
+    assert len(profile.calibration) == len(agreed.profile.calibration) + 1
+    middle = agreed.report().run.summary.p50_ms
+    found = estimating.estimate(profile, 2 * COUNT, "int8")
+    assert found is not None
+    assert (found.level, "1 point of clinic-tablet" in found.grounds) == ("device", True)
+    assert found.low_ms == pytest.approx(2 * middle * (1 - estimating.MARGIN))
+    assert found.high_ms == pytest.approx(2 * middle * (1 + estimating.MARGIN))
+    before = estimating.estimate(agreed.profile, 2 * COUNT, "int8")
+    assert before is not None
+    assert before.level != "device"
+
+
+def test_a_point_without_a_count_and_of_another_precision_estimates_nothing(
+    agreed: Any, grown: Path
+) -> None:
+    profile = catalogue.load(str(grown))
+    floats = estimating.estimate(profile, COUNT, "float32")
+    assert floats is not None
+    assert floats.level != "device"
+    bare = profile.calibration[-1].model_copy(update={"instructions": None})
+    profile = profile.model_copy(update={"calibration": (bare,)})
+    found = estimating.estimate(profile, COUNT, "int8")
+    assert found is not None
+    assert found.level != "device"
+
+
+@pytest.mark.parametrize("delegate", ["gpu", "nnapi"])
+def test_no_accelerator_calibrates_the_cpu(agreed: Any, delegate: str) -> None:
+    report = agreed.report(run__delegate=delegate)
+    expected = judge.Expected(bundle_sha256=agreed.expected.bundle_sha256)
+    found = judge.judge(report, agreed.bundle, agreed.profile, expected)
+    with pytest.raises(InputError, match="take a run on the CPU"):
+        points.calibration_toml(report, found)
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict", "wanted"),
+    [
+        (COUNT, Outcome.PASS, COUNT),
+        (float(COUNT), Outcome.PASS, COUNT),
+        (COUNT, Outcome.INCONCLUSIVE, None),
+        (None, Outcome.PASS, None),
+        ("timeout", Outcome.PASS, None),
+    ],
+)
+def test_only_a_proven_count_is_taken(value: Any, verdict: Outcome, wanted: int | None) -> None:
+    count = Finding(
+        gate="instructions", verdict=verdict, value=value, how=How.EMULATED, says="x"
+    )
+    assert points.counted(Verdict((count,))) == wanted
+    assert points.counted(Verdict(())) is None

@@ -1,0 +1,155 @@
+"""The firmware part of a bundle: made, proven again, and not trusted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+
+from edgepack.bundle import archive as packing
+from edgepack.bundle.archive import Bundle
+from edgepack.firmware import trial as firmware
+from edgepack.firmware.compiler.reading import read
+from edgepack.firmware.emulator import toolchain
+from edgepack.gates.finding import Finding, Outcome
+from edgepack.profiles import catalogue
+from tests.edgepack.firmware import nets
+
+pytestmark = pytest.mark.tools
+
+pytest.importorskip("tflite_micro", reason="pip install 'edgepack[micro]'")
+MODEL = nets.residual(1)
+GOLDEN = {firmware.GOLDEN_INPUTS: packing.npy(nets.inputs(read(MODEL), 5))}
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """As much of a bundle as a trial reads."""
+
+    model: bytes
+    files: Mapping[str, bytes]
+
+
+def trial(files: Mapping[str, bytes], profile: str) -> dict[str, Finding]:
+    bundle = cast(Bundle, Unpacked(MODEL, {**GOLDEN, **files}))
+    return {f.gate: f for f in firmware.trial(bundle, catalogue.load(profile))}
+
+
+@pytest.fixture(scope="module")
+def in_c() -> dict[str, bytes]:
+    board = catalogue.load("nucleo-l4r5zi")
+    return firmware.extras(MODEL, board, "cell-net", GOLDEN, route="c")
+
+
+@pytest.fixture
+def no_cross_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shutil.which
+
+    def which(tool: str, *more: Any) -> str | None:
+        absent = {toolchain.ARM_GCC, toolchain.QEMU}
+        return None if tool in absent else real(tool, *more)
+
+    monkeypatch.setattr(shutil, "which", which)
+    monkeypatch.setattr(toolchain, "cross_compiler", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("kws-v2.1", "kws_v2_1"),
+        ("9lives", "model_9lives"),
+        ("Zelle ä", "Zelle"),
+        ("--", "model"),
+    ],
+)
+def test_any_name_becomes_an_identifier(name: str, plain: str) -> None:
+    assert firmware.identifier(name) == plain
+
+
+def test_files_lie_in_one_folder_under_the_models_name(in_c: dict[str, bytes]) -> None:
+    assert "firmware/c/src/cell_net.c" in in_c
+    assert all(path.startswith("firmware/c/") for path in in_c)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
+def test_without_cross_tools_the_gates_are_open_in_one_line(
+    in_c: dict[str, bytes], no_cross_tools: None
+) -> None:
+    found = trial(in_c, "nucleo-l4r5zi")
+    assert found["sources"].verdict is Outcome.PASS
+    assert found["goldens_c"].verdict is Outcome.PASS
+    assert "this machine" in found["goldens_c"].says
+    for gate in ("stack", "instructions", "latency"):
+        assert found[gate].verdict is Outcome.INCONCLUSIVE
+        assert "apt-get install" in found[gate].says
+        assert "\n" not in found[gate].says
+
+
+@pytest.mark.qemu
+def test_foreign_c_is_compared_and_never_compiled(
+    in_c: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, no_cross_tools: None
+) -> None:
+    compiled: list[str] = []
+    real = toolchain.compile_c
+
+    def compile_c(compiler: Any, arguments: Any, folder: Any) -> None:
+        compiled.extend((folder / "model.c").read_text().splitlines())
+        real(compiler, arguments, folder)
+
+    monkeypatch.setattr(toolchain, "compile_c", compile_c)
+    path = "firmware/c/src/cell_net.c"
+    hostile = {**in_c, path: in_c[path] + b'\n#include "/etc/passwd"\n'}
+    found = trial(hostile, "nucleo-l4r5zi")
+    assert found["sources"].verdict is Outcome.FAIL
+    assert path in found["sources"].says
+    assert not any("passwd" in line for line in compiled)
+
+
+def test_a_bundle_without_firmware_is_no_pass() -> None:
+    assert trial({}, "nucleo-l4r5zi")["sources"].verdict is Outcome.INCONCLUSIVE
+
+
+def test_an_operator_without_a_c_kernel_makes_no_part_of_a_bundle() -> None:
+    from tests.edgepack.tinymodels import Net
+
+    net = Net()
+    x, y = net.tensor((1, 8)), net.tensor((1, 8))
+    net.op("ABS", [x], [y], 2)
+    model = net.done([x], [y])
+    golden = {firmware.GOLDEN_INPUTS: packing.npy(nets.inputs(read(model), 1))}
+    with pytest.raises(firmware.EdgepackError, match="op 0 ABS"):
+        firmware.extras(model, catalogue.load("nucleo-l4r5zi"), "n", golden, route="c")
+
+
+@pytest.mark.qemu
+def test_tflm_sources_are_proven_by_arena_and_array() -> None:
+    board = catalogue.load("nano-33-ble")
+    made = firmware.extras(MODEL, board, "cells", GOLDEN, route="tflm")
+    found = trial(made, "nano-33-ble")
+    assert [found[g].verdict for g in ("sources", "arena", "flash")] == [Outcome.PASS] * 3
+
+
+@pytest.mark.qemu
+def test_an_npus_bundle_carries_the_compiled_model() -> None:
+    pytest.importorskip("ethosu", reason="pip install 'edgepack[micro]'")
+    board = catalogue.load("corstone-300")
+    made = firmware.extras(MODEL, board, "cells", GOLDEN, route="tflm")
+    assert "firmware/vela/cells_ethos_u55_128.tflite" in made
+    found = trial(made, "corstone-300")
+    assert found["cpu_fallback"].verdict is Outcome.PASS
+    assert found["arena"].verdict is Outcome.PASS
+
+
+@pytest.mark.qemu
+@pytest.mark.skipif(
+    any(shutil.which(t) is None for t in (toolchain.ARM_GCC, toolchain.QEMU)),
+    reason="apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
+)
+@pytest.mark.parametrize("board", ["nucleo-l4r5zi", "disco-f746ng", "nucleo-g0b1re"])
+def test_a_c_bundle_is_run_on_the_boards_core(in_c: dict[str, bytes], board: str) -> None:
+    found = trial(in_c, board)
+    for gate in ("sources", "goldens_c", "arena", "flash", "stack", "instructions"):
+        assert found[gate].verdict is Outcome.PASS, found[gate]

@@ -1,0 +1,63 @@
+"""Laws of the memory gate: the budget is the model's own, and a limit must have bitten."""
+
+import pytest
+
+from edgepack.gates.finding import Outcome
+from edgepack.gates.sandbox_memory import judge, limit_bytes, need_bytes, unfinished
+from edgepack.inference.protocol import Ending, Trace
+
+MIB = 2**20
+OK = Trace(ending=Ending.OK, says="ran", peak_rss_bytes=50 * MIB, baseline_rss_bytes=30 * MIB)
+HOG = Trace(ending=Ending.OOM, says="killed")
+
+
+def verdict(budget: int, *, canary: Trace = HOG, limited: Trace = OK, free: Trace = OK) -> str:
+    finding, _ = judge(budget, free=free, canary=canary, limited=limited, where="here")
+    return finding.verdict.value
+
+
+def test_need_is_the_peak_less_what_was_there_before_the_model() -> None:
+    assert need_bytes(OK) == 20 * MIB
+    assert limit_bytes(OK, 8 * MIB) == 38 * MIB
+
+
+@pytest.mark.parametrize(
+    ("budget", "wanted"),
+    [(20 * MIB - 1, "fail"), (20 * MIB, "pass"), (20 * MIB + 1, "pass")],
+)
+def test_the_budget_is_inclusive(budget: int, wanted: str) -> None:
+    assert verdict(budget) == wanted
+
+
+@pytest.mark.parametrize("ending", [Ending.OK, Ending.CRASH, Ending.TIMEOUT, Ending.ERROR])
+def test_nothing_is_claimed_where_the_hog_was_not_killed(ending: Ending) -> None:
+    assert verdict(99 * MIB, canary=Trace(ending=ending, says="?")) == "inconclusive"
+    assert verdict(1 * MIB, canary=Trace(ending=ending, says="?")) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("ending", "word", "wanted"),
+    [
+        (Ending.OOM, "out of memory", Outcome.FAIL),
+        (Ending.CRASH, "crash", Outcome.FAIL),
+        (Ending.TIMEOUT, "timeout", Outcome.INCONCLUSIVE),
+        (Ending.ERROR, "error", Outcome.FAIL),
+    ],
+)
+def test_four_bad_endings_are_four_findings(ending: Ending, word: str, wanted: Outcome) -> None:
+    bad = Trace(ending=ending, says="why")
+    for finding in (
+        unfinished(bad, "here"),
+        judge(99 * MIB, free=bad, canary=HOG, limited=OK, where="here")[0],
+        judge(99 * MIB, free=OK, canary=HOG, limited=bad, where="here")[0],
+    ):
+        assert finding.verdict is wanted
+        assert finding.says.startswith(f"{word} on here")
+        assert "why" in finding.says
+
+
+def test_a_run_that_did_not_end_well_has_no_need_and_no_baseline() -> None:
+    with pytest.raises(ValueError, match="oom"):
+        need_bytes(HOG)
+    with pytest.raises(ValueError, match="oom"):
+        limit_bytes(HOG, 1)
