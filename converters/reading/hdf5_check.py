@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters import process
 from converters.reading import hdf5_probe
 from converters.reading.snapshot import MAX_MODEL_BYTES
 from converters.refusals import quote, refusal
 
 TIMEOUT_SECONDS = 180  # above the 60 s of CPU time the probe grants itself
+MAX_PROBE_BYTES = 128 * 1024**2  # of its answer: 100,000 datasets of long names, and texts
 _OPTIMIZER = ("/optimizer_weights/", "/optimizer/")
 
 
@@ -47,22 +47,18 @@ def examine(copy: Path, source: Path) -> Hdf5Facts:
     command = [sys.executable, "-P", script, str(copy), str(MAX_MODEL_BYTES)]
     # "::" keeps HDF5 from loading filter plugins that a file asks for
     environment = os.environ | {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
-    try:
-        run = subprocess.run(
-            command,
-            capture_output=True,
-            timeout=TIMEOUT_SECONDS,
-            env=environment,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as fault:
-        raise _damaged(source, f"a file still unread after {TIMEOUT_SECONDS} s") from fault
-    if run.returncode != 0:
-        if run.returncode < 0:
-            name = signal.Signals(-run.returncode).name
-            raise _damaged(source, f"a file that crashes the HDF5 library ({name})")
-        last = run.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise _damaged(source, quote(last))
+    run = process.run(
+        command, timeout_s=TIMEOUT_SECONDS, most_bytes=MAX_PROBE_BYTES, env=environment
+    )
+    if run.timed_out:
+        raise _damaged(source, f"a file still unread after {TIMEOUT_SECONDS} s")
+    if run.flooded:
+        raise _damaged(source, f"a file whose contents list is over {MAX_PROBE_BYTES:,} bytes")
+    if run.code < 0:
+        name = process.signal_name(-run.code)
+        raise _damaged(source, f"a file that crashes the HDF5 library ({name})")
+    if run.code:
+        raise _damaged(source, quote(run.last_line))
     found = json.loads(run.stdout)
     if "damaged" in found:
         raise _damaged(source, quote(found["damaged"]))
