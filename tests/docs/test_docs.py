@@ -1,4 +1,4 @@
-"""The pages against the code: paths exist, links lead somewhere, commands and options are real."""
+"""The pages against the code: paths, links, commands, options, numbers of decisions."""
 
 from __future__ import annotations
 
