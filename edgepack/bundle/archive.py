@@ -10,16 +10,16 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from edgepack.errors import InputError
 from edgepack.files import sha256
-from edgepack.gates.finding import Finding, How, Outcome, Verdict
+from edgepack.gates.finding import Finding, Outcome
 
 SUFFIX = ".edgepack"
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
@@ -53,16 +53,16 @@ class Tensor(_Part):
     zero_point: int | None = None
 
 
-class Gate(_Part):
-    """A finding as the manifest keeps it; the keys of ``--json``."""
+def _whole(given: object) -> object:
+    """Refuse a finding from a file that leaves one of its keys out."""
+    absent = _FINDING_KEYS - given.keys() if isinstance(given, dict) else frozenset[str]()
+    if absent:
+        raise ValueError(f"wanted every key of a finding. Missing: {', '.join(sorted(absent))}")
+    return given
 
-    gate: str
-    verdict: Outcome
-    value: float | str | None
-    limit: float | str | None
-    unit: str
-    how: How | None
-    says: str
+
+_FINDING_KEYS = frozenset(field.name for field in fields(Finding))
+KeptFinding = Annotated[Finding, BeforeValidator(_whole)]
 
 
 class Step(_Part):
@@ -121,7 +121,7 @@ class Manifest(_Part):
     golden_rows: Rows
     evidence_rows: Rows
     test_rows: Rows
-    findings: tuple[Gate, ...]
+    findings: tuple[KeptFinding, ...]
     fidelity: Comparison
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
@@ -167,16 +167,6 @@ def npy(array: NDArray[Any]) -> bytes:
     out = io.BytesIO()
     np.save(out, np.ascontiguousarray(array), allow_pickle=False)
     return out.getvalue()
-
-
-def gates(verdict: Verdict) -> tuple[Gate, ...]:
-    """Return the findings as the manifest keeps them."""
-    return tuple(Gate.model_validate(finding.as_json()) for finding in verdict.findings)
-
-
-def finding(gate: Gate) -> Finding:
-    """Return a kept finding as a finding."""
-    return Finding(**{name: getattr(gate, name) for name in Gate.model_fields})
 
 
 def members(files: Mapping[str, bytes]) -> dict[str, Member]:

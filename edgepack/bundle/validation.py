@@ -83,7 +83,7 @@ def _calibration(bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
     if "calibration" not in kept:
         return ()
     if profile == profile_of(bundle):
-        return (packing.finding(kept["calibration"]),)
+        return (kept["calibration"],)
     return (
         Finding(
             gate="calibration",

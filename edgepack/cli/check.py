@@ -24,7 +24,9 @@ TfliteFile = Annotated[
     Path, typer.Argument(help="A .tflite file.", show_default=False, readable=False)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
-Strict = Annotated[bool, typer.Option("--strict", help="An open gate fails too (exit 3).")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="An inconclusive gate fails too (exit 3).")
+]
 
 
 def devices_of(given: Iterable[str]) -> list[Profile]:

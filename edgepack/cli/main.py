@@ -1,7 +1,7 @@
 """Commands, exit codes and one-line errors.
 
 Exit codes: 0 done (a verdict may be inconclusive and says so), 1 the question could not
-be answered, 2 wrong usage, 3 a gate failed (with --strict also: a gate is open),
+be answered, 2 wrong usage, 3 a gate failed (with --strict also: a gate is inconclusive),
 130 interrupted (143 by SIGTERM), 141 whoever read the output left before its end.
 """
 

@@ -14,7 +14,7 @@ from edgepack.cli import signals as stopping
 from edgepack.gates.finding import Finding, Outcome, Verdict
 
 _ANY_WIDTH = 1000
-_MARK = {Outcome.PASS: "pass", Outcome.FAIL: "FAIL", Outcome.INCONCLUSIVE: "open"}
+_MARK = {Outcome.PASS: "pass", Outcome.FAIL: "FAIL", Outcome.INCONCLUSIVE: "inconclusive"}
 
 
 def as_json(schema: str, verdict: Verdict, **more: Any) -> dict[str, Any]:
@@ -58,8 +58,9 @@ def judged(title: str, name: str, verdict: Verdict, *more: str) -> None:
 def lines(findings: Sequence[Finding]) -> list[str]:
     """Return one line a finding: mark, gate, how it was obtained, what it says."""
     width = max((len(finding.gate) for finding in findings), default=0)
+    marks = max((len(_MARK[finding.verdict]) for finding in findings), default=0)
     return [
-        f"  {_MARK[each.verdict]}  {each.gate:<{width}}  {_how(each)}{each.says}"
+        f"  {_MARK[each.verdict]:<{marks}}  {each.gate:<{width}}  {_how(each)}{each.says}"
         for each in findings
     ]
 
@@ -81,7 +82,7 @@ def closing(name: str, verdict: Verdict) -> str:
 
 
 def exit_code(outcomes: Sequence[Outcome], strict: bool) -> int:
-    """Return 3 if a gate failed, or with ``strict`` if one is open; else 0."""
+    """Return 3 if a gate failed, or with ``strict`` if one is inconclusive; else 0."""
     refused = {Outcome.FAIL, Outcome.INCONCLUSIVE} if strict else {Outcome.FAIL}
     return 3 if refused & set(outcomes) else 0
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgepack.bundle import archive as packing
 from edgepack.bundle.archive import Bundle
 from edgepack.device.backends.backend import identity_of
 from edgepack.files import sha256
 from edgepack.gates import device_latency as bounds
 from edgepack.gates import run_quality as steadiness
-from edgepack.gates.finding import Finding, How, Outcome, Verdict, at_most
+from edgepack.gates.finding import Finding, How, Outcome, Verdict
+from edgepack.gates.limits import at_most
 from edgepack.gates.run_quality import finding as _finding
 from edgepack.measurements.device_report import Report
 from edgepack.profiles.probe_parse import instruction_set
@@ -217,5 +217,5 @@ def _memory(report: Report, profile: Profile) -> tuple[Finding, ...]:
 
 def merged(bundle: Bundle, report: Verdict) -> Verdict:
     """Return the bundle's verdict with the measured findings in place of older ones."""
-    kept = Verdict(tuple(packing.finding(gate) for gate in bundle.manifest.findings))
+    kept = Verdict(bundle.manifest.findings)
     return kept.plus(*report.findings)

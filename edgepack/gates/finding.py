@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Outcome(StrEnum):
@@ -32,6 +32,8 @@ class How(StrEnum):
 class Finding:
     """The answer of one gate, with the number behind it.
 
+    The one class for it: a bundle's manifest and ``--json`` hold these very fields.
+
     Attributes:
         gate: short stable name, such as ``storage`` or ``accuracy_drop``.
         verdict: pass, fail or inconclusive.
@@ -49,6 +51,14 @@ class Finding:
     value: float | str | None = None
     limit: float | str | None = None
     unit: str = ""
+
+    #: How pydantic reads one from a manifest, which may be hostile; a plain dictionary, so
+    #: that quick commands need not import pydantic.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "allow_inf_nan": False,
+        "revalidate_instances": "always",
+    }
 
     def as_json(self) -> dict[str, Any]:
         """Return the keys that every ``--json`` output promises, in their fixed order."""
@@ -71,7 +81,7 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """FAIL if any gate failed, else INCONCLUSIVE if any is open or none was asked."""
+        """FAIL if any gate failed, else INCONCLUSIVE if any is so or none was asked."""
         found = {finding.verdict for finding in self.findings}
         if Outcome.FAIL in found:
             return Outcome.FAIL
@@ -90,44 +100,16 @@ class Verdict:
         return Verdict(kept + tuple(fresh.values()))
 
 
-def at_most(
-    gate: str,
-    value: float,
-    limit: float | None,
-    unit: str,
-    *,
-    how: How,
-    what: str,
-    remedy: str = "",
-    key: str = "",
-) -> Finding:
-    """Return the finding of an inclusive upper limit; INCONCLUSIVE where no limit is known.
+def inconclusive(gate: str, says: str) -> Finding:
+    """Return the finding of a gate that could not be answered, and why."""
+    return Finding(gate=gate, verdict=Outcome.INCONCLUSIVE, says=says)
 
-    Args:
-        what: what the value is of; leads the sentence.
-        remedy: how to get below the limit.
-        key: where a profile says the limit, for who judges with one that does not.
-    """
-    if limit is None:
-        return Finding(
-            gate=gate,
-            verdict=Outcome.INCONCLUSIVE,
-            how=how,
-            value=value,
-            unit=unit,
-            says=f"{what} {value:,} {unit}; the profile names no limit"
-            + (f": set {key} in one of your own" if key else ""),
-        )
-    fits = value <= limit
-    says = f"{what} {value:,} {unit} of {limit:,} {unit}"
-    if not fits:
-        says += f": over by {value - limit:,} {unit}" + (f"; {remedy}" if remedy else "")
-    return Finding(
-        gate=gate,
-        verdict=Outcome.PASS if fits else Outcome.FAIL,
-        how=how,
-        value=value,
-        limit=limit,
-        unit=unit,
-        says=says,
-    )
+
+def passed(gate: str, says: str) -> Finding:
+    """Return the finding of a gate that holds and compares no number."""
+    return Finding(gate=gate, verdict=Outcome.PASS, says=says)
+
+
+def failed(gate: str, says: str) -> Finding:
+    """Return the finding of a gate that is broken and compares no number."""
+    return Finding(gate=gate, verdict=Outcome.FAIL, says=says)

@@ -6,7 +6,8 @@ from edgepack.cost.microcontroller import Range, grounds, milliseconds
 from edgepack.firmware.emulator.run import Emulation
 from edgepack.firmware.tflm_arena import ArenaFigures
 from edgepack.firmware.vela import Compiled
-from edgepack.gates.finding import Finding, How, Outcome, at_most
+from edgepack.gates.finding import Finding, How, Outcome
+from edgepack.gates.limits import at_most
 from edgepack.profiles.profile import Profile
 
 # Code that TFLM brings besides the model: its documentation names 16 KB for the core on a

@@ -6,13 +6,21 @@ run names everything that is wrong. What each verdict means is in docs/gates.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from edgepack.compat.delegates import Delegation, delegate, support_tables
 from edgepack.compat.operators import Trouble, troubles
-from edgepack.gates.finding import Finding, How, Outcome, Verdict, at_most
+from edgepack.gates.finding import Finding, How, Outcome, Verdict
+from edgepack.gates.limits import (
+    at_most,
+    download_limit,
+    ram_limit,
+    range_at_most,
+    storage_limit,
+)
 from edgepack.planning.peak import plan_memory
-from edgepack.profiles.profile import Delegate, Profile, Sourced
+from edgepack.profiles.profile import Delegate, Profile
 from edgepack.tflite.facts import FLOATS, Facts, Tensor
 from edgepack.units import format_bytes
 
@@ -28,13 +36,12 @@ def storage(facts: Facts, profile: Profile) -> Finding:
     return at_most(
         "storage",
         facts.flatbuffer_bytes,
-        _limit(profile.storage.budget),
+        storage_limit(profile),
         "B",
         how=How.PLANNED,
         what="flatbuffer",
         remedy=_smaller(facts)
         + "fewer channels or layers; pruning and clustering do not shrink the file",
-        key="[storage.budget]",
     )
 
 
@@ -43,12 +50,11 @@ def download(facts: Facts, profile: Profile) -> Finding:
     return at_most(
         "download",
         facts.download_bytes,
-        _limit(profile.storage.download_budget),
+        download_limit(profile),
         "B",
         how=How.PLANNED,
         what="compressed (deflate 9)",
         remedy=_smaller(facts) + "prune and cluster (edgepack build, recipe prune-cluster-qat)",
-        key="[storage.download_budget]",
     )
 
 
@@ -61,25 +67,20 @@ def peak_ram(facts: Facts, profile: Profile) -> Finding:
     """The planned peak of memory fits into what one model may take."""
     memory = plan_memory(facts, profile)
     parts = ", ".join(f"{what} {format_bytes(size)}" for what, size in memory.parts)
-    found = at_most(
+    names = ", ".join(memory.unmeasured)
+    says = f"peak ({parts}) {memory.total:,} B"
+    return range_at_most(
         "peak_ram",
         memory.total,
-        _limit(profile.ram.budget),
+        math.inf if names else memory.total,  # what is guessed may need any amount more
+        ram_limit(profile),
         "B",
         how=How.PLANNED,
-        what=f"peak ({parts})",
+        value=memory.total,
+        says=f"{says} and unmeasured kernel data of {names}" if names else says,
+        decide="run it under TFLM in an arena of that size",
         remedy=_smaller(facts) + "smaller input or fewer channels in the largest layers",
-        key="[ram.budget]",
     )
-    if memory.unmeasured and found.verdict is Outcome.PASS:
-        names = ", ".join(memory.unmeasured)
-        return Finding(
-            gate="peak_ram", verdict=Outcome.INCONCLUSIVE, how=How.PLANNED, unit="B",
-            value=found.value, limit=found.limit,
-            says=f"{found.says}; kernel data of {names} are guessed, so it may be under:"
-            " put the model in a bundle (edgepack build), which runs it",
-        )  # fmt: skip
-    return found
 
 
 def operators(facts: Facts, profile: Profile) -> Finding:
@@ -239,10 +240,6 @@ def _open(tensor: Tensor) -> bool:
 
 def _end(tensor: Tensor) -> str:
     return f"{tensor.dtype}{list(tensor.signature)}"
-
-
-def _limit(sourced: Sourced[int] | None) -> int | None:
-    return sourced.value if sourced else None
 
 
 def _runtime(profile: Profile) -> str:

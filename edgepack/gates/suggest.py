@@ -50,7 +50,7 @@ class Suggestion:
             if tightest
             else "no gate compares a number"
         )
-        open_ = f"; open: {', '.join(self.open_gates)}" if self.open_gates else ""
+        open_ = f"; inconclusive: {', '.join(self.open_gates)}" if self.open_gates else ""
         return f"{self.profile.name}: {room}{open_}"
 
     def as_json(self) -> dict[str, Any]:

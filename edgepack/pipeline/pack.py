@@ -111,7 +111,7 @@ def manifest(made: Made, verdict: Verdict, content: Mapping[str, bytes]) -> Mani
             "golden_rows": min(GOLDEN_ROWS, rows),
             "evidence_rows": _evidence_rows(made) if "evidence/inputs.npy" in content else 0,
             "test_rows": rows,
-            "findings": packing.gates(verdict),
+            "findings": verdict.findings,
             "fidelity": made.fidelity.as_json(),
             "steps": made.steps,
             "notes": tuple(dict.fromkeys((*card.notes, *made.notes))),

@@ -46,7 +46,7 @@ def _shown(bundle: Bundle, digest: str) -> dict[str, Any]:
             f" of the float model: drop {found.drop:+.4f} [{low:+.4f}, {high:+.4f}] on"
             f" {found.samples:,} test samples."
         ),
-        "findings": [gate.model_dump(mode="json") for gate in manifest.findings],
+        "findings": [finding.as_json() for finding in manifest.findings],
         "steps": [step.model_dump() for step in manifest.steps],
         "notes": manifest.notes,
         "provenance": [

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from edgepack.bundle import archive as bundle
 from edgepack.bundle import signing
 from edgepack.errors import InputError
+from edgepack.gates.finding import Finding, How, Outcome
 from tests.edgepack.manifests import manifest
 
 FILES = {
@@ -143,3 +147,48 @@ def test_a_signature_holds_for_its_key_and_manifest_only() -> None:
     assert not signing.verify(data, mark, stranger, "pub.pem")
     with pytest.raises(InputError, match=r"key\.pem: wanted an unencrypted Ed25519"):
         signing.sign(data, b"nonsense", "key.pem")
+
+
+FINDING = Finding(
+    gate="storage", verdict=Outcome.PASS, says="of 9 B", how=How.PLANNED, value=5, limit=9
+)
+
+
+def with_finding(**changes: object) -> bytes:
+    plain: dict[str, object] = {**FINDING.as_json(), **changes}
+    kept = {name: value for name, value in plain.items() if value is not ...}
+    text = json.loads(bundle.manifest_bytes(manifest(FILES)))
+    text["findings"] = [kept]
+    return zipped({bundle.MANIFEST: json.dumps(text).encode(), **FILES})
+
+
+def test_a_manifest_keeps_findings_as_the_gates_made_them() -> None:
+    kept = bundle.unpack(with_finding(), "b").manifest.findings
+    assert kept == (FINDING,)
+    assert json.loads(bundle.manifest_bytes(manifest(FILES, findings=[FINDING.as_json()])))[
+        "findings"
+    ] == [FINDING.as_json()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"value": float("nan")}, r"findings\.0\.value"),
+        ({"limit": float("-inf")}, r"findings\.0\.limit"),
+        ({"verdict": "open"}, r"findings\.0\.verdict"),
+        ({"how": "guessed"}, r"findings\.0\.how"),
+        ({"says": None}, r"findings\.0\.says"),
+        ({"extra": 1}, r"findings\.0\.extra"),
+        ({"value": ...}, r"findings\.0: .*Missing: value"),
+    ],
+)
+def test_a_finding_of_another_form_is_refused(changes: dict[str, object], place: str) -> None:
+    with pytest.raises(InputError, match=rf"b: manifest\.json: {place}"):
+        bundle.unpack(with_finding(**changes), "b")
+
+
+def test_no_manifest_is_written_with_a_finding_it_could_not_read() -> None:
+    wrong = replace(FINDING, value=float("nan"))
+    plain = manifest(FILES).model_dump(by_alias=True)
+    with pytest.raises(ValidationError):
+        bundle.Manifest.model_validate({**plain, "findings": (wrong,)})
