@@ -1,22 +1,17 @@
-"""The file door: whole files or none, and the content-addressed cache of finished stages."""
+"""The file door: files are read with a ceiling and appear whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import json
-import logging
 import os
-import shutil
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from edgepack.errors import InputError, OutputError
-
-log = logging.getLogger(__name__)
 
 #: What went wrong -> (in words, what to do).
 _WHY = {
@@ -32,7 +27,6 @@ _WHY = {
     errno.EBUSY: ("a folder is in the way", "choose"),
     errno.ENAMETOOLONG: ("the name is too long for this file system", "choose"),
 }
-_SEAL = "digests.json"
 
 
 def sha256(data: bytes) -> str:
@@ -40,7 +34,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _why(error: Exception, where: str = "another place with --out") -> str:
+def why_not_written(error: Exception, where: str = "another place with --out") -> str:
     """Return what went wrong and what to do; ``where`` is what can be chosen instead."""
     known = _WHY.get(getattr(error, "errno", None) or 0)
     says, remedy = known or (getattr(error, "strerror", None) or str(error), "choose")
@@ -65,7 +59,7 @@ def prove_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise OutputError(f"{folder}: cannot write here: {_why(error)}") from error
+        raise OutputError(f"{folder}: cannot write here: {why_not_written(error)}") from error
     finally:
         for part in reversed(made):
             with suppress(OSError):  # another build has put something in meanwhile
@@ -90,7 +84,7 @@ def write_whole(path: Path, data: bytes) -> None:
         Path(partial).replace(path)
         partial = None
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot write: {_why(error)}") from error
+        raise OutputError(f"{path}: cannot write: {why_not_written(error)}") from error
     finally:
         if partial is not None:
             Path(partial).unlink(missing_ok=True)
@@ -143,91 +137,3 @@ def digest_of_tree(path: Path) -> str:
         return digest_of(*((str(p.relative_to(path)), digest_of_tree(p)) for p in files))
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror or error}") from error
-
-
-def default_cache() -> Path:
-    """Return the folder of finished stages: ``$EDGEPACK_CACHE`` or the user's cache."""
-    chosen = os.environ.get("EDGEPACK_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(chosen) if chosen else Path(base) / "edgepack"
-
-
-class Cache:
-    """Folders of finished work, each named by the digest of all that it was made from.
-
-    An entry appears whole, by one rename; a damaged one is dropped and made again.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def find(self, key: str) -> Path | None:
-        """Return the finished folder of ``key``, or None; damage counts as None."""
-        folder = self.root / key[:2] / key
-        try:
-            seal = json.loads((folder / _SEAL).read_bytes())
-            if seal == _digests(folder):
-                return folder
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            log.warning("cache entry %s is unreadable (%s); making it again", key, error)
-        else:
-            log.warning("cache entry %s is damaged; making it again", key)
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
-
-    def keep(self, key: str, fill: Callable[[Path], None]) -> Path:
-        """Return the folder of ``key`` after ``fill`` wrote its files into a private one.
-
-        Raises:
-            OutputError: the cache cannot be written; nothing of the entry remains.
-        """
-        folder = self.root / key[:2] / key
-        partial: Path | None = None
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(dir=self.root, prefix=".partial-"))
-            fill(partial)
-            (partial / _SEAL).write_text(json.dumps(_digests(partial), sort_keys=True))
-            try:
-                partial.replace(folder)
-            except OSError as error:
-                # Another build finished the same entry first; both hold the same content.
-                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                    raise
-        except OSError as error:
-            raise OutputError(
-                f"{self.root}: cannot keep finished stages:"
-                f" {_why(error, 'another folder with EDGEPACK_CACHE')}"
-            ) from error
-        finally:
-            if partial is not None:
-                shutil.rmtree(partial, ignore_errors=True)
-        return folder
-
-    def bytes_of(self, key: str, make: Callable[[], bytes]) -> bytes:
-        """Return the cached bytes of ``key``, calling ``make`` once where there are none."""
-        folder = self.find(key)
-        if folder is None:
-            data = make()
-            folder = self.keep(key, lambda new: _write(new / "data", data))
-        return (folder / "data").read_bytes()
-
-    def json_of(self, key: str, make: Callable[[], Any]) -> Any:
-        """Return the cached JSON value of ``key``, or what ``make`` returns, kept."""
-        return json.loads(
-            self.bytes_of(key, lambda: json.dumps(make(), sort_keys=True).encode())
-        )
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): sha256(path.read_bytes())
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != _SEAL
-    }

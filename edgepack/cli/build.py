@@ -173,17 +173,17 @@ def carry_out(request: Request, settled: Settled, json_: bool) -> int:
 def _products(request: Request, settled: Settled, bars: output.Progress) -> tuple[Product, ...]:
     from converters.draft import Training
     from converters.learning import augment
-    from edgepack import files as store
     from edgepack.cli.wiring import means_of
     from edgepack.errors import UsageError
     from edgepack.gates.accuracy import TASKS
     from edgepack.pipeline import build as pipeline
+    from edgepack.pipeline.cache import Cache, default_cache
     from edgepack.pipeline.data import loading as data
     from edgepack.pipeline.pack import Order
     from edgepack.pipeline.source import Source
     from edgepack.pipeline.workspace import Line
 
-    source = Source(request.model, store.Cache(store.default_cache()), request.allow_code)
+    source = Source(request.model, Cache(default_cache()), request.allow_code)
     bars.say(f"reading {request.model}")
     task = request.task or source.card.task
     if task is None:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import EnvironmentMissing
-from edgepack.files import Cache, default_cache, digest_of, prove_writable, sha256, write_whole
+from edgepack.files import digest_of, prove_writable, sha256, write_whole
+from edgepack.pipeline.cache import Cache, default_cache
 from edgepack.pipeline.source import stages_digest, versions
 
 MODEL, DATA = "digits.h5", "digits.npz"

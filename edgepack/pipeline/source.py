@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.task import task_of
-from edgepack.files import Cache, digest_of, digest_of_tree, sha256
+from edgepack.files import digest_of, digest_of_tree, sha256
+from edgepack.pipeline.cache import Cache
 
 PACKAGES = (
     *("tensorflow", "tf-keras", "keras", "tensorflow-model-optimization", "numpy"),

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from converters.draft import Samples, Training
-from edgepack.files import Cache
 from edgepack.pipeline import distillation_setup as teaching
 from edgepack.pipeline import recipe
+from edgepack.pipeline.cache import Cache
 from edgepack.pipeline.source import Source
 from edgepack.pipeline.workspace import Line
 
