@@ -5,7 +5,8 @@ EdgepackError            exit 1  the question could not be answered
 ├── InputError           exit 1  a file or data from outside is not what it should be
 ├── EnvironmentMissing   exit 1  a tool, package or engine is absent; says how to get it
 ├── OutputError          exit 1  nowhere to write: permission, space
-└── RuntimeFailure       exit 1  a model runtime crashed, hung or refused
+└── RuntimeFailure       exit 1  a model runtime or tool crashed, hung or refused
+    └── TimedOut         exit 1  it did not end in time, which says nothing of the model
 """
 
 from __future__ import annotations
@@ -37,3 +38,7 @@ class OutputError(EdgepackError):
 
 class RuntimeFailure(EdgepackError):  # noqa: N818
     """A model runtime crashed, hung or refused the model."""
+
+
+class TimedOut(RuntimeFailure):
+    """It did not end in its time; the machine may be busy, so the model is not to blame."""

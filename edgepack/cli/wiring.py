@@ -56,7 +56,7 @@ class Trial:
             from edgepack.firmware import trial as firmware
 
             self.say(f"running the firmware of {profile.name}")
-            return firmware.trial(bundle, profile)
+            return firmware.trial(bundle.model, bundle.files, profile)
         from edgepack.bundle.validation import goldens_of
         from edgepack.emulation.bench import bench
         from edgepack.tflite.flatbuffer import read

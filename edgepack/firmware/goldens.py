@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.errors import RuntimeFailure
+from edgepack.errors import RuntimeFailure, TimedOut
 from edgepack.firmware.compiler.graph import Graph, Tensor
 from edgepack.firmware.emulator.harness_glue import Rows
 from edgepack.inference.protocol import Ending, Job, Runtime
@@ -61,6 +61,8 @@ def answered(model: bytes, inputs: Rows, runtime: Runtime | None = None) -> Gold
     arrays = inputs if isinstance(inputs, tuple) else (inputs,)
     oracle = runtime or TflmRuntime()
     trace = oracle.run(Job(model=model, inputs=arrays[0], more_inputs=arrays[1:]))
+    if trace.ending is Ending.TIMEOUT:
+        raise TimedOut(f"{oracle.name}: {trace.says}")
     if trace.ending is not Ending.OK or trace.outputs is None:
         raise RuntimeFailure(f"{oracle.name}: {trace.says}")
     return Goldens(arrays, (trace.outputs, *trace.extra.get("more_outputs", ())))

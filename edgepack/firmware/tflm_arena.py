@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepack.errors import RuntimeFailure
+from edgepack.errors import RuntimeFailure, TimedOut
 from edgepack.firmware.compiler.graph import Graph, busiest
 from edgepack.firmware.compiler.reading import read
 from edgepack.gates.finding import How
@@ -74,6 +74,8 @@ def minimum(model: bytes) -> ArenaFigures:
         file.write(model)
         file.flush()
         ended = run_worker("arena", str(Path(file.name)), timeout_s=_SECONDS)
+    if ended.timed_out:
+        raise TimedOut(f"TFLM: no arena found in {_SECONDS:g} s")
     try:
         found = json.loads(ended.stdout)
         host, probes = int(found["arena_bytes"]), int(found["probes"])

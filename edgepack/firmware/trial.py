@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgepack.bundle.archive import Bundle
-from edgepack.errors import EdgepackError, EnvironmentMissing, InputError
-from edgepack.firmware import goldens, vela
-from edgepack.firmware import tflm_arena as arena
+from edgepack.errors import EdgepackError, EnvironmentMissing, InputError, TimedOut
+from edgepack.firmware import goldens, tflm_arena, vela
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.compiler.graph import busiest
 from edgepack.firmware.compiler.lower.program import Program
@@ -27,19 +26,29 @@ from edgepack.firmware.goldens import Goldens
 from edgepack.firmware.package.c_sources import c_bundle
 from edgepack.firmware.package.tflm_sources import tflm_bundle
 from edgepack.gates import firmware as gates
-from edgepack.gates.finding import Finding, Outcome
+from edgepack.gates.expected import Route, complete, dynamic_gates
+from edgepack.gates.finding import Finding, How, Outcome, Verdict, failed, inconclusive
+from edgepack.measurements.firmware_figures import TflmArena, VelaResult
 from edgepack.profiles.profile import Profile
 
 FOLDER = "firmware/"
-GOLDEN_INPUTS = "golden/inputs.npy"
+GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden/inputs.npy", "golden/outputs.npy"
 EMULATED_ROWS = 4
-Route = Literal["c", "tflm"]
 
 
 def identifier(name: str) -> str:
     """Return a model's name as it may stand in C: ``kws-v2.1`` gives ``kws_v2_1``."""
     plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40] or "model"
     return plain if plain[0].isalpha() else f"model_{plain}"
+
+
+def route_of(files: Mapping[str, bytes]) -> Route | None:
+    """Return what the sources in a bundle are made for; None where it holds none."""
+    routes: tuple[Route, ...] = ("c", "tflm")
+    for route in routes:
+        if any(path.startswith(f"{FOLDER}{route}/") for path in files):
+            return route
+    return None
 
 
 def extras(
@@ -53,9 +62,10 @@ def extras(
     Raises:
         UnsupportedModel: an operator, dtype or shape the route does not take.
         EnvironmentMissing: tflite-micro or ethos-u-vela is not installed.
+        RuntimeFailure: TFLM or Vela refused the model, crashed or hung.
     """
     plain = identifier(name)
-    vectors = goldens.answered(model, _golden_inputs(files))
+    vectors = goldens.answered(model, _array(files, GOLDEN_INPUTS))
     made: dict[str, bytes] = {}
     if profile.npu is not None:
         compiled = _vela(model, profile)
@@ -74,53 +84,97 @@ def _sources(
             model,
             plain,
             vectors,
-            arena.minimum(model),
+            tflm_arena.minimum(model),
             kernels=profile.runtime.kernels,
             features=profile.cpu.features,
         )
     return {f"{route}/{path}": content for path, content in made.items()}
 
 
-def trial(bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
-    """Return the dynamic findings of a microcontroller bundle on a device."""
-    found: tuple[Finding, ...] = ()
+def trial(model: bytes, files: Mapping[str, bytes], profile: Profile) -> tuple[Finding, ...]:
+    """Return the dynamic findings of a model and the firmware in its bundle, on a device.
+
+    It raises nothing about the model or the tools: what a tool refuses fails the gates that
+    need it, and what is absent or hangs leaves them inconclusive.
+
+    Args:
+        files: the bundle's other files: its goldens and what lies under ``firmware/``.
+    """
+    route = route_of(files)
+    kind = "npu" if profile.npu is not None else route or "tflm"
+    asked = dynamic_gates(profile, route or "tflm")
+    oracle = "goldens_c" if kind == "c" else "goldens_tflm"
+    answers: list[Goldens] = []
+
+    def answered() -> tuple[Finding, ...]:
+        answers.append(goldens.answered(model, _array(files, GOLDEN_INPUTS)))
+        if kind == "c":
+            return ()  # its goldens are asked of the C itself
+        wrong = _differing(answers[0].outputs[0], _array(files, GOLDEN_OUTPUTS))
+        return (gates.goldens_tflm(wrong, answers[0].rows),)
+
+    found = _answers(answered, (oracle,))
+    if not answers:
+        says = f"needs TFLM's answers to the goldens, which are not there ({oracle})"
+        return complete(Verdict(found), asked, says).findings
+    vectors = answers[0]
+    found += _answers(lambda: _same_sources(model, files, profile, vectors), ("sources",))
+    if kind == "npu":
+        assert profile.npu is not None  # what makes it that kind
+        found += (gates.goldens_npu(profile.npu.accelerator),)
+        compiled = ("arena", "flash", "cpu_fallback", "latency")
+        found += _answers(lambda: gates.npu(_vela(model, profile), profile), compiled)
+    elif kind == "c":
+        rest = tuple(gate for gate in asked if gate != "sources")
+        found += _answers(lambda: trial_c(c99.compile_model(model), vectors, profile), rest)
+    else:
+        found += _answers(lambda: _tflm_memory(model, profile), ("arena", "flash"))
+        found += (inconclusive("latency", "counted for C bundles only: --micro c"),)
+    order = {gate: place for place, gate in enumerate(asked)}
+    return tuple(sorted(found, key=lambda finding: order.get(finding.gate, len(order))))
+
+
+def _answers(
+    question: Callable[[], tuple[Finding, ...]], asked: tuple[str, ...]
+) -> tuple[Finding, ...]:
+    """Return what a question finds, or why the gates it would have answered are not answered.
+
+    What is not on this machine, hangs or cannot be started leaves them inconclusive; what
+    refuses the model, or crashes on it, fails them.
+    """
     try:
-        vectors = goldens.answered(bundle.model, _golden_inputs(bundle.files))
-        found += _same_sources(bundle, profile, vectors)
-        if profile.npu is not None:
-            found += gates.npu(_vela(bundle.model, profile), profile)
-        elif any(path.startswith(f"{FOLDER}c/") for path in bundle.files):
-            found += trial_c(c99.compile_model(bundle.model), vectors, profile)
-        else:
-            figures = arena.minimum(bundle.model)
-            found += gates.tflm_memory(len(bundle.model), figures, profile)
-            found += (gates.open_gate("latency", "counted for C bundles only: --micro c"),)
-    except EnvironmentMissing as missing:
-        found += (gates.open_gate("firmware", str(missing)),)
-    except EdgepackError as error:
-        found += (Finding(gate="firmware", verdict=Outcome.FAIL, says=str(error)),)
-    return found
+        return question()
+    except (EnvironmentMissing, TimedOut) as absent:
+        return tuple(inconclusive(gate, str(absent)) for gate in asked)
+    except EdgepackError as refused:
+        return tuple(failed(gate, str(refused)) for gate in asked)
+    except (OSError, MemoryError) as error:
+        says = f"could not be run on this machine: {type(error).__name__}: {error}"
+        return tuple(inconclusive(gate, says) for gate in asked)
 
 
 def trial_c(program: Program, vectors: Goldens, profile: Profile) -> tuple[Finding, ...]:
     """Return ``goldens_c``, ``arena``, ``flash``, ``stack``, ``instructions``, ``latency``.
 
-    Where a tool is missing the gates that need it are inconclusive, in one line each.
+    Where a tool is missing or fails the gates that need it are not answered, in one line each.
     """
     files = c99.sources(program, "model")
     target = target_for(profile.cpu)
     absent = toolchain.missing((toolchain.ARM_GCC, toolchain.QEMU))
     constants = sum(a.bytes for a in c99.constants(program))
-    planned = gates.c_planned(program.arena_bytes, constants, profile, busiest(program.graph))
-    if target is None or absent:
-        core = profile.cpu.qemu_cpu or profile.cpu.isa
-        why = absent or f"{core} has no emulated board; its golden rows ran on this machine"
-        return (
-            _on_host(program, files, vectors),
-            *planned,
-            *(gates.open_gate(gate, why) for gate in ("stack", "instructions", "latency")),
-        )
-    return _on_core(program, files, vectors, profile, target)
+    if target is not None and not absent:
+        on_core = ("goldens_c", "arena", "flash", "stack", "instructions", "latency")
+        return _answers(lambda: _on_core(program, files, vectors, profile, target), on_core)
+    core = profile.cpu.qemu_cpu or profile.cpu.isa
+    why = absent or (
+        f"{core} has no emulated board, its golden rows ran on this machine;"
+        " measure it on the board"
+    )
+    return (
+        *_answers(lambda: (_on_host(program, files, vectors),), ("goldens_c",)),
+        *gates.c_planned(program.arena_bytes, constants, profile, busiest(program.graph)),
+        *(inconclusive(gate, why) for gate in ("stack", "instructions", "latency")),
+    )
 
 
 def _on_core(
@@ -150,21 +204,35 @@ def _on_core(
 def _on_host(program: Program, files: Mapping[str, bytes], vectors: Goldens) -> Finding:
     absent = toolchain.missing((toolchain.HOST_GCC,))
     if absent:
-        return gates.open_gate("goldens_c", absent)
+        return inconclusive("goldens_c", absent)
     mine = emulate.run_on_host(files, "model", program.graph, vectors.inputs)
     return gates.goldens_c(vectors.differing(mine), vectors.rows, "this machine")
 
 
-def _same_sources(bundle: Bundle, profile: Profile, vectors: Goldens) -> tuple[Finding, ...]:
+def _tflm_memory(model: bytes, profile: Profile) -> tuple[Finding, ...]:
+    figures = tflm_arena.minimum(model)
+    needed, how, basis = figures.needed(profile.runtime.kernels, profile.cpu.features)
+    arena = TflmArena(
+        needed_bytes=needed,
+        estimated=how is How.ESTIMATED,
+        basis=basis,
+        busiest=figures.busiest,
+    )
+    return gates.tflm_memory(len(model), arena, profile)
+
+
+def _same_sources(
+    model: bytes, files: Mapping[str, bytes], profile: Profile, vectors: Goldens
+) -> tuple[Finding, ...]:
     """Return whether the bundle's sources are what its model gives, byte for byte."""
-    route: Route = "c" if any(p.startswith(f"{FOLDER}c/") for p in bundle.files) else "tflm"
-    prefix = f"{FOLDER}{route}/"
-    mine = {p: data for p, data in bundle.files.items() if p.startswith(prefix)}
-    if not mine:
-        return (gates.open_gate("sources", f"the bundle holds no {FOLDER}; build it again"),)
+    route = route_of(files)
+    if route is None:
+        says = f"the bundle holds no {FOLDER}; build it again from its Keras model"
+        return (inconclusive("sources", says),)
+    mine = {p: data for p, data in files.items() if p.startswith(f"{FOLDER}{route}/")}
     headers = [p for p in mine if p.endswith("_self_test.h")]
     plain = headers[0].rsplit("/", 1)[1].removesuffix("_self_test.h") if headers else "model"
-    fresh = _sources(bundle.model, profile, plain, vectors, route)
+    fresh = _sources(model, profile, plain, vectors, route)
     fresh = {f"{FOLDER}{path}": data for path, data in fresh.items()}
     strange = sorted(p for p in mine.keys() | fresh.keys() if mine.get(p) != fresh.get(p))
     says = f"{len(mine)} files are what the model gives"
@@ -174,15 +242,21 @@ def _same_sources(bundle: Bundle, profile: Profile, vectors: Goldens) -> tuple[F
     return (Finding(gate="sources", verdict=verdict, says=says),)
 
 
-def _golden_inputs(files: Mapping[str, bytes]) -> np.ndarray:
+def _array(files: Mapping[str, bytes], name: str) -> NDArray[Any]:
     try:
-        found = np.load(io.BytesIO(files[GOLDEN_INPUTS]), allow_pickle=False)
-        return np.asarray(found)
+        return np.asarray(np.load(io.BytesIO(files[name]), allow_pickle=False))
     except (KeyError, ValueError, EOFError, OSError, TypeError, SyntaxError) as error:
-        raise InputError(f"the bundle holds no usable {GOLDEN_INPUTS}") from error
+        raise InputError(f"the bundle holds no usable {name}") from error
 
 
-def _vela(model: bytes, profile: Profile) -> vela.Compiled:
+def _differing(got: NDArray[Any], wanted: NDArray[Any]) -> int:
+    """Return how many values differ; all of them where shape or dtype does."""
+    if got.shape != wanted.shape or got.dtype != wanted.dtype:
+        return max(wanted.size, 1)
+    return int((got != wanted).sum())
+
+
+def _vela(model: bytes, profile: Profile) -> VelaResult:
     unit = profile.npu
     if unit is None:
         raise InputError(f"{profile.name} has no neural unit")

@@ -12,11 +12,11 @@ import resource
 import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from edgepack.errors import EnvironmentMissing, InputError, RuntimeFailure
+from edgepack.errors import EnvironmentMissing, InputError, RuntimeFailure, TimedOut
+from edgepack.measurements.firmware_figures import VelaResult
 from edgepack.process import run_bounded
 
 _SECONDS = 300.0
@@ -32,45 +32,18 @@ _EXAMPLES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compiled:
-    """What Vela made of a model.
-
-    Attributes:
-        model: the .tflite to ship, with one custom operator for what the NPU runs.
-        sram_bytes: peak of feature maps and staged weights.
-        weight_bytes: encoded weights and constants, in flash or DRAM.
-        cycles: of one inference on the NPU, Vela's estimate.
-        milliseconds: the same at ``core_clock_mhz``, Vela's estimate.
-        cpu_operators: what it could not place on the NPU, as "operator at tensor".
-    """
-
-    model: bytes
-    accelerator: str
-    system_config: str
-    memory_mode: str
-    version: str
-    sram_bytes: int
-    weight_bytes: int
-    cycles: int
-    milliseconds: float
-    core_clock_mhz: float
-    npu_operators: int
-    cpu_operators: tuple[str, ...]
-
-
 def compile_model(
     model: bytes,
     accelerator: str,
     system_config: str | None = None,
     memory_mode: str | None = None,
-) -> Compiled:
+) -> VelaResult:
     """Return the model compiled for an accelerator such as ``ethos-u55-128``.
 
     Raises:
         EnvironmentMissing: ethos-u-vela is not installed.
         InputError: Vela refused the model.
-        RuntimeFailure: Vela crashed, hung or wrote something else.
+        RuntimeFailure: Vela hung or wrote something else.
     """
     try:
         release = version("ethos-u-vela")
@@ -94,7 +67,7 @@ def compile_model(
             + float(summary["off_chip_flash_memory_used"])
             + float(summary["dram_memory_used"])
         )
-        return Compiled(
+        return VelaResult(
             model=made,
             accelerator=accelerator,
             system_config=system,
@@ -134,7 +107,7 @@ def _run(folder: Path, accelerator: str, system: str, memory: str) -> None:
         },
     )  # fmt: skip
     if ended.timed_out:
-        raise RuntimeFailure(f"Vela: still running after {_SECONDS:g} s")
+        raise TimedOut(f"Vela: still running after {_SECONDS:g} s")
     if ended.code != 0:
         text = (ended.stderr or ended.stdout).decode("utf-8", "replace")
         last = " ".join(text.split())[-300:]

@@ -1,13 +1,17 @@
-"""What the figures of a microcontroller bundle mean on a device: pure findings."""
+"""The firmware gates: what the figures of a microcontroller's model mean on a device; pure."""
 
 from __future__ import annotations
 
-from edgepack.cost.microcontroller import Range, grounds, milliseconds
-from edgepack.firmware.emulator.run import Emulation
-from edgepack.firmware.tflm_arena import ArenaFigures
-from edgepack.firmware.vela import Compiled
-from edgepack.gates.finding import Finding, How, Outcome
-from edgepack.gates.limits import at_most
+from edgepack.cost.microcontroller import grounds, milliseconds
+from edgepack.gates.finding import Finding, How, Outcome, inconclusive
+from edgepack.gates.limits import (
+    at_most,
+    latency_limit,
+    ram_limit,
+    range_at_most,
+    storage_limit,
+)
+from edgepack.measurements.firmware_figures import EmulatedRun, TflmArena, VelaResult
 from edgepack.profiles.profile import Profile
 
 # Code that TFLM brings besides the model: its documentation names 16 KB for the core on a
@@ -18,58 +22,67 @@ TFLM_CODE_HIGH_BYTES = 160_000
 STACK_ALLOWANCE_BYTES = 2_048
 CODE_ALLOWANCE_BYTES = 32_768
 _SMALLER = "a smaller model or a device with more memory"
-
-
-def ram_limit(profile: Profile) -> int | None:
-    """Return what a model may take of the RAM, None where no source says."""
-    budget = profile.ram.budget or profile.ram.total
-    return None if budget is None else budget.value
-
-
-def flash_limit(profile: Profile) -> int | None:
-    """Return what a model may take of the flash, None where no source says."""
-    budget = profile.storage.budget or profile.storage.total
-    return None if budget is None else budget.value
+_CROSS_COMPILER = "a machine with a cross compiler (gcc-arm-none-eabi) decides"
 
 
 def _remedy(busiest: str) -> str:
     return f"{busiest}; {_SMALLER}" if busiest else _SMALLER
 
 
-def open_gate(gate: str, says: str) -> Finding:
-    """Return a finding that answers nothing, and why."""
-    return Finding(gate=gate, verdict=Outcome.INCONCLUSIVE, says=says)
+def goldens_c(wrong: int, rows: int, where: str) -> Finding:
+    """The C gives TFLM's bits."""
+    says = f"{rows} golden rows bit for bit as TFLM answers them, on {where}"
+    if wrong:
+        says = f"{wrong} values of {rows} golden rows differ from TFLM's, on {where};"
+        says += " build it with --micro tflm instead, and report this"
+    return _no_value_wrong("goldens_c", wrong, says)
 
 
-def tflm_memory(model_bytes: int, arena: ArenaFigures, profile: Profile) -> tuple[Finding, ...]:
-    """Return ``arena`` and ``flash`` of a model under TFLM."""
-    needed, how, says = arena.needed(profile.runtime.kernels, profile.cpu.features)
-    ram = at_most(
-        "arena", needed, ram_limit(profile), "B",
-        how=how, what=f"TFLM arena ({says})", remedy=_remedy(arena.busiest),
-    )  # fmt: skip
-    return ram, _tflm_flash(model_bytes, flash_limit(profile))
+def goldens_tflm(wrong: int, rows: int) -> Finding:
+    """TFLM's reference kernels give the golden answers, bit for bit."""
+    says = f"{rows} golden rows bit for bit under TFLM's reference kernels on this machine"
+    if wrong:
+        says = f"{wrong} values of {rows} golden rows differ under TFLM's reference kernels;"
+        says += " what is here is not what was tested: build it again with tflite-micro here"
+    return _no_value_wrong("goldens_tflm", wrong, says)
 
 
-def _tflm_flash(model_bytes: int, limit: int | None) -> Finding:
-    low, high = model_bytes + TFLM_CODE_LOW_BYTES, model_bytes + TFLM_CODE_HIGH_BYTES
-    says = f"model array {model_bytes:,} B and an interpreter of 16 to 160 kB"
-    if limit is None:
-        says = f"{says}; the profile names no limit: set it in one of your own"
-        verdict = Outcome.INCONCLUSIVE
-    elif high <= limit:
-        verdict, says = Outcome.PASS, f"{says}, of {limit:,} B"
-    elif low > limit:
-        verdict, says = Outcome.FAIL, f"{says}, of {limit:,} B; {_SMALLER}"
-    else:
-        verdict, says = Outcome.INCONCLUSIVE, f"{says}, of {limit:,} B: depends on the build"
+def goldens_npu(accelerator: str) -> Finding:
+    """The compiled model gives the golden answers: not known, for nothing here runs it."""
+    return inconclusive(
+        "goldens_npu",
+        f"no {accelerator} on this machine, so the model that Vela compiled was not run: run"
+        " firmware/vela/ on the board, or on Arm's Corstone FVP, with golden/inputs.npy and"
+        " compare with golden/outputs.npy",
+    )
+
+
+def _no_value_wrong(gate: str, wrong: int, says: str) -> Finding:
     return Finding(
-        gate="flash", verdict=verdict, how=How.ESTIMATED, value=low, limit=limit, unit="B",
-        says=says,
+        gate=gate, verdict=Outcome.FAIL if wrong else Outcome.PASS, how=How.EMULATED,
+        value=wrong, limit=0, unit="values", says=says,
     )  # fmt: skip
 
 
-def c_memory(run: Emulation, profile: Profile, busiest: str = "") -> tuple[Finding, ...]:
+def tflm_memory(model_bytes: int, arena: TflmArena, profile: Profile) -> tuple[Finding, ...]:
+    """Return ``arena`` and ``flash`` of a model under TFLM."""
+    low, high = model_bytes + TFLM_CODE_LOW_BYTES, model_bytes + TFLM_CODE_HIGH_BYTES
+    return (
+        at_most(
+            "arena", arena.needed_bytes, ram_limit(profile), "B",
+            how=How.ESTIMATED if arena.estimated else How.EMULATED,
+            what=f"TFLM arena ({arena.basis})", remedy=_remedy(arena.busiest),
+        ),
+        range_at_most(
+            "flash", low, high, storage_limit(profile), "B", how=How.ESTIMATED, value=low,
+            says=f"model array {model_bytes:,} B and an interpreter of 16 to 160 kB:"
+            f" {low:,} to {high:,} B",
+            decide="the size of your firmware decides", remedy=_SMALLER,
+        ),
+    )  # fmt: skip
+
+
+def c_memory(run: EmulatedRun, profile: Profile, busiest: str = "") -> tuple[Finding, ...]:
     """Return ``arena``, ``flash`` and ``stack`` of a compiled model, from what was run."""
     ram = run.sizes.ram_bytes + run.stack_bytes
     return (
@@ -79,7 +92,7 @@ def c_memory(run: Emulation, profile: Profile, busiest: str = "") -> tuple[Findi
             remedy=_remedy(busiest),
         ),
         at_most(
-            "flash", run.flash_bytes, flash_limit(profile), "B", how=How.EMULATED,
+            "flash", run.flash_bytes, storage_limit(profile), "B", how=How.EMULATED,
             what=f"code and constants ({run.compiler})", remedy=_SMALLER,
         ),
         Finding(
@@ -97,51 +110,23 @@ def c_planned(
     The plan is exact for arena and constants; stack and code get a generous allowance.
     """
     return (
-        _planned(
-            "arena", arena_bytes, STACK_ALLOWANCE_BYTES, ram_limit(profile),
-            what="stack", remedy=_remedy(busiest),
+        range_at_most(
+            "arena", arena_bytes, arena_bytes + STACK_ALLOWANCE_BYTES, ram_limit(profile), "B",
+            how=How.PLANNED, value=arena_bytes, remedy=_remedy(busiest),
+            says=f"{arena_bytes:,} B planned and up to {STACK_ALLOWANCE_BYTES:,} B of stack",
+            decide=_CROSS_COMPILER,
         ),
-        _planned(
-            "flash", constant_bytes, CODE_ALLOWANCE_BYTES, flash_limit(profile),
-            what="code", remedy=_SMALLER,
+        range_at_most(
+            "flash", constant_bytes, constant_bytes + CODE_ALLOWANCE_BYTES,
+            storage_limit(profile), "B", how=How.PLANNED, value=constant_bytes,
+            says=f"{constant_bytes:,} B planned and up to {CODE_ALLOWANCE_BYTES:,} B of code",
+            decide=_CROSS_COMPILER, remedy=_SMALLER,
         ),
     )  # fmt: skip
 
 
-def _planned(
-    gate: str, value: int, allowance: int, limit: int | None, *, what: str, remedy: str
-) -> Finding:
-    says = f"{value:,} B planned and {allowance:,} B allowed for {what}"
-    if limit is None:
-        says = f"{says}; the profile names no limit: set [latency.p90_ms] in one of your own"
-        verdict = Outcome.INCONCLUSIVE
-    elif value + allowance <= limit:
-        verdict, says = Outcome.PASS, f"{says}, of {limit:,} B"
-    elif value > limit:
-        verdict, says = Outcome.FAIL, f"{says}, of {limit:,} B; {remedy}"
-    else:
-        says = f"{says}, of {limit:,} B: build it where gcc-arm-none-eabi is, which measures it"
-        verdict = Outcome.INCONCLUSIVE
-    return Finding(
-        gate=gate, verdict=verdict, how=How.PLANNED, value=value, limit=limit, unit="B",
-        says=says,
-    )  # fmt: skip
-
-
-def goldens_c(wrong: int, rows: int, where: str) -> Finding:
-    """Return whether the C gave TFLM's bits."""
-    says = f"{rows} golden rows bit for bit as TFLM answers them, on {where}"
-    if wrong:
-        says = f"{wrong} values of {rows} golden rows differ from TFLM's, on {where};"
-        says += " build it with --micro tflm instead, and report this"
-    return Finding(
-        gate="goldens_c", verdict=Outcome.FAIL if wrong else Outcome.PASS, how=How.EMULATED,
-        value=wrong, limit=0, unit="values", says=says,
-    )  # fmt: skip
-
-
-def instructions(run: Emulation) -> Finding:
-    """Return how many instructions an inference takes; a figure, not a limit."""
+def instructions(run: EmulatedRun) -> Finding:
+    """How many instructions an inference takes; a figure, not a limit."""
     most = max(run.instructions)
     return Finding(
         gate="instructions", verdict=Outcome.PASS, how=How.EMULATED, value=most,
@@ -150,55 +135,46 @@ def instructions(run: Emulation) -> Finding:
 
 
 def latency(most_instructions: int, profile: Profile, counted_on: str) -> Finding:
-    """Return the estimated milliseconds against the profile's; INCONCLUSIVE across it.
+    """The estimated milliseconds are within the profile's; INCONCLUSIVE across it.
 
     Args:
         counted_on: the emulated core whose instructions these are.
     """
     found = milliseconds(most_instructions, profile)
     if isinstance(found, str):
-        return open_gate("latency", f"{found}; measure it on the board")
-    limit = profile.latency.p90_ms.value if profile.latency.p90_ms else None
+        return inconclusive("latency", f"{found}; measure it on the board")
     says = (
         f"{found.low_ms:.1f} to {found.high_ms:.1f} ms"
         f" ({most_instructions:,} instructions {grounds(profile, counted_on)})"
     )
-    return _time("latency", found, limit, says)
+    return _time(found.low_ms, found.high_ms, profile, says)
 
 
-def _time(gate: str, found: Range, limit: float | None, says: str) -> Finding:
-    if limit is None:
-        verdict, says = (
-            Outcome.INCONCLUSIVE,
-            f"{says}; the profile names no limit: set [latency.p90_ms]",
-        )
-    elif found.high_ms <= limit:
-        verdict, says = Outcome.PASS, f"{says}, of {limit:g} ms"
-    elif found.low_ms > limit:
-        verdict, says = Outcome.FAIL, f"{says}, of {limit:g} ms; {_SMALLER}"
-    else:
-        says = f"{says}: {limit:g} ms lies within; measure it on the board"
-        verdict = Outcome.INCONCLUSIVE
-    return Finding(
-        gate=gate, verdict=verdict, how=How.ESTIMATED, value=round(found.high_ms, 3),
-        limit=limit, unit="ms", says=says,
+def _time(low_ms: float, high_ms: float, profile: Profile, says: str) -> Finding:
+    return range_at_most(
+        "latency", low_ms, high_ms, latency_limit(profile), "ms", how=How.ESTIMATED,
+        value=round(high_ms, 3), says=says, decide="measure it on the board", remedy=_SMALLER,
     )  # fmt: skip
 
 
-def npu(made: Compiled, profile: Profile) -> tuple[Finding, ...]:
+def npu(made: VelaResult, profile: Profile) -> tuple[Finding, ...]:
     """Return ``arena``, ``flash``, ``cpu_fallback`` and ``latency`` of a model for an NPU."""
-    sram = at_most(
-        "arena", made.sram_bytes, ram_limit(profile), "B", how=How.PLANNED,
-        what=f"feature maps in SRAM (Vela {made.version}, {made.memory_mode})", remedy=_SMALLER,
+    return (
+        at_most(
+            "arena", made.sram_bytes, ram_limit(profile), "B", how=How.PLANNED,
+            what=f"feature maps in SRAM (Vela {made.version}, {made.memory_mode})",
+            remedy=_SMALLER,
+        ),
+        at_most(
+            "flash", len(made.model), storage_limit(profile), "B", how=How.PLANNED,
+            what=f"compiled model (weights {made.weight_bytes:,} B encoded)", remedy=_SMALLER,
+        ),
+        _cpu_fallback(made, profile),
+        _npu_latency(made, profile),
     )  # fmt: skip
-    flash = at_most(
-        "flash", len(made.model), flash_limit(profile), "B", how=How.PLANNED,
-        what=f"compiled model (weights {made.weight_bytes:,} B encoded)", remedy=_SMALLER,
-    )  # fmt: skip
-    return sram, flash, _fallback(made, profile), _npu_latency(made, profile)
 
 
-def _fallback(made: Compiled, profile: Profile) -> Finding:
+def _cpu_fallback(made: VelaResult, profile: Profile) -> Finding:
     required = any(d.name == made.accelerator and d.required for d in profile.delegates)
     count = len(made.cpu_operators)
     verdict, says = Outcome.PASS, f"all {made.npu_operators} operators on {made.accelerator}"
@@ -212,14 +188,13 @@ def _fallback(made: Compiled, profile: Profile) -> Finding:
     )  # fmt: skip
 
 
-def _npu_latency(made: Compiled, profile: Profile) -> Finding:
+def _npu_latency(made: VelaResult, profile: Profile) -> Finding:
     if made.cpu_operators:
         says = "Vela counts nothing for operators on the CPU: replace them (cpu_fallback)"
-        return open_gate("latency", says)
+        return inconclusive("latency", says)
     clock_mhz = made.core_clock_mhz
     if profile.npu is not None and profile.npu.clock_mhz is not None:
         clock_mhz = profile.npu.clock_mhz
     value = made.cycles / clock_mhz / 1e3
-    limit = profile.latency.p90_ms.value if profile.latency.p90_ms else None
     says = f"{made.cycles:,} cycles, {value:.3f} ms at {clock_mhz:g} MHz by Vela's model"
-    return _time("latency", Range(value, value), limit, says)
+    return _time(value, value, profile, says)

@@ -7,36 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgepack.errors import RuntimeFailure
+from edgepack.measurements.firmware_figures import SectionSizes
 
 _WRITE, _ALLOC, _EXECUTE = 1, 2, 4
 _NOBITS, _SYMTAB = 8, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """What a firmware part takes: ``code`` and ``constants`` in flash, ``data`` in both."""
-
-    code_bytes: int
-    constant_bytes: int
-    data_bytes: int
-    zeroed_bytes: int
-
-    @property
-    def flash_bytes(self) -> int:
-        """Code, constants and the initial values of variables."""
-        return self.code_bytes + self.constant_bytes + self.data_bytes
-
-    @property
-    def ram_bytes(self) -> int:
-        """Variables, with a value at the start or zeroed; no stack."""
-        return self.data_bytes + self.zeroed_bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Elf:
     """Sizes of all sections that are loaded, and of every symbol; undefined ones by name."""
 
-    sizes: Sizes
+    sizes: SectionSizes
     symbols: Mapping[str, int]
     undefined: frozenset[str]
 
@@ -76,7 +57,7 @@ def _read(data: bytes) -> Elf:
                     undefined.add(name)
                 elif name:
                     symbols[name] = symbol_bytes
-    sizes = Sizes(total["code"], total["constant"], total["data"], total["zeroed"])
+    sizes = SectionSizes(total["code"], total["constant"], total["data"], total["zeroed"])
     return Elf(sizes, symbols, frozenset(undefined))
 
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from edgepack.errors import EnvironmentMissing, RuntimeFailure
+from edgepack.errors import EnvironmentMissing, RuntimeFailure, TimedOut
 from edgepack.firmware.compiler.graph import Graph
 from edgepack.firmware.emulator import elf, toolchain
-from edgepack.firmware.emulator.elf import Sizes
 from edgepack.firmware.emulator.harness_glue import Rows, arrays_of, rows_of, write
 from edgepack.firmware.emulator.targets import Target
 from edgepack.firmware.emulator.toolchain import CrossCompiler
+from edgepack.measurements.firmware_figures import EmulatedRun
 
 OPTIMIZATION = "-O2"
 STACK_BYTES = 16 << 10
@@ -31,35 +30,9 @@ _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _MODEL_FLAGS = ("-std=c99", OPTIMIZATION, "-ffunction-sections", "-fdata-sections", *_WARNINGS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Emulation:
-    """What an emulated core did with some inputs.
-
-    Attributes:
-        outputs: ``(N, *shape)`` for each output of the model.
-        instructions: of each inference; not cycles.
-        stack_bytes: the most that one inference took.
-        sizes: of the model's own object file.
-        library_bytes: of the C library's functions it calls.
-    """
-
-    target: str
-    compiler: str
-    outputs: tuple[NDArray[Any], ...]
-    instructions: tuple[int, ...]
-    stack_bytes: int
-    sizes: Sizes
-    library_bytes: int
-
-    @property
-    def flash_bytes(self) -> int:
-        """Code and constants of the model with the library functions it calls."""
-        return self.sizes.flash_bytes + self.library_bytes
-
-
 def run(
     files: Mapping[str, bytes], name: str, graph: Graph, target: Target, inputs: Rows
-) -> Emulation:
+) -> EmulatedRun:
     """Return what the emulated core computes from rows of inputs.
 
     Args:
@@ -85,13 +58,13 @@ def run(
         most = 4096 + len(rows) * (64 + 3 * sum(t.bytes + 8 for t in graph.outputs))
         ended = toolchain.run(_qemu(folder, target), timeout_s=_RUN_SECONDS, max_bytes=most)
     if ended.timed_out:
-        raise RuntimeFailure(f"{target.name}: still running after {_RUN_SECONDS:g} s")
+        raise TimedOut(f"{target.name}: still running after {_RUN_SECONDS:g} s")
     text = (ended.stdout + ended.stderr).decode("ascii", "replace")
     runs = [line.split()[1:] for line in text.splitlines() if line.startswith("run ")]
     if "done" not in text or len(runs) != len(rows):
         last = " ".join(text.split())[-200:]
         raise RuntimeFailure(f"{target.name}: {len(runs)} of {len(rows)} inferences: {last}")
-    return Emulation(
+    return EmulatedRun(
         target=target.name,
         compiler=compiler.name,
         outputs=arrays_of(graph, [_words(run[2:]) for run in runs]),
@@ -132,6 +105,8 @@ def run_on_host(
         ended = toolchain.run(
             [str(program), str(data)], timeout_s=_RUN_SECONDS, max_bytes=size * len(rows) + 1
         )
+    if ended.timed_out:
+        raise TimedOut(f"this machine: still running after {_RUN_SECONDS:g} s")
     if ended.code != 0 or len(ended.stdout) != size * len(rows):
         tail = " ".join(ended.stderr.decode("utf-8", "replace").split())[:300]
         raise RuntimeFailure(f"the compiled model ended with code {ended.code}: {tail}")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepack.errors import EnvironmentMissing, RuntimeFailure
+from edgepack.errors import EnvironmentMissing, RuntimeFailure, TimedOut
 from edgepack.process import Ended, run_bounded
 
 ARM_GCC = "arm-none-eabi-gcc"
@@ -123,7 +123,9 @@ def compile_c(command: Sequence[str], arguments: Sequence[str], folder: Path) ->
         RuntimeFailure: it reported an error; the first line of it.
     """
     ended = run([*command, *arguments, f"-I{folder}"])
-    if ended.code != 0 or ended.timed_out:
+    if ended.timed_out:
+        raise TimedOut(f"{Path(command[0]).name}: still compiling after {_COMPILE_SECONDS:g} s")
+    if ended.code != 0:
         lines = [line for line in ended.stderr.decode("utf-8", "replace").splitlines() if line]
         first = next((line for line in lines if "error" in line), lines[0] if lines else "")
         name = Path(command[0]).name

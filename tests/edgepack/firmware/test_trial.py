@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from edgepack.bundle import archive as packing
-from edgepack.bundle.archive import Bundle
 from edgepack.firmware import trial as firmware
 from edgepack.firmware.compiler.reading import read
 from edgepack.firmware.emulator import toolchain
@@ -25,17 +23,9 @@ MODEL = nets.residual(1)
 GOLDEN = {firmware.GOLDEN_INPUTS: packing.npy(nets.inputs(read(MODEL), 5))}
 
 
-@dataclass(frozen=True)
-class Unpacked:
-    """As much of a bundle as a trial reads."""
-
-    model: bytes
-    files: Mapping[str, bytes]
-
-
 def trial(files: Mapping[str, bytes], profile: str) -> dict[str, Finding]:
-    bundle = cast(Bundle, Unpacked(MODEL, {**GOLDEN, **files}))
-    return {f.gate: f for f in firmware.trial(bundle, catalogue.load(profile))}
+    found = firmware.trial(MODEL, {**GOLDEN, **files}, catalogue.load(profile))
+    return {f.gate: f for f in found}
 
 
 @pytest.fixture(scope="module")

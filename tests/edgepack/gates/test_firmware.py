@@ -10,13 +10,16 @@ import pytest
 from edgepack.cost.microcontroller import BANDS, Range, milliseconds
 from edgepack.firmware.compiler.graph import busiest
 from edgepack.firmware.compiler.reading import read
-from edgepack.firmware.emulator.elf import Sizes
-from edgepack.firmware.emulator.run import Emulation
 from edgepack.firmware.emulator.targets import TARGETS, target_for
-from edgepack.firmware.tflm_arena import ArenaFigures
-from edgepack.firmware.vela import Compiled
 from edgepack.gates import firmware as gates
 from edgepack.gates.finding import Finding, How, Outcome
+from edgepack.gates.limits import Limit, ram_limit, storage_limit
+from edgepack.measurements.firmware_figures import (
+    EmulatedRun,
+    SectionSizes,
+    TflmArena,
+    VelaResult,
+)
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import Profile
 from tests.edgepack.tinymodels import Net
@@ -30,23 +33,28 @@ def board() -> Profile:
     return catalogue.load("nucleo-l4r5zi")
 
 
+def budget(limit: Limit) -> int:
+    assert limit.value is not None
+    return int(limit.value)
+
+
 def by_gate(found: tuple[Finding, ...]) -> dict[str, Finding]:
     return {finding.gate: finding for finding in found}
 
 
-def emulation(ram: int = 1_000, stack: int = 100, flash: int = 9_000) -> Emulation:
-    return Emulation(
+def emulation(ram: int = 1_000, stack: int = 100, flash: int = 9_000) -> EmulatedRun:
+    return EmulatedRun(
         target="cortex-m4",
         compiler="gcc",
         outputs=(np.zeros((1, 2), np.int8),),
         instructions=(10, 30, 20),
         stack_bytes=stack,
-        sizes=Sizes(1_000, flash - 1_500, 0, ram),
+        sizes=SectionSizes(1_000, flash - 1_500, 0, ram),
         library_bytes=500,
     )
 
 
-def compiled(**changes: Any) -> Compiled:
+def compiled(**changes: Any) -> VelaResult:
     values: dict[str, Any] = {
         "model": bytes(1000),
         "accelerator": "ethos-u55-128",
@@ -61,15 +69,14 @@ def compiled(**changes: Any) -> Compiled:
         "npu_operators": 3,
         "cpu_operators": (),
     }
-    return Compiled(**(values | changes))
+    return VelaResult(**(values | changes))
 
 
 @pytest.mark.parametrize(("offset", "verdict"), [(-1, PASS), (0, PASS), (1, FAIL)])
 def test_ram_of_arena_and_stack_is_inclusive(
     offset: int, verdict: Outcome, board: Profile
 ) -> None:
-    limit = gates.ram_limit(board)
-    assert limit is not None
+    limit = budget(ram_limit(board))
     found = by_gate(gates.c_memory(emulation(ram=limit - 100 + offset), board))
     assert found["arena"].verdict is verdict
     assert found["arena"].how is How.EMULATED
@@ -80,8 +87,7 @@ def test_ram_of_arena_and_stack_is_inclusive(
 def test_flash_with_library_code_is_inclusive(
     offset: int, verdict: Outcome, board: Profile
 ) -> None:
-    limit = gates.flash_limit(board)
-    assert limit is not None
+    limit = budget(storage_limit(board))
     found = by_gate(gates.c_memory(emulation(flash=limit + offset), board))
     assert found["flash"].verdict is verdict
 
@@ -98,11 +104,8 @@ def test_flash_with_library_code_is_inclusive(
 def test_an_interpreter_of_unknown_size_leaves_the_middle_open(
     over: int, verdict: Outcome, board: Profile
 ) -> None:
-    limit = gates.flash_limit(board)
-    assert limit is not None
-    figures = ArenaFigures(
-        host_bytes=16, probes=1, cmsis_nn_scratch_bytes=0, esp_nn_scratch_bytes=0
-    )
+    limit = budget(storage_limit(board))
+    figures = TflmArena(needed_bytes=16, estimated=False, basis="reference kernels")
     found = by_gate(gates.tflm_memory(limit + over, figures, board))
     assert found["flash"].verdict is verdict
     assert found["flash"].how is How.ESTIMATED
@@ -115,8 +118,7 @@ def test_an_interpreter_of_unknown_size_leaves_the_middle_open(
 def test_a_plan_without_a_compiler_proves_only_with_room(
     over: int, verdict: Outcome, board: Profile
 ) -> None:
-    limit = gates.ram_limit(board)
-    assert limit is not None
+    limit = budget(ram_limit(board))
     found = by_gate(gates.c_planned(limit + over, 1, board))
     assert found["arena"].verdict is verdict
     assert found["arena"].how is How.PLANNED
