@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -82,6 +83,27 @@ def test_one_door_each_for_tensorflow_and_the_engine() -> None:
         assert not tops & doors, f"{path} opens TensorFlow; converters/ does that"
         if "docker" in tops:
             assert "sandbox" in path.parts, f"{path} opens the container engine"
+
+
+#: A worker is itself such a program: it runs on its own and may fork within its limits.
+WORKERS = {"inference/tflm_worker.py"}
+STARTERS = ("subprocess", "multiprocessing", "pty", "concurrent.futures.process")
+STARTING_CALLS = re.compile(
+    r"\b(os\.(system|popen|fork|forkpty|exec[lv]\w*|spawn\w+|posix_spawnp?)"
+    r"|create_subprocess_(exec|shell)|ProcessPoolExecutor)\b"
+)
+
+
+def test_one_door_to_other_programs() -> None:
+    """Bounded output, a deadline and no survivors: so process.py alone starts programs."""
+    for path in sources("edgepack"):
+        name = path.relative_to(ROOT / "edgepack").as_posix()
+        if name == "process.py":
+            continue
+        opened = {m for m in imports(path) if m.startswith(STARTERS)}
+        assert not opened, f"{name} imports {opened}; edgepack/process.py starts programs"
+        called = STARTING_CALLS.search(path.read_text("utf-8"))
+        assert name in WORKERS or called is None, f"{name} calls {called}"
 
 
 def test_no_file_imports_in_a_circle() -> None:

@@ -26,7 +26,7 @@ def trace_from(
     timeout_s: float,
     timed_out: bool,
     oom_killed: bool,
-    flooded: bool = False,
+    output_exceeded: bool = False,
     **extra: Any,
 ) -> Trace:
     """Return the Trace of a run that ended like this.
@@ -42,7 +42,7 @@ def trace_from(
         timeout_s=timeout_s,
         timed_out=timed_out,
         oom_killed=oom_killed,
-        flooded=flooded,
+        output_exceeded=output_exceeded,
     )
     if told is not None:
         return Trace(ending=told[0], says=told[1], extra=extra)
@@ -58,7 +58,13 @@ def trace_from(
 
 
 def _by_force(
-    code: int, tail: str, *, timeout_s: float, timed_out: bool, oom_killed: bool, flooded: bool
+    code: int,
+    tail: str,
+    *,
+    timeout_s: float,
+    timed_out: bool,
+    oom_killed: bool,
+    output_exceeded: bool,
 ) -> tuple[Ending, str] | None:
     """Return the ending of a run that did not end by itself, None where it did."""
     number = signal_of(code)
@@ -67,7 +73,7 @@ def _by_force(
     cases = (
         (timed_out, Ending.TIMEOUT, f"still running after {timeout_s:g} s and was ended"),
         (oom_killed, Ending.OOM, "killed by the kernel: out of memory under its limit"),
-        (flooded, Ending.ERROR, "wrote more than a frame may hold and was ended"),
+        (output_exceeded, Ending.ERROR, "wrote more than a frame may hold and was ended"),
         (number == signal.SIGXCPU, Ending.TIMEOUT, "used up its processor time (SIGXCPU)"),
         (starved, Ending.OOM, f"aborted for want of memory ({name})"),
         (bool(name), Ending.CRASH, f"crashed with {name}: {tail or 'no message'}"),

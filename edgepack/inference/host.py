@@ -79,15 +79,14 @@ class HostRuntime:
             env=ENVIRONMENT,
             limits=limits,
         )
-        # SIGKILL that was not ours: the kernel's OOM killer
         trace = trace_from(
             code=ended.code,
             stdout=ended.stdout,
             stderr=ended.stderr,
             timeout_s=timeout_s,
             timed_out=ended.timed_out,
-            flooded=ended.flooded,
-            oom_killed=ended.code == -9 and not (ended.timed_out or ended.flooded),
+            output_exceeded=ended.output_exceeded,
+            oom_killed=ended.oom_killed,
         )
         if trace.ending is Ending.OOM:
             limit = format_bytes(self.address_bytes)

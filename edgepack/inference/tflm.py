@@ -18,7 +18,7 @@ from edgepack.inference import tflm_worker
 from edgepack.inference.exit_status import trace_from
 from edgepack.inference.protocol import Ending, Job, Trace
 from edgepack.inference.wire_format import MAX_FRAME_BYTES, job_files
-from edgepack.process import Ended, run_bounded
+from edgepack.process import ProcessResult, run_bounded
 
 _ADDRESS_BYTES = 12 << 30
 _ENVIRONMENT = {
@@ -63,12 +63,12 @@ class TflmRuntime:
             stderr=ended.stderr,
             timeout_s=job.timeout_s,
             timed_out=ended.timed_out,
-            flooded=ended.flooded,
-            oom_killed=ended.code == -9 and not (ended.timed_out or ended.flooded),
+            output_exceeded=ended.output_exceeded,
+            oom_killed=ended.oom_killed,
         )
 
 
-def run_worker(kind: str, path: str, *, timeout_s: float) -> Ended:
+def run_worker(kind: str, path: str, *, timeout_s: float) -> ProcessResult:
     """Return how the worker ended, under limits.
 
     Raises:

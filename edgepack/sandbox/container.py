@@ -13,7 +13,7 @@ from edgepack.inference import worker
 from edgepack.inference.exit_status import trace_from
 from edgepack.inference.protocol import Ending, Job, Trace
 from edgepack.inference.wire_format import MAX_FRAME_BYTES, job_files
-from edgepack.sandbox.container_process import Ended as ContainerEnded
+from edgepack.sandbox.container_process import ContainerResult
 from edgepack.sandbox.engine import Engine
 from edgepack.sandbox.images import inventory as shelf
 from edgepack.sandbox.images.spec import ImageSpec, docker_folder
@@ -96,7 +96,7 @@ class ContainerRuntime:
         timeout_s: float,
         files: Mapping[str, bytes] | None = None,
         threads: int = 1,
-    ) -> ContainerEnded:
+    ) -> ContainerResult:
         """Return how a container ended that ran the worker with these arguments.
 
         ``files`` lie in its folder /job.
@@ -118,7 +118,7 @@ class ContainerRuntime:
                 max_bytes=MAX_FRAME_BYTES,
             )
 
-    def traced(self, ended: ContainerEnded, timeout_s: float) -> Trace:
+    def traced(self, ended: ContainerResult, timeout_s: float) -> Trace:
         """Return the Trace of a container that ended like this.
 
         Raises:
@@ -138,7 +138,7 @@ class ContainerRuntime:
             # with a limit, a lone process of a sandbox that was killed and not by us: nobody
             # but the kernel (or the model itself) can send that signal
             oom_killed=ended.oom_killed or (ended.killed and self.memory_bytes is not None),
-            flooded=ended.flooded,
+            output_exceeded=ended.output_exceeded,
             container_s=round(ended.seconds, 3),
         )
 

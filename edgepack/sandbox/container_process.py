@@ -14,7 +14,7 @@ _MAX_STDERR_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ContainerResult:
     """How a container ended.
 
     Attributes:
@@ -29,7 +29,7 @@ class Ended:
     oom_killed: bool
     killed: bool
     timed_out: bool
-    flooded: bool
+    output_exceeded: bool
     seconds: float
 
 
@@ -53,7 +53,7 @@ def _output(api: Any, container: str) -> Iterator[Iterator[tuple[int, bytes]]]:
                 each.close()
 
 
-def follow(api: Any, container: str, timeout_s: float, max_bytes: int) -> Ended:
+def follow(api: Any, container: str, timeout_s: float, max_bytes: int) -> ContainerResult:
     """Start a created container and return how it ended.
 
     It is killed after ``timeout_s``, and once it has written more than ``max_bytes``.
@@ -70,7 +70,7 @@ def follow(api: Any, container: str, timeout_s: float, max_bytes: int) -> Ended:
         late.set()
         kill()
 
-    out, err, flooded = bytearray(), bytearray(), False
+    out, err, exceeded = bytearray(), bytearray(), False
     timer = threading.Timer(timeout_s, expire)
     timer.daemon = True
     with _output(api, container) as pieces:
@@ -85,23 +85,23 @@ def follow(api: Any, container: str, timeout_s: float, max_bytes: int) -> Ended:
                     err += piece
                 if len(out) > max_bytes:
                     del out[max_bytes:]
-                    if not flooded:
-                        flooded = True
+                    if not exceeded:
+                        exceeded = True
                         # beside: the engine ends it only while its output is read
                         threading.Thread(target=kill, daemon=True).start()
             code = int(api.wait(container, timeout=30)["StatusCode"])
         finally:
             timer.cancel()
         seconds = time.monotonic() - start
-    killed = code == _SIGKILLED and not (late.is_set() or flooded)
-    return Ended(
+    killed = code == _SIGKILLED and not (late.is_set() or exceeded)
+    return ContainerResult(
         code=code,
         stdout=bytes(out),
         stderr=bytes(err),
         oom_killed=_oom_killed(api, container, patient=killed),
         killed=killed,
         timed_out=late.is_set(),
-        flooded=flooded,
+        output_exceeded=exceeded,
         seconds=seconds,
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepack.errors import EnvironmentMissing
-from edgepack.sandbox.container_process import Ended, follow
+from edgepack.sandbox.container_process import ContainerResult, follow
 from edgepack.sandbox.isolation import Sandbox
 
 LABEL = "edgepack.deadline"
@@ -51,7 +51,7 @@ class Engine:
         env: Mapping[str, str],
         timeout_s: float,
         max_bytes: int,
-    ) -> Ended:
+    ) -> ContainerResult:
         """Run one command in a fresh sandbox and return how it ended; nothing stays behind.
 
         Args:

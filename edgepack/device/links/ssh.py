@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 import shlex
 import shutil
-import subprocess
 from dataclasses import dataclass
 
 from edgepack.device.links.link import Answer, DeviceFull, Unplugged
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
+from edgepack.process import ProcessResult, run_bounded
 
 _TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 _OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10")
+_MAX_TEXT_BYTES = 64 * 2**20
 _LOST = 255  # ssh(1): "exits with … 255 if an error occurred"
 
 
@@ -47,8 +47,12 @@ class Ssh:
     def run(self, command: str, *, timeout_s: float = 60.0) -> Answer:
         """Return how the command ended there."""
         done = self._ssh(command, timeout_s)
+        if done.output_exceeded:
+            raise RuntimeFailure(
+                f"{self.name}: {command[:60]!r} wrote over {_MAX_TEXT_BYTES:,} B"
+            )
         text, err = (part.decode("utf-8", "replace") for part in (done.stdout, done.stderr))
-        return Answer(done.returncode, text, err)
+        return Answer(done.code, text, err)
 
     def shell(self, command: str) -> str:
         """Return what the command printed."""
@@ -63,42 +67,43 @@ class Ssh:
             600.0,
             data,
         )
-        if done.returncode:
-            said = " ".join(done.stderr.decode("utf-8", "replace").split())[-300:]
+        if not done.ok:
+            said = done.reason()
             self.run(f"rm -f {partial}")
             full = "no space left" in said.lower()
             kind = DeviceFull if full else RuntimeFailure
-            raise kind(f"{self.name}: {remote}: {said or 'could not be written'}")
+            raise kind(f"{self.name}: {remote}: could not be written: {said}")
 
     def pull(self, remote: str, ceiling_bytes: int) -> bytes:
         """Return the file there."""
-        done = self._ssh(f"head -c {ceiling_bytes + 1} {shlex.quote(remote)}", 600.0)
-        if done.returncode:
-            said = " ".join(done.stderr.decode("utf-8", "replace").split())[-300:]
-            raise RuntimeFailure(f"{self.name}: {remote}: {said}")
-        if len(done.stdout) > ceiling_bytes:
+        command = f"head -c {ceiling_bytes + 1} {shlex.quote(remote)}"
+        done = self._ssh(command, 600.0, max_bytes=ceiling_bytes)
+        if done.output_exceeded:
             raise RuntimeFailure(f"{self.name}: {remote}: more than {ceiling_bytes:,} B")
+        if not done.ok:
+            raise RuntimeFailure(f"{self.name}: {remote}: {done.reason()}")
         return done.stdout
 
     def _ssh(
-        self, command: str, timeout_s: float, data: bytes | None = None
-    ) -> subprocess.CompletedProcess[bytes]:
+        self,
+        command: str,
+        timeout_s: float,
+        data: bytes = b"",
+        *,
+        max_bytes: int = _MAX_TEXT_BYTES,
+    ) -> ProcessResult:
         words = [*self.program, *(_OPTIONS if self.program == ("ssh",) else ())]
-        try:
-            done = subprocess.run(
-                [*words, self.target, command],
-                input=data if data is not None else b"",
-                capture_output=True,
-                timeout=timeout_s,
-                check=False,
-                env=dict(os.environ),
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RuntimeFailure(f"{self.name}: no answer within {timeout_s:g} s") from error
-        if done.returncode == _LOST:
-            said = " ".join(done.stderr.decode("utf-8", "replace").split())[-200:]
+        done = run_bounded(
+            [*words, self.target, command],
+            stdin=data,
+            timeout_s=timeout_s,
+            max_bytes=max_bytes,
+        )
+        if done.timed_out:
+            raise RuntimeFailure(f"{self.name}: no answer within {timeout_s:g} s")
+        if done.code == _LOST:
             raise Unplugged(
-                f"{self.name}: the connection failed ({said}); the same command goes on from"
-                " there"
+                f"{self.name}: the connection failed ({done.reason(200)}); the same command"
+                " goes on from there"
             )
         return done

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, TimedOut
-from edgepack.process import Ended, run_bounded
+from edgepack.process import ProcessResult, run_bounded
 
 ARM_GCC = "arm-none-eabi-gcc"
 QEMU = "qemu-system-arm"
@@ -101,7 +101,7 @@ def run(
     *,
     timeout_s: float = _COMPILE_SECONDS,
     max_bytes: int = _MAX_TEXT_BYTES,
-) -> Ended:
+) -> ProcessResult:
     """Return how a tool ended."""
     cache = (
         Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgepack" / "zig"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from edgepack.errors import EnvironmentMissing
+from edgepack.process import run_bounded
 
 _FORMAT = "$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_INDEX_SECONDS, _FETCH_SECONDS = 60.0, 1800.0
+_MAX_INDEX_BYTES, _MAX_TAR_BYTES = 16 * 2**20, 4 * 2**30
 
 
 def mirror() -> str:
@@ -29,8 +31,8 @@ def mirror() -> str:
         return given
     if shutil.which("apt-get"):
         command = ["apt-get", "indextargets", "--format", _FORMAT, "Created-By: Packages"]
-        told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        for line in told.splitlines():
+        found = run_bounded(command, timeout_s=_INDEX_SECONDS, max_bytes=_MAX_INDEX_BYTES)
+        for line in found.stdout.decode("utf-8", "replace").splitlines():
             origin, release, component, address = line.split("|", 3)
             if (
                 origin == "Debian"
@@ -62,12 +64,16 @@ def packages_of(names: Sequence[str], *, suite: str, arch: str, source: str) -> 
     command = ["mmdebstrap", "--quiet", "--variant=extract", "--skip=cleanup/apt"]
     command += [f"--architectures={arch}", f"--include={','.join(names)}", suite, "-"]
     command += [f"deb {signed}{source} {suite} main"]
-    done = subprocess.run(
-        command, stdout=output, stderr=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode != 0:
+    try:
+        done = run_bounded(
+            command, timeout_s=_FETCH_SECONDS, max_bytes=_MAX_TAR_BYTES, write=output.write
+        )
+        if not done.ok:
+            raise EnvironmentMissing(
+                f"mmdebstrap could not fetch {suite} {arch}: {done.reason()}"
+            )
+        output.seek(0)
+    except BaseException:
         output.close()
-        why = " ".join(done.stderr.split())[-300:]
-        raise EnvironmentMissing(f"mmdebstrap could not fetch {suite} {arch}: {why}")
-    output.seek(0)
+        raise
     return output

@@ -11,7 +11,6 @@ import hashlib
 import io
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -19,7 +18,8 @@ import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from edgepack.errors import EnvironmentMissing, UsageError
+from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
+from edgepack.process import run_bounded
 from edgepack.sandbox.engine import Engine, require
 from edgepack.sandbox.images import archive, tree
 from edgepack.sandbox.images import inventory as shelf
@@ -34,6 +34,7 @@ from edgepack.sandbox.images.spec import (
 )
 from edgepack.sandbox.images.tools import emulators
 
+_FETCH_SECONDS, _COMPILE_SECONDS, _MAX_TEXT_BYTES = 1800.0, 600.0, 1 << 20
 Progress = Callable[[str], None]
 _PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_34")
 
@@ -166,11 +167,10 @@ def _unpack_wheel(spec: ImageSpec, folder: Path, scratch: Path, top: Path) -> No
     command += [f"--python-version={spec.python}", f"--abi=cp{spec.python.replace('.', '')}"]
     command += [f"--platform={platform}_{spec.machine}" for platform in _PLATFORMS]
     command += ["-d", str(scratch / "wheels"), "-r", str(folder / spec.requirements)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_bounded(command, timeout_s=_FETCH_SECONDS, max_bytes=_MAX_TEXT_BYTES)
     wheels = sorted((scratch / "wheels").glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        why = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise EnvironmentMissing(f"pip could not fetch {spec.requirements}: {why}")
+    if not done.ok or len(wheels) != 1:
+        raise EnvironmentMissing(f"pip could not fetch {spec.requirements}: {done.reason()}")
     with zipfile.ZipFile(wheels[0]) as wheel:
         for info in wheel.infolist():
             if info.is_dir() or not tree.keeps_of_wheel(info.filename):
@@ -202,7 +202,14 @@ def _compile(spec: ImageSpec, root: Path) -> None:
         return
     command = [sys.executable, "-sP", "-m", "compileall", "-q", "-q", "-f", "-b", "-j1"]
     command += ["--invalidation-mode=unchecked-hash", "-s", str(root), "-p", "/", str(root)]
-    subprocess.run(command, check=True, env={"PYTHONHASHSEED": "0"}, capture_output=True)
+    done = run_bounded(
+        command,
+        timeout_s=_COMPILE_SECONDS,
+        max_bytes=_MAX_TEXT_BYTES,
+        env={"PYTHONHASHSEED": "0"},
+    )
+    if not done.ok:
+        raise RuntimeFailure(f"{spec.tag}: its Python files do not compile: {done.reason()}")
     for source in root.rglob("*.py"):
         if source.with_suffix(".pyc").is_file():
             source.unlink()

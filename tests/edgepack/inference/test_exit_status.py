@@ -41,7 +41,7 @@ def end(code: int, **changed: object) -> Trace:
         (-24, {}, Ending.TIMEOUT),
         (3, {}, Ending.ERROR),
         (0, {}, Ending.ERROR),
-        (0, {"stdout": b"x" * 9, "flooded": True}, Ending.ERROR),
+        (0, {"stdout": b"x" * 9, "output_exceeded": True}, Ending.ERROR),
         (1, {"stdout": frame()}, Ending.ERROR),
         (1, {"stdout": frame("oom")}, Ending.OOM),
     ],

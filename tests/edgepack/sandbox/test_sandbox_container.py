@@ -14,7 +14,7 @@ import pytest
 from edgepack.inference import worker
 from edgepack.inference.protocol import Ending, Job
 from edgepack.sandbox.container import ContainerRuntime
-from edgepack.sandbox.container_process import Ended
+from edgepack.sandbox.container_process import ContainerResult
 from edgepack.sandbox.engine import LABEL, Engine
 from edgepack.sandbox.images import inventory as shelf
 from edgepack.sandbox.images.spec import docker_folder
@@ -23,7 +23,7 @@ from edgepack.sandbox.isolation import sandbox
 pytestmark = pytest.mark.container
 
 MIB = 2**20
-Probe = Callable[..., Ended]
+Probe = Callable[..., ContainerResult]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def probe(engine: Engine, stand_in: Callable[..., object], tmp_path: Path) -> Pr
     """Return a function that runs Python code in the sandbox of the amd64 image."""
     runtime = stand_in("tflite-runtime", "2.14.0", engine.arch)
 
-    def run(code: str, timeout_s: float = 20.0, **limits: object) -> Ended:
+    def run(code: str, timeout_s: float = 20.0, **limits: object) -> ContainerResult:
         script = tmp_path / "probe.py"
         script.write_text(textwrap.dedent(code))
         script.chmod(0o644)
@@ -155,7 +155,7 @@ def test_it_does_not_outlive_its_time(probe: Probe, engine: Engine, code: str) -
 
 def test_a_flood_is_ended_and_cut(probe: Probe) -> None:
     ended = probe("import os\nwhile True: os.write(1, bytes(65536))")
-    assert ended.flooded
+    assert ended.output_exceeded
     assert not ended.timed_out
     assert len(ended.stdout) <= 100_000
 
