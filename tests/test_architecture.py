@@ -65,6 +65,37 @@ def test_rooms_of_the_converters_import_one_way() -> None:
         assert not targets & (set(ROOMS) - allowed), f"{path}: {targets - allowed}"
 
 
+#: The rooms of edgepack from the top down; a file imports its own room and those below.
+HOUSE = (
+    *("cli", "api", "report", "pipeline", "device", "bundle", "firmware", "emulation", "gates"),
+    *("measurements", "cost", "sandbox", "inference", "planning", "compat", "profiles"),
+    *("tflite", "ground"),
+)
+
+
+def room_of(module: str) -> str:
+    """Return the room of an edgepack module; ``ground`` for the single files under them all."""
+    name = module.split(".")[1]
+    return name if name in HOUSE else "ground"
+
+
+def test_rooms_of_the_house_import_downwards() -> None:
+    upward = []
+    for path in sources("edgepack"):
+        own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if own in {"edgepack.__init__", "edgepack.__main__"}:
+            continue
+        higher = HOUSE[: HOUSE.index(room_of(own))]
+        found = [m for m in imports(path) if m.startswith("edgepack.")]
+        upward += [f"{own} -> {m}" for m in found if room_of(m) in higher]
+    assert not upward
+
+
+def test_every_folder_of_the_house_is_a_room() -> None:
+    folders = {path.parent.name for path in (ROOT / "edgepack").glob("*/__init__.py")}
+    assert folders == set(HOUSE) - {"api", "ground"}
+
+
 def test_profiles_are_data() -> None:
     for path in sources("device_profiles"):
         assert not {m for m in imports(path) if m.split(".")[0] in {"edgepack", "converters"}}
