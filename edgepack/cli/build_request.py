@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,6 +66,7 @@ def settle(request: Request) -> Settled:
     from edgepack.cli import file_kinds as meant
     from edgepack.errors import OutputError, UsageError
     from edgepack.gates.accuracy import TASKS
+    from edgepack.pipeline import recipe
     from edgepack.pipeline.data import loading as data
     from edgepack.pipeline.data.formats import PIXELS
 
@@ -81,7 +81,7 @@ def settle(request: Request) -> Settled:
         )
     settled = Settled(
         profiles=devices_of(request.profiles),
-        recipe=_recipe(request.recipe),
+        recipe=recipe.load(request.recipe),
         name=_name(request),
         micro=_route(request.micro),
         evidence_bytes=_evidence(request.evidence),
@@ -100,24 +100,6 @@ def settle(request: Request) -> Settled:
     return settled
 
 
-def _recipe(given: str) -> Recipe:
-    """Return the recipe; a mistake in a file is the file's, not the command's.
-
-    Raises:
-        UsageError: no built-in recipe of that name.
-        InputError: the file is missing, unreadable or wrong.
-    """
-    from edgepack.errors import InputError, UsageError
-    from edgepack.pipeline import recipe
-
-    try:
-        return recipe.load(given)
-    except UsageError as error:
-        if given.endswith(".toml"):
-            raise InputError(str(error)) from error
-        raise
-
-
 def _taught(request: Request, recipe: Recipe) -> None:
     """Return if the recipe trains what views and a teacher are given for.
 
@@ -126,13 +108,13 @@ def _taught(request: Request, recipe: Recipe) -> None:
     """
     from converters.learning.augment import VIEWS
     from edgepack.errors import UsageError
+    from edgepack.suggestions import did_you_mean
 
     for name in request.augment:
         if name not in VIEWS:
-            near = difflib.get_close_matches(name, VIEWS, n=1, cutoff=0.0)[0]
             raise UsageError(
-                f"--augment: wanted {', '.join(VIEWS)}. Received: {name!r}, did you mean "
-                f"{near!r}?"
+                f"--augment: wanted {', '.join(VIEWS)}. Received: {name!r}"
+                f"{did_you_mean(name, VIEWS, 0.0)}"
             )
     given = {"--augment": request.augment, "--teacher": request.teacher}
     for option, value in given.items():

@@ -6,7 +6,7 @@ from edgepack.errors import InputError
 from edgepack.gates.device_latency import p90_between
 from edgepack.gates.finding import Outcome, Verdict
 from edgepack.measurements.device_report import Report
-from edgepack.profiles.probe_text import document, one_line
+from edgepack.toml_file import document, one_line
 
 #: The gates that must have passed before a number enters a profile.
 REQUIRED = ("device_hashes", "device_run", "device_profile", "device_goldens", "device_thermal")

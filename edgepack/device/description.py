@@ -7,7 +7,7 @@ import re
 from edgepack.device.links.link import Link
 from edgepack.measurements.report_model import Conditions, Device
 from edgepack.profiles import probe_parse as parse
-from edgepack.profiles.probe_text import one_line
+from edgepack.toml_file import one_line
 
 _BATTERY = re.compile(
     r"^\s*(level|temperature|AC powered|USB powered|Wireless powered): (\S+)", re.M

@@ -18,16 +18,16 @@ max_error = 0.05
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import re
-import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
@@ -38,9 +38,12 @@ from converters.tflite.blocks import Blocks
 from converters.tflite.narrow import Narrow
 from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
-from edgepack.compat import weight_forms as techniques
+from edgepack import toml_file
+from edgepack.compat import weight_forms
 from edgepack.errors import UsageError
 from edgepack.files import read_whole
+from edgepack.suggestions import did_you_mean, nearest
+from edgepack.toml_file import LARGEST_FILE_BYTES, InvalidFile, Loc, Problem, TomlFile, shown
 
 #: Extending: a stage is one file in converters/ and one row here.
 STAGES: dict[str, type[Any]] = {
@@ -52,18 +55,19 @@ STAGES: dict[str, type[Any]] = {
     "qat": Qat,
 }
 #: Table of a recipe -> what it does to the finished int8 file, in this order, and the form
-#: of weights (``support.techniques``) that a device must gain from.
+#: of weights (``compat.weight_forms``) that a device must gain from.
 REWRITES: dict[str, tuple[type[Any], str]] = {
     "blocks": (Blocks, "blocks"),
     "narrow": (Narrow, "int4"),
 }
 #: Kind, key and value of a stage that ask for a form no device gains from -> that form.
-_ASKED: dict[tuple[str, str, Any], str] = {
+_NOWHERE_GAINED: dict[tuple[str, str, Any], str] = {
     ("prune", "block", 4): "1x4",
     ("prune", "pattern", "1x4"): "1x4",
     ("prune", "pattern", "2:4"): "2:4",
 }
-_CEILING_BYTES = 64 * 1024
+#: What a stage says of a setting out of its range: ``epochs: wanted 1 or more. Received: 0``.
+_OF_SETTING = re.compile(r"(?:(\w+): )?wanted (.*)\. Received: (.*)", re.DOTALL)
 #: Pydantic's name of a wrong type -> what a setting of that type is in a recipe.
 _WANTED = {
     "int_type": "a whole number",
@@ -121,16 +125,17 @@ def load(name_or_path: str) -> Recipe:
     """Return the built-in recipe of that name, or the one in that ``.toml`` file.
 
     Raises:
-        UsageError: no such recipe, or a mistake in it; names the nearest right word.
+        UsageError: no built-in recipe of that name; names the nearest one.
         InputError: the file cannot be read.
+        InvalidFile: mistakes in it, each with its line.
     """
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
-        raw = read_whole(path, _CEILING_BYTES, "a recipe")
+        raw = read_whole(path, LARGEST_FILE_BYTES, "a recipe")
         return parse(raw, path.stem, name_or_path)
     if name_or_path not in names():
         raise UsageError(
-            f"recipe {name_or_path!r} does not exist{_nearest(name_or_path, names())};"
+            f"recipe {name_or_path!r} does not exist{did_you_mean(name_or_path, names())};"
             f" built in: {', '.join(names())}, or give a .toml file"
         )
     file = resources.files("edgepack.pipeline") / "recipes" / f"{name_or_path}.toml"
@@ -141,102 +146,132 @@ def parse(raw: bytes, name: str, where: str) -> Recipe:
     """Return the recipe written in ``raw``.
 
     Raises:
-        UsageError: not TOML, an unknown key or kind, a value out of range, a wrong order.
+        InvalidFile: every unknown key or kind, value out of range and wrong order, in the
+            order of the lines; or the one reason why ``raw`` is no TOML at all.
     """
-    try:
-        table = tomllib.loads(raw.decode())
-    except (ValueError, RecursionError) as error:  # TOML, text, or an integer too long
-        long = "a number of too many digits" if "int_max_str_digits" in str(error) else error
-        raise UsageError(f"{where}: not a recipe in TOML: {long}") from error
-    _known(table, {"schema", "title", "stage", "int8", *REWRITES}, where)
-    if table.get("schema") != 1 or isinstance(table["schema"], bool):
-        raise UsageError(f"{where}: wanted schema = 1. Received: {table.get('schema')!r}")
-    written = table.get("stage", [])
-    if not isinstance(written, list) or not all(isinstance(row, dict) for row in written):
-        raise UsageError(f"{where}: wanted [[stage]] tables. Received: {written!r}")
-    stages = tuple(_stage(dict(row), f"{where}: stage {n}") for n, row in enumerate(written, 1))
-    _ordered(stages, where)
-    return Recipe(
-        name=name,
-        title=str(table.get("title", name)),
-        stages=stages,
-        int8=_table(table, "int8", Int8, where),
-        rewrites=tuple(
-            _table(table, key, kind, where)
+    file = toml_file.parse(raw, where)
+    reading = _Reading(file)
+    recipe = reading.recipe(name)
+    if recipe is None:
+        raise InvalidFile(*sorted(reading.problems, key=lambda one: one.line or 0))
+    return recipe
+
+
+class _Reading:
+    """One pass over a recipe's tables, which collects the mistakes it meets."""
+
+    def __init__(self, file: TomlFile) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+
+    def recipe(self, name: str) -> Recipe | None:
+        """Return the recipe, or None where there are ``problems``."""
+        table = self.file.data
+        self._known_keys(table, {"schema", "title", "stage", "int8", *REWRITES}, (), "")
+        if table.get("schema") != 1 or isinstance(table["schema"], bool):
+            self._found(("schema",), "", "schema = 1", shown(table.get("schema")))
+        stages = self._stages(table.get("stage", []))
+        int8 = self._settings(Int8, table.get("int8", {}), ("int8",), "int8")
+        rewrites = tuple(
+            self._settings(kind, table[key], (key,), key)
             for key, (kind, _) in REWRITES.items()
             if key in table
-        ),
-    )
-
-
-def _table(table: dict[str, Any], key: str, kind: type[Any], where: str) -> Any:
-    settings = table.get(key, {})
-    if not isinstance(settings, dict):
-        raise UsageError(f"{where}: wanted a table [{key}]. Received: {settings!r}")
-    return _made(kind, settings, f"{where}: {key}")
-
-
-def _stage(row: dict[str, Any], where: str) -> Any:
-    kind = row.pop("kind", None)
-    if not isinstance(kind, str) or kind not in STAGES:
-        raise UsageError(
-            f"{where}: kind {kind!r} does not exist{_nearest(str(kind), STAGES)};"
-            f" wanted one of {', '.join(STAGES)}"
         )
-    for (refused, key, value), form in _ASKED.items():
-        if kind == refused and row.get(key) == value:
-            raise UsageError(
-                f"{where} ({kind}): {key} = {json.dumps(value)} gains nothing on any device: "
-                f"{techniques.NOWHERE[form]}; wanted block = 16 for dense kernels, or neither"
+        if self.problems:
+            return None
+        title = str(table.get("title", name))
+        return Recipe(name=name, title=title, stages=stages, int8=int8, rewrites=rewrites)
+
+    def _stages(self, written: Any) -> tuple[Any, ...]:
+        if not isinstance(written, list) or not all(isinstance(row, dict) for row in written):
+            self._found(("stage",), "", "[[stage]] tables", shown(written))
+            return ()
+        stages = tuple(self._stage(dict(row), n) for n, row in enumerate(written))
+        self._in_order([row.get("kind") for row in written])
+        return stages
+
+    def _stage(self, row: dict[str, Any], position: int) -> Any:
+        loc: Loc = ("stage", position)
+        kind = row.pop("kind", None)
+        if not isinstance(kind, str) or kind not in STAGES:
+            wanted, key = f"one of {', '.join(STAGES)}", f"stage {position + 1}: kind"
+            got = "none" if kind is None else shown(kind)
+            self._found((*loc, "kind"), key, wanted, got, nearest(str(kind), STAGES))
+            return None
+        key = f"stage {position + 1} ({kind})"
+        for (refused, setting, value), form in _NOWHERE_GAINED.items():
+            if kind == refused and row.get(setting) == value:
+                self._found(
+                    (*loc, setting),
+                    f"{key}: {setting}",
+                    "block = 16 for dense kernels, or neither block nor pattern",
+                    f"{json.dumps(row.pop(setting))}, which gains nothing on any device: "
+                    f"{weight_forms.NOWHERE[form]}",
+                )
+        return self._settings(STAGES[kind], row, loc, key)
+
+    def _settings(self, kind: type[Any], written: Any, loc: Loc, key: str) -> Any:
+        """Return ``kind(**written)``; None where a setting is a mistake."""
+        if not isinstance(written, dict):
+            return self._found(loc, key, f"a table [{key}]", shown(written))
+        before = len(self.problems)
+        known = {field.name for field in dataclasses.fields(kind)}
+        self._known_keys(written, known, loc, key)
+        settings = {name: value for name, value in written.items() if name in known}
+        # As JSON, whose strict reading takes a list for a tuple and "16" or true for no number.
+        given = json.dumps(settings, default=str)
+        try:
+            made = TypeAdapter(kind).validate_json(given, strict=True)
+        except ValidationError as error:
+            for detail in error.errors():
+                self._mistake(detail, settings, loc, key)
+            return None
+        return made if len(self.problems) == before else None
+
+    def _mistake(
+        self, detail: ErrorDetails, settings: dict[str, Any], loc: Loc, key: str
+    ) -> None:
+        """Note one of pydantic's errors in a user's words."""
+        name = str(detail["loc"][0]) if detail["loc"] else ""
+        message = detail["msg"].removeprefix("Value error, ")
+        if match := _OF_SETTING.fullmatch(message):  # a stage checks its ranges itself
+            name, wanted, got = match[1] or name, match[2], match[3]
+        else:
+            wanted = _WANTED.get(detail["type"]) or message[:1].lower() + message[1:]
+            got = shown(settings.get(name))
+        meant = ""
+        if detail["type"] == "literal_error":
+            choices = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
+            wanted, meant = ", ".join(choices) or wanted, nearest(str(settings[name]), choices)
+            wanted = wanted.removeprefix("input should be ")
+        self._found((*loc, name), f"{key}: {name}" if name else key, wanted, got, meant)
+
+    def _known_keys(self, table: dict[str, Any], known: set[str], loc: Loc, key: str) -> None:
+        for name in table:
+            if name not in known:
+                wanted, got = f"one of {', '.join(sorted(known))}", f"unknown key {shown(name)}"
+                self._found((*loc, name), key, wanted, got, nearest(name, sorted(known)))
+
+    def _in_order(self, kinds: list[Any]) -> None:
+        """Refuse an order that undoes itself: channels, ranks, zeros, clusters, then QAT."""
+        order = list(STAGES)
+        ranks = [order.index(kind) if kind in order else None for kind in kinds]
+        known = [(rank, n) for n, rank in enumerate(ranks) if rank is not None]
+        for (before, _), (rank, position) in pairwise(known):
+            if rank <= before:
+                wanted = f"each kind at most once and in the order {', '.join(STAGES)}"
+                got = ", ".join(str(kind) for kind in kinds)
+                return self._found(("stage", position, "kind"), "stage", wanted, got)
+        return None
+
+    def _found(self, loc: Loc, key: str, wanted: str, got: str, meant: str = "") -> None:
+        self.problems.append(
+            Problem(
+                file=self.file.where,
+                line=self.file.nearest_line_of(loc),
+                key=key,
+                wanted=wanted,
+                got=got,
+                nearest=meant or None,
             )
-    return _made(STAGES[kind], row, f"{where} ({kind})")
-
-
-def _made(kind: type[Any], settings: dict[str, Any], where: str) -> Any:
-    """Return ``kind(**settings)``, with every mistake named by its key."""
-    _known(settings, {field.name for field in dataclasses.fields(kind)}, where)
-    # As JSON, whose strict reading takes a list for a tuple and "16" or true for no number.
-    given = json.dumps(settings, default=str)
-    try:
-        return TypeAdapter(kind).validate_json(given, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{where}: {_mistake(first, settings)}") from error
-
-
-def _mistake(first: Any, settings: dict[str, Any]) -> str:
-    """Return the first of pydantic's errors in our words: key, what was wanted, received."""
-    key = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "literal_error":
-        words = re.findall(r"'([^']*)'", str(first["ctx"]["expected"]))
-        near = _nearest(str(settings[key]).lower(), words)
-        return f"{key}: wanted {', '.join(words)}. Received: {settings[key]!r}{near}"
-    if first["type"] in _WANTED:
-        return f"{key}: wanted {_WANTED[first['type']]}. Received: {settings[key]!r}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{key + ': ' if key else ''}{message}"
-
-
-def _known(table: dict[str, Any], wanted: set[str], where: str) -> None:
-    for key in table:
-        if key not in wanted:
-            raise UsageError(
-                f"{where}: unknown key {key!r}{_nearest(key, wanted)};"
-                f" wanted {', '.join(sorted(wanted))}"
-            )
-
-
-def _ordered(stages: tuple[Any, ...], where: str) -> None:
-    """Refuse an order that undoes itself: channels, ranks, zeros, clusters, then QAT."""
-    order = [list(STAGES.values()).index(type(stage)) for stage in stages]
-    if sorted(set(order)) != order:
-        received = ", ".join(type(stage).__name__.lower() for stage in stages)
-        raise UsageError(
-            f"{where}: wanted each kind at most once and in the order {', '.join(STAGES)}."
-            f" Received: {received}"
         )
-
-
-def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else ""

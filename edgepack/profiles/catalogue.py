@@ -7,17 +7,16 @@ and those it extends are read.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import device_profiles
 from edgepack.errors import InputError, UsageError
-from edgepack.profiles.files import NAME, Layer, Unreadable, merged, read_layer
-from edgepack.profiles.mistakes import Incomplete, validated
-from edgepack.profiles.problem import Problem, Wrong
 from edgepack.profiles.profile import Profile
+from edgepack.profiles.validation import NAME, Incomplete, Layer, read_layer, validated
+from edgepack.suggestions import did_you_mean, nearest
+from edgepack.toml_file import InvalidFile, Problem, UnreadableFile
 
 __all__ = ["Problem", "every", "file_of", "load", "names", "problems", "user_folder_of"]
 
@@ -57,10 +56,10 @@ def load(name_or_path: str, user_folder: Path | None = None) -> Profile:
     """
     try:
         return validated(_chain(_file_of(name_or_path, user_folder), user_folder))
-    except Wrong as wrong:
-        first, *others = wrong.problems
+    except InvalidFile as invalid:
+        first, *others = invalid.problems
         more = f" (and {len(others)} more: edgepack profiles check FILE)" if others else ""
-        raise InputError(f"{first.says}{more}") from wrong
+        raise InputError(f"{first.says}{more}") from invalid
 
 
 def sound_name(name: str) -> None:
@@ -102,9 +101,9 @@ def file_of(name_or_path: str, user_folder: Path | None = None) -> Path:
         path = _file_of(name_or_path, user_folder)
     try:
         read_layer(path)
-    except Unreadable:
+    except UnreadableFile:
         raise
-    except Wrong:
+    except InvalidFile:
         return path  # mistakes are what it is asked about
     return path
 
@@ -116,8 +115,8 @@ def problems(path: Path, user_folder: Path | None = None) -> tuple[Problem, ...]
     """
     try:
         chain = _chain(path, user_folder)
-    except Wrong as wrong:
-        return wrong.problems + _own_problems(path)
+    except InvalidFile as invalid:
+        return invalid.problems + _own_problems(path)
     return _problems_of(chain, whole=path.absolute().parent.name != _FAMILIES)
 
 
@@ -125,15 +124,15 @@ def _own_problems(path: Path) -> tuple[Problem, ...]:
     """Return the mistakes of a file whose parents cannot be read, as far as it goes alone."""
     try:
         return _problems_of((read_layer(path),), whole=False)
-    except Wrong:
+    except InvalidFile:
         return ()  # the file itself cannot be read, which is said already
 
 
 def _problems_of(chain: tuple[Layer, ...], *, whole: bool) -> tuple[Problem, ...]:
     try:
         validated(chain, whole=whole)
-    except Wrong as wrong:
-        return wrong.problems
+    except InvalidFile as invalid:
+        return invalid.problems
     except Incomplete:
         return ()
     return ()
@@ -165,16 +164,9 @@ def _file_of(name_or_path: str, user_folder: Path | None) -> Path:
             return found[0]
     known = names(user_folder)
     raise UsageError(
-        f"no device profile named {name_or_path!r}{_nearest(name_or_path, known)}"
+        f"no device profile named {name_or_path!r}{did_you_mean(name_or_path, known, 0.4)}"
         f" ({len(known)} are known: edgepack profiles list)"
     )
-
-
-def _nearest(name: str, known: tuple[str, ...]) -> str:
-    inside = [other for other in known if name and name.lower() in other]
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
-    best = close or inside
-    return f"; the nearest is {best[0]!r}" if best else ""
 
 
 def _chain(path: Path, user_folder: Path | None) -> tuple[Layer, ...]:
@@ -191,9 +183,9 @@ def _chain(path: Path, user_folder: Path | None) -> tuple[Layer, ...]:
         fresh = [choice for choice in there if choice.absolute() not in seen]
         if not fresh:
             known = (*names(user_folder), *families(user_folder))
-            raise Wrong(_bad_parent(layers, parent, looped=bool(there), known=known))
+            raise InvalidFile(_bad_parent(layers, parent, looped=bool(there), known=known))
         if len(layers) == _LONGEST_CHAIN:
-            raise Wrong(_bad_parent(layers, parent, looped=True, known=()))
+            raise InvalidFile(_bad_parent(layers, parent, looped=True, known=()))
         layers.append(read_layer(fresh[0]))
     return tuple(layers)
 
@@ -202,7 +194,6 @@ def _bad_parent(
     layers: list[Layer], parent: str, *, looped: bool, known: tuple[str, ...]
 ) -> Problem:
     last = layers[-1]
-    close = difflib.get_close_matches(parent, known, n=1, cutoff=0.4)
     chain = " -> ".join([*(layer.path.stem for layer in layers), parent])
     return Problem(
         file=str(last.path),
@@ -214,10 +205,5 @@ def _bad_parent(
             else "the name of a profile or family that exists"
         ),
         got=chain if looped else repr(parent),
-        nearest=None if looped or not close else close[0],
+        nearest=None if looped else nearest(parent, known, 0.4) or None,
     )
-
-
-def merged_data(path: Path, user_folder: Path | None = None) -> dict[str, object]:
-    """Return the tables of a profile file with everything it inherits, unchecked."""
-    return merged(_chain(path, user_folder))

@@ -11,7 +11,7 @@ import pytest
 
 from edgepack.bundle import archive as bundle
 from edgepack.cli import check
-from edgepack.profiles.files import LARGEST_FILE_BYTES
+from edgepack.toml_file import LARGEST_FILE_BYTES
 from tests.edgepack.commands import Ended, one_line, run, tiny_tflite, write_bundle
 
 pytestmark = pytest.mark.tools

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgepack.compat.weight_forms import gain
 from edgepack.errors import UsageError
 from edgepack.pipeline import recipe
 from edgepack.profiles import catalogue
+from edgepack.toml_file import InvalidFile
 
 BUILT_IN = {
     "int8": [],
@@ -73,9 +76,11 @@ def test_a_pattern_no_device_gains_from_is_refused_with_the_reason_of_the_device
 ) -> None:
     form = "2:4" if "2:4" in asked else "1x4"
     text = f'schema = 1\n[[stage]]\nkind = "prune"\n{asked}\n'
-    with pytest.raises(UsageError) as refused:
+    setting, _, value = asked.partition(" = ")
+    with pytest.raises(InvalidFile) as refused:
         recipe.parse(text.encode(), "mine", "mine.toml")
-    assert str(refused.value).startswith(f"mine.toml: stage 1 (prune): {asked} gains nothing")
+    assert str(refused.value).startswith(f"mine.toml:4: stage 1 (prune): {setting}: wanted")
+    assert f"Received: {value}, which gains nothing on any device" in str(refused.value)
     reason = gain(form, catalogue.load("clinic-tablet-1gb-armv7")).says
     assert reason in str(refused.value)
     assert "wanted block = 16" in str(refused.value)
@@ -86,7 +91,10 @@ def test_a_pattern_no_device_gains_from_is_refused_with_the_reason_of_the_device
     [
         ("schema = 2", "wanted schema = 1. Received: 2"),
         ("schema = 1\nstages = []", "unknown key 'stages', did you mean 'stage'"),
-        ('schema = 1\n[[stage]]\nkind = "prun"', "'prun' does not exist, did you mean 'prune'"),
+        (
+            'schema = 1\n[[stage]]\nkind = "prun"',
+            "kind: wanted .* Received: 'prun', did you mean 'prune'",
+        ),
         ('schema = 1\n[[stage]]\nkind = "prune"\nsparcity = 0.5', "did you mean 'sparsity'"),
         ('schema = 1\n[[stage]]\nkind = "prune"\nsparsity = 1.5', "sparsity"),
         ('schema = 1\n[[stage]]\nkind = "prune"\nsparsity = "half"', "sparsity"),
@@ -102,12 +110,12 @@ def test_a_pattern_no_device_gains_from_is_refused_with_the_reason_of_the_device
         ("schema = 1\nstage = 3", r"wanted \[\[stage\]\] tables"),
         ("schema = 1\n[narrow]\nweights = 2", "narrow: weights: wanted 4. Received: 2"),
         ("schema = 1\nnarrow = 4", r"wanted a table \[narrow\]. Received: 4"),
-        ("schema = ", "not a recipe in TOML"),
+        ("schema = ", "mine.toml:1: wanted TOML. Received: Invalid value"),
         ("schema = 1\nint8 = 4", r"wanted a table \[int8\]"),
     ],
 )
 def test_each_mistake_is_named(text: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(InvalidFile, match=says):
         recipe.parse(text.encode(), "mine", "mine.toml")
 
 
@@ -131,7 +139,7 @@ def test_an_unknown_name_says_the_nearest() -> None:
     ],
 )
 def test_a_setting_of_another_type_is_refused_in_words_of_toml(written: str, says: str) -> None:
-    with pytest.raises(UsageError, match=rf"mine.toml: stage 1 \(\w+\): .*{says}"):
+    with pytest.raises(InvalidFile, match=rf"mine.toml:4: stage 1 \(\w+\): .*{says}"):
         recipe.parse(f"schema = 1\n[[stage]]\n{written}".encode(), "mine", "mine.toml")
 
 
@@ -140,3 +148,95 @@ def test_a_whole_number_is_a_number() -> None:
         b'schema = 1\n[[stage]]\nkind = "qat"\nlearning_rate = 1', "mine", "mine.toml"
     )
     assert made.stages[0].learning_rate == 1.0
+
+
+WRONG = """\
+schema = 2
+titel = "Wrong everywhere"
+
+[[stage]]
+kind = "qat"
+epochs = "ten"
+learning_rate = true
+layer = ["conv"]
+
+[[stage]]
+kind = "prun"
+
+[[stage]]
+kind = "prune"
+sparsity = 1.5
+
+[int8]
+calibration_samples = "all"
+
+[narrow]
+weights = 3
+"""
+#: line, key, part of what was wanted, part of what was received, what was meant
+MISTAKES = [
+    (1, "", "schema = 1", "2", None),
+    (2, "", "title", "unknown key 'titel'", "title"),
+    (6, "stage 1 (qat): epochs", "a whole number", "'ten'", None),
+    (7, "stage 1 (qat): learning_rate", "a number", "True", None),
+    (8, "stage 1 (qat)", "layers", "unknown key 'layer'", "layers"),
+    (11, "stage 2: kind", "prune", "'prun'", "prune"),
+    (14, "stage", "in the order channels", "qat, prun, prune", None),
+    (15, "stage 3 (prune): sparsity", "in (0, 1)", "1.5", None),
+    (18, "int8: calibration_samples", "a whole number", "'all'", None),
+    (21, "narrow: weights", "4", "3", None),
+]
+
+
+def test_every_mistake_is_explained_at_once_with_its_line() -> None:
+    with pytest.raises(InvalidFile) as caught:
+        recipe.parse(WRONG.encode(), "mine", "mine.toml")
+    found = caught.value.problems
+    assert [(p.line, p.key) for p in found] == [(line, key) for line, key, *_ in MISTAKES]
+    for problem, (_, _, wanted, got, meant) in zip(found, MISTAKES, strict=True):
+        assert wanted in problem.wanted
+        assert got in problem.got
+        assert problem.nearest == meant
+
+
+def test_the_message_names_the_first_mistakes_and_counts_the_others() -> None:
+    with pytest.raises(InvalidFile) as caught:
+        recipe.parse(WRONG.encode(), "mine", "mine.toml")
+    says = str(caught.value)
+    assert "\n" not in says
+    assert says.startswith("mine.toml:1: wanted schema = 1. Received: 2; mine.toml:2: wanted")
+    assert says.endswith("; and 5 more mistakes")
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "raw", [b"a = " + b"[" * 5000, b"title = '\xff'", b"\x00", b"a = " + b"9" * 5000]
+)
+def test_hostile_bytes_are_one_mistake(raw: bytes) -> None:
+    with pytest.raises(InvalidFile) as caught:
+        recipe.parse(raw, "mine", "mine.toml")
+    assert len(caught.value.problems) == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
+def test_no_bytes_crash_the_reader(raw: bytes) -> None:
+    try:
+        recipe.parse(raw, "mine", "mine.toml")
+    except InvalidFile as invalid:
+        assert all(problem.says for problem in invalid.problems)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(["schema", "title", "stage", "int8", "narrow", "blocks"]),
+    st.sampled_from(
+        ["1", "[]", "[1]", "{}", "[{}]", '"x"', "true", "[[1]]", "{a = 1}", "1979-05-27"]
+    ),
+)
+def test_a_table_of_the_wrong_shape_is_explained(key: str, value: str) -> None:
+    start = "" if key == "schema" else "schema = 1\n"
+    try:
+        recipe.parse(f"{start}{key} = {value}\n".encode(), "mine", "mine.toml")
+    except InvalidFile as invalid:
+        assert {problem.line for problem in invalid.problems} == {start.count("\n") + 1}

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 import device_profiles
 from edgepack.errors import InputError
 from edgepack.profiles import catalogue
-from edgepack.profiles.files import LARGEST_FILE_BYTES
-from edgepack.profiles.mistakes import MOST_EXPLAINED
-from edgepack.profiles.words import quantity_meant
+from edgepack.profiles.validation import MOST_EXPLAINED, quantity_meant
+from edgepack.toml_file import LARGEST_FILE_BYTES
 
 WRONG = """\
 schema = 1

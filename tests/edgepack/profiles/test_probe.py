@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from edgepack.errors import EdgepackError, EnvironmentMissing, InputError
 from edgepack.profiles import catalogue, probe
 from edgepack.profiles import probe_parse as parse
-from edgepack.profiles.probe_text import document, one_line
 from edgepack.profiles.profile import Profile
+from edgepack.toml_file import document, one_line
 
 DAY = "2026-11-22"
 #: /proc/cpuinfo of a tablet (github.com/yurnam/lenovo-TB-8505F), two of its four cores.

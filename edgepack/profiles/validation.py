@@ -1,24 +1,37 @@
-"""From merged tables to a Profile, or to every mistake in them, each with its line."""
+"""A Profile from its own tables and those it extends, or every mistake in them.
+
+A child's tables lie over its parent's; each mistake carries the file and line it stands in
+and, where one is near, the key, choice or unit that was probably meant.
+"""
 
 from __future__ import annotations
 
 import re
 from copy import deepcopy
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from edgepack.profiles.files import Layer, merged
+from edgepack import toml_file
 from edgepack.profiles.hardware import PATTERNS, WRITTEN
-from edgepack.profiles.problem import Problem, Wrong
 from edgepack.profiles.profile import Profile
-from edgepack.profiles.toml_lines import Loc
-from edgepack.profiles.words import closest, fields_at, quantity_meant, shown
+from edgepack.suggestions import nearest
+from edgepack.toml_file import InvalidFile, Loc, Problem, TomlFile, shown
+from edgepack.units import UNITS
 
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _QUOTED = re.compile(r"'([^']*)'")
 _RECEIVED = re.compile(r"(?:wanted )?(.*?)\. Received: (.*)", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_AMOUNT = re.compile(
+    r"\s*(?P<number>[0-9]+(?:\.[0-9]+)?)\s*"
+    r"(?P<unit>(?P<prefix>[kmg])(?P<binary>i?)(?:b|bytes?)?|b|bytes?|)\s*",
+    re.IGNORECASE,
+)
+_LONGEST_AMOUNT = 80
 #: So many mistakes are explained; a file with more is not a profile with slips.
 MOST_EXPLAINED = 100
 _WANTED = {
@@ -34,6 +47,84 @@ _WANTED = {
 }
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A profile file's own tables.
+
+    Attributes:
+        extends: what the file says it inherits; only ``parent`` is to be believed.
+    """
+
+    path: Path
+    file: TomlFile
+    extends: Any
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The tables without ``extends``."""
+        return self.file.data
+
+    @property
+    def parent(self) -> str | None:
+        """The name of the profile or family this one inherits; never a path.
+
+        Raises:
+            InvalidFile: ``extends`` is no bare name.
+        """
+        if self.extends is None or (
+            isinstance(self.extends, str) and NAME.fullmatch(self.extends)
+        ):
+            return self.extends
+        raise InvalidFile(
+            Problem(
+                file=str(self.path),
+                line=self.line_of(("extends",)),
+                key="extends",
+                wanted="the bare name of a profile or family",
+                got=repr(self.extends)[:80],
+            )
+        )
+
+    def line_of(self, loc: Loc) -> int | None:
+        """Return the line of exactly that key; None where the file does not hold it."""
+        return self.file.line_of(loc)
+
+
+def read_layer(path: Path) -> Layer:
+    """Return the tables of the profile file at ``path``.
+
+    Raises:
+        UnreadableFile: absent, forbidden, not a regular file.
+        InvalidFile: too large, not UTF-8, not TOML, too deep.
+    """
+    file = toml_file.read(path, "a profile file")
+    return Layer(path, file, file.data.pop("extends", None))
+
+
+def merged(layers: tuple[Layer, ...]) -> dict[str, Any]:
+    """Return the tables of the first layer laid over those it extends, in that order."""
+    result: dict[str, Any] = {}
+    for layer in reversed(layers):
+        result = _overlaid(result, layer.data)
+    return result
+
+
+def _overlaid(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    """Lay tables over tables; a list, a value or a table with its own source is replaced whole.
+
+    A number inherited beside another's source would be a lie, so a table with a ``source``
+    is one statement, and ``x_source`` goes when ``x`` is replaced.
+    """
+    result = {k: v for k, v in parent.items() if k.removesuffix("_source") not in child}
+    for key, value in child.items():
+        old = parent.get(key)
+        result[key] = value
+        tables = isinstance(old, dict) and isinstance(value, dict)
+        if tables and "source" not in value and "source" not in parent[key]:
+            result[key] = _overlaid(parent[key], value)
+    return result
+
+
 class Incomplete(Exception):  # noqa: N818 - a state, not a fault
     """The tables hold no mistake but do not make a whole profile."""
 
@@ -44,7 +135,7 @@ def validated(layers: tuple[Layer, ...], *, whole: bool = True) -> Profile:
     With ``whole=False`` the tables may lack what a child will add (a family).
 
     Raises:
-        Wrong: holds every mistake, the file's own first, in the order of the lines.
+        InvalidFile: holds every mistake, the file's own first, in the order of the lines.
         Incomplete: ``whole`` is False, there is no mistake, and something is lacking.
     """
     data = merged(layers)
@@ -69,7 +160,7 @@ def validated(layers: tuple[Layer, ...], *, whole: bool = True) -> Profile:
             raise Incomplete from None
     if found:
         found.sort(key=lambda p: (p.file != str(own.path), p.file, p.line or 0))
-        raise Wrong(*found)
+        raise InvalidFile(*found)
     return profile
 
 
@@ -120,8 +211,8 @@ def _respell(data: dict[str, Any], loc: Loc, renamed: dict[Loc, Loc], *, guess: 
     for step in loc[:-1]:
         table = table[step]
     value = table.pop(loc[-1])
-    meant = closest(str(loc[-1]), sorted(fields_at(loc[:-1]) or ())) if guess else None
-    if meant is not None and meant not in table:
+    meant = nearest(str(loc[-1]), sorted(fields_at(loc[:-1]) or ())) if guess else ""
+    if meant and meant not in table:
         table[meant] = value
         renamed[(*loc[:-1], meant)] = loc
 
@@ -134,7 +225,7 @@ def _as_written(loc: Loc, renamed: dict[Loc, Loc]) -> Loc:
 
 
 def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """Say whether this only repeats a mistake inside the list it is about."""
+    """Return whether this only repeats a mistake inside the list it is about."""
     loc = detail["loc"]
     return detail["type"] == "too_short" and any(
         len(one["loc"]) > len(loc) and one["loc"][: len(loc)] == loc for one in details
@@ -142,7 +233,7 @@ def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
 
 
 def _may_be_absent(detail: ErrorDetails) -> bool:
-    """Say whether a family may lack this: anything but a part of one sourced statement."""
+    """Return whether a family may lack this: anything but a part of one sourced statement."""
     if detail["type"] != "missing":
         return False
     fields = fields_at(detail["loc"][:-1])
@@ -152,14 +243,14 @@ def _may_be_absent(detail: ErrorDetails) -> bool:
 def _problem(detail: ErrorDetails, loc: Loc, layers: tuple[Layer, ...]) -> Problem:
     missing = detail["type"] == "missing" and len(loc) > 1
     layer, line = _place(loc[:-1] if missing else loc, layers)
-    wanted, got, nearest = _explained(detail)
+    wanted, got, meant = _explained(detail)
     return Problem(
         file=str(layer.path),
         line=line,
         key=".".join(_key(step) for step in loc),
         wanted=wanted,
         got=got,
-        nearest=nearest,
+        nearest=meant or None,
     )
 
 
@@ -169,12 +260,12 @@ def _key(step: str | int) -> str:
 
 
 def _explained(detail: ErrorDetails) -> tuple[str, str, str | None]:
-    """Return what was wanted, what was got and what was probably meant."""
+    """Return what was wanted, what was received and what was probably meant."""
     loc, kind, got = detail["loc"], detail["type"], detail["input"]
     fields = fields_at(loc)
     if kind == "extra_forbidden":
         known = sorted(fields_at(loc[:-1]) or ())
-        meant = closest(str(loc[-1]), known)
+        meant = nearest(str(loc[-1]), known)
         return f"one of {', '.join(known)}", f"the unknown key {shown(loc[-1])}", meant
     if kind == "missing":
         why = ", where the number comes from" if loc[-1] == "source" else ""
@@ -195,7 +286,7 @@ def _value_explained(detail: ErrorDetails) -> tuple[str, str, str | None]:
     if kind == "literal_error":
         choices = _QUOTED.findall(str(context.get("expected", "")))
         wanted = f"one of {', '.join(choices)}" if choices else str(context.get("expected"))
-        return wanted, shown(got), closest(str(got), choices)
+        return wanted, shown(got), nearest(str(got), choices)
     if kind == "string_pattern_mismatch":
         return PATTERNS.get(str(context.get("pattern")), detail["msg"]), shown(got), None
     if kind == "value_error":
@@ -216,3 +307,47 @@ def _place(loc: Loc, layers: tuple[Layer, ...]) -> tuple[Layer, int | None]:
             if line is not None:
                 return layer, line
     return layers[0], None
+
+
+def fields_at(loc: Loc) -> set[str] | None:
+    """Return the keys that a profile knows in the table at ``loc``; None where it is none."""
+    model: type[BaseModel] | None = Profile
+    for step in loc:
+        if model is None:
+            return None
+        if isinstance(step, int):
+            continue
+        known = {field.alias or name: field for name, field in model.model_fields.items()}
+        model = _model_in(known[step].annotation) if step in known else None
+    if model is None:
+        return None
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def quantity_meant(written: Any) -> str | None:
+    """Return the size with a unit that ``written`` may stand for, such as ``'64 MiB'``.
+
+    Both readings are offered where two are possible: nothing is guessed.
+    """
+    match = _AMOUNT.fullmatch(str(written)[:_LONGEST_AMOUNT])
+    if match is None or match["unit"] in UNITS:
+        return None
+    number, prefix, binary = match["number"], match["prefix"], match["binary"]
+    if not match["unit"]:
+        return f"'{number} KiB' (1024) or '{number} kB' (1000)"
+    if not prefix:
+        return f"'{number} B'"
+    of_1024 = f"'{number} {prefix.upper()}iB'"
+    if binary:
+        return of_1024
+    thousand = f"{prefix.lower() if prefix in 'kK' else prefix.upper()}B"
+    return f"'{number} {thousand}' (powers of 1000) or {of_1024} (of 1024)"
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inside in get_args(annotation):
+        if (model := _model_in(inside)) is not None:
+            return model
+    return None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgepack.profiles.toml_lines import lines
+from edgepack.toml_file import lines
 
 TEXT = '''# a comment with = and [brackets]
 title = "a # no comment"
