@@ -47,23 +47,31 @@ def judged(
         found: each report with the identity and the back end's digest it must have.
     """
     from edgepack import files as store
+    from edgepack.bundle import validation
     from edgepack.cli.bundles import opened
     from edgepack.device import calibration_export as points
-    from edgepack.device import judge
+    from edgepack.device.backends.backend import expected_of
     from edgepack.emulation.options import precision
     from edgepack.errors import InputError
+    from edgepack.firmware.trial import route_of
+    from edgepack.gates import device as gates
+    from edgepack.gates.expected import expected_gates
 
     whole, digest = opened(bundle), store.sha256(whole_bytes(bundle))
+    # What a build found holds for its own device only.
+    kept = whole.manifest.findings if profile == validation.profile_of(whole) else ()
     shown, outcomes, measured = [], [], []
     for report, (identity, installed) in found:
-        expected = judge.Expected(
-            bundle_sha256=digest,
+        expected = expected_of(
+            whole,
+            digest,
             identity=identity,
             backend_sha256=installed,
             golden_lsb=golden_lsb,
         )
-        own = judge.judge(report, whole, profile, expected)
-        merged = judge.merged(whole, own)
+        own = gates.judge(report, profile, expected)
+        asked = expected_gates(profile, route_of(whole.files), task=whole.manifest.task)
+        merged = gates.merged(kept, own, asked)
         outcomes.append(merged.outcome)
         if calibration is not None:
             try:
@@ -114,15 +122,17 @@ def acceptance(
     """Return whether a report that is kept already counts, or its run is to be made again."""
     from edgepack import files as store
     from edgepack.cli.bundles import opened
-    from edgepack.device import judge
+    from edgepack.device.backends.backend import expected_of
+    from edgepack.gates import device as gates
 
     whole = opened(bundle)
-    expected = judge.Expected(
-        bundle_sha256=store.sha256(whole_bytes(bundle)),
+    expected = expected_of(
+        whole,
+        store.sha256(whole_bytes(bundle)),
         backend_sha256=installed,
         golden_lsb=golden_lsb,
     )
-    return lambda report: not judge.refuses(judge.judge(report, whole, profile, expected))
+    return lambda report: not gates.refuses(gates.judge(report, profile, expected))
 
 
 def whole_bytes(bundle: Path) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgepack.errors import InputError
-from edgepack.gates.device_latency import p90_between
+from edgepack.gates.device import p90_between
 from edgepack.gates.finding import Outcome, Verdict
 from edgepack.measurements.device_report import Report
 from edgepack.toml_file import document, one_line

@@ -13,7 +13,7 @@ from edgepack.device.backends.backend import Backend, Order
 from edgepack.device.links.link import Link
 from edgepack.errors import InputError, UsageError
 from edgepack.files import read_whole, write_whole
-from edgepack.gates.run_quality import MODERATE
+from edgepack.gates.device import MODERATE
 from edgepack.measurements import device_report as reports
 from edgepack.measurements.device_report import Report
 from edgepack.measurements.report_model import Conditions

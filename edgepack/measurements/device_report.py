@@ -12,10 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from edgepack.errors import InputError
+from edgepack.files import digest_of
+from edgepack.measurements.latency_samples import Mode
 from edgepack.measurements.report_model import (
     BackendRef,
     BundleRef,
     Conditions,
+    DelegateName,
     Device,
     Goldens,
     Memory,
@@ -63,6 +66,32 @@ class Report(Part):
         if (self.ending == "ok") != (self.run is not None):
             raise ValueError(f"wanted a run just where the ending is ok. Got: {self.ending}")
         return self
+
+    @property
+    def answered_identity(self) -> str | None:
+        """The identity of the run that the report really tells of; None where none ran."""
+        run, ran = self.run, self.backend
+        if run is None:
+            return None
+        return run_identity(
+            self.bundle.sha256,
+            (ran.name, ran.sha256),
+            (run.mode, run.delegate, run.threads, run.affinity, run.warmup),
+        )
+
+
+def run_identity(
+    bundle_sha256: str,
+    backend: tuple[str, str | None],
+    settings: tuple[Mode, DelegateName, int, str | None, int],
+) -> str:
+    """Return the digest that tells one run from every other.
+
+    Args:
+        backend: its name and digest.
+        settings: mode, delegate, threads, affinity, inferences of warm-up.
+    """
+    return digest_of("edgepack.device-run/1", bundle_sha256, *backend, *settings)
 
 
 def read(data: bytes, where: str) -> Report:

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from edgepack.bundle import archive as packing
-from edgepack.device import judge
+from edgepack.device.backends.backend import expected_of
+from edgepack.gates import device as judge
 from edgepack.measurements import device_report as reports
 from edgepack.device.backends.backend import Order
 from edgepack.measurements.report_model import BackendRef
@@ -262,11 +263,11 @@ def test_javas_report_is_of_the_schema_and_passes_the_gates(java: Java, tmp_path
     jsonschema.validate(json.loads(out.read_text()), reports.schema())
     report = reports.read(out.read_bytes(), "r")
     assert report.says == "ran to its end"
-    expected = judge.Expected(
-        bundle_sha256=digest, identity=identity, backend_sha256="2" * 64, golden_lsb=0
+    expected = expected_of(
+        packing.unpack(data, "b"), digest, identity=identity, backend_sha256="2" * 64, golden_lsb=0
     )
     profile = catalogue.load("clinic-tablet-1gb-armv7")
-    found = judge.judge(report, packing.unpack(data, "b"), profile, expected)
+    found = judge.judge(report, profile, expected)
     assert {f.gate: f.verdict.value for f in found.findings if f.verdict != "pass"} == {}
 
 

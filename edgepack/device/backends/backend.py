@@ -10,8 +10,9 @@ from typing import Protocol
 from edgepack.bundle.archive import Bundle
 from edgepack.device.links.link import Link
 from edgepack.errors import UsageError
-from edgepack.files import digest_of, sha256
-from edgepack.measurements.device_report import Report
+from edgepack.files import sha256
+from edgepack.gates.device import GOLDEN_LSB, Expected
+from edgepack.measurements.device_report import Report, run_identity
 from edgepack.measurements.latency_samples import Mode
 from edgepack.measurements.report_model import BackendName, BundleRef, DelegateName
 
@@ -42,12 +43,7 @@ class Order:
     @property
     def reference(self) -> BundleRef:
         """The bundle as a report names it."""
-        return BundleRef(
-            name=self.bundle.manifest.name,
-            profile=self.bundle.manifest.profile,
-            sha256=self.bundle_sha256,
-            model_sha256=sha256(self.bundle.model),
-        )
+        return reference_of(self.bundle, self.bundle_sha256)
 
     def __post_init__(self) -> None:
         """Refuse what no report could tell.
@@ -68,31 +64,43 @@ class Order:
 
     def identity(self, backend: Backend) -> str:
         """Return the digest that tells this run from every other: a finished one is kept."""
-        return _identity(
+        return run_identity(
             self.bundle_sha256,
             (backend.name, backend.sha256),
             (self.mode, self.delegate, self.threads, self.affinity, self.warmup),
         )
 
 
-def identity_of(report: Report) -> str | None:
-    """Return the identity of the order that a report really answers; None where none ran."""
-    run, ran = report.run, report.backend
-    if run is None:
-        return None
-    return _identity(
-        report.bundle.sha256,
-        (ran.name, ran.sha256),
-        (run.mode, run.delegate, run.threads, run.affinity, run.warmup),
+def reference_of(bundle: Bundle, bundle_sha256: str) -> BundleRef:
+    """Return a bundle as a true report names it; the digest is of the whole .edgepack file."""
+    return BundleRef(
+        name=bundle.manifest.name,
+        profile=bundle.manifest.profile,
+        sha256=bundle_sha256,
+        model_sha256=sha256(bundle.model),
     )
 
 
-def _identity(
+def expected_of(
+    bundle: Bundle,
     bundle_sha256: str,
-    backend: tuple[str, str | None],
-    how: tuple[Mode, DelegateName, int, str | None, int],
-) -> str:
-    return digest_of("edgepack.device-run/1", bundle_sha256, *backend, *how)
+    *,
+    identity: str | None = None,
+    backend_sha256: str | None = None,
+    golden_lsb: int = GOLDEN_LSB,
+) -> Expected:
+    """Return what a true report about ``bundle`` must agree with; see ``Expected``.
+
+    Raises:
+        InputError: the bundle holds no golden outputs.
+    """
+    return Expected(
+        bundle=reference_of(bundle, bundle_sha256),
+        golden_outputs=bundle.array("golden/outputs.npy"),
+        identity=identity,
+        backend_sha256=backend_sha256,
+        golden_lsb=golden_lsb,
+    )
 
 
 class Backend(Protocol):

@@ -13,8 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from edgepack.bundle import archive as packing
-from edgepack.device.backends.backend import identity_of
-from edgepack.device.judge import Expected
+from edgepack.device.backends.backend import expected_of
+from edgepack.gates.device import Expected
+from edgepack.gates.expected import expected_gates
+from edgepack.gates.finding import passed
 from edgepack.measurements.device_report import Report
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import Profile
@@ -57,7 +59,7 @@ class Agreed:
 
 def _honest(plain: dict[str, Any]) -> str | None:
     try:
-        return identity_of(Report.model_validate(plain, strict=False))
+        return Report.model_validate(plain, strict=False).answered_identity
     except ValidationError:  # the change under test is one that no report may have
         return None
 
@@ -103,7 +105,10 @@ def agreed() -> Agreed:
         proven=False,
         output={"shape": [4], "dtype": "int8", "scale": 0.5, "zero_point": 1},
         golden_rows=4,
-        findings=[older],
+        findings=[
+            older if gate == "latency" else passed(gate, "when it was built").as_json()
+            for gate in expected_gates(profile)
+        ],
     )
     data = packing.pack(made, files, None)
     digest = hashlib.sha256(data).hexdigest()
@@ -157,10 +162,6 @@ def agreed() -> Agreed:
         "goldens": hexed(GOLDEN),
     }
     plain["identity"] = _honest(plain)
-    return Agreed(
-        profile,
-        data,
-        packing.unpack(data, "test"),
-        plain,
-        Expected(bundle_sha256=digest, identity=plain["identity"], backend_sha256="2" * 64),
-    )
+    bundle = packing.unpack(data, "test")
+    expected = expected_of(bundle, digest, identity=plain["identity"], backend_sha256="2" * 64)
+    return Agreed(profile, data, bundle, plain, expected)

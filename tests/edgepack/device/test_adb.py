@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from edgepack.device.backends.app import App
-from edgepack.device.backends.backend import Order
-from edgepack.device.judge import Expected, judge
+from edgepack.device.backends.backend import Order, expected_of
 from edgepack.device.links import adb
 from edgepack.device.links.adb import Attached
 from edgepack.device.links.link import DeviceFull, Unplugged, put
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
+from edgepack.gates.device import judge
 from edgepack.profiles import probe
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -284,12 +284,13 @@ def test_the_app_runs_and_answers_over_adb(
     order = Order(bundle=agreed.bundle, data=agreed.data)
     app.install(shell)
     report = app.run(shell, order)
-    expected = Expected(
-        bundle_sha256=order.bundle_sha256,
+    expected = expected_of(
+        order.bundle,
+        order.bundle_sha256,
         identity=order.identity(app),
         backend_sha256=app.sha256,
     )
-    found = judge(report, agreed.bundle, agreed.profile, expected)
+    found = judge(report, agreed.profile, expected)
     assert {f.gate for f in found.findings if f.verdict != "pass"} == set()
     pushed = one.root / "app/files" / f"{order.bundle_sha256}.edgepack"
     assert pushed.read_bytes() == agreed.data

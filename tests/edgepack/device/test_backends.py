@@ -17,13 +17,13 @@ import pytest
 
 from edgepack.device import calibration_export as points
 from edgepack.device import description as describe
-from edgepack.device import judge
 from edgepack.device.backends.app import App
-from edgepack.device.backends.backend import Order
+from edgepack.device.backends.backend import Order, expected_of
 from edgepack.device.backends.benchmark_model import BenchmarkModel
 from edgepack.device.links.ssh import Ssh
 from edgepack.device.session import Session, of_folder, warm
 from edgepack.errors import InputError, OutputError, RuntimeFailure, UsageError
+from edgepack.gates import device as judge
 from edgepack.measurements import device_report as reports
 from edgepack.measurements.device_report import Report
 from edgepack.measurements.report_model import Conditions, RuntimeRef
@@ -122,12 +122,13 @@ def test_the_app_is_installed_once_runs_and_its_report_is_taken(
     assert App(apk=apk(b"newer")).install(answering).endswith("installed")
     app.install(answering)
     report = app.run(answering, order)
-    expected = judge.Expected(
-        bundle_sha256=order.bundle_sha256,
+    expected = expected_of(
+        order.bundle,
+        order.bundle_sha256,
         identity=order.identity(app),
         backend_sha256=app.sha256,
     )
-    found = judge.judge(report, agreed.bundle, agreed.profile, expected)
+    found = judge.judge(report, agreed.profile, expected)
     assert {f.gate for f in found.findings if f.verdict != "pass"} == set()
     assert app.left(answering, app.package, order.bundle_sha256) == ()  # it was taken off
     put_back(answering, report)
@@ -225,8 +226,8 @@ def test_benchmark_model_gives_times_but_no_proof_of_the_model(
     assert "--num_threads=2" in flags
     assert "--num_runs=1024 --min_secs=60" in flags
     jsonschema.validate(json.loads(reports.text(report)), reports.schema())
-    expected = judge.Expected(bundle_sha256=order.bundle_sha256)
-    found = judge.judge(report, agreed.bundle, agreed.profile, expected)
+    expected = expected_of(order.bundle, order.bundle_sha256)
+    found = judge.judge(report, agreed.profile, expected)
     gates = {each.gate: each for each in found.findings}
     assert gates["device_goldens"].verdict == "inconclusive"
     assert (gates["latency"].verdict, gates["latency"].value) == ("pass", 5.402)
@@ -381,7 +382,7 @@ def test_a_measured_report_becomes_a_calibration_point(agreed: Any) -> None:
     import tomllib
 
     report = agreed.report()
-    found = judge.judge(report, agreed.bundle, agreed.profile, agreed.expected)
+    found = judge.judge(report, agreed.profile, agreed.expected)
     text = points.calibration_toml(report, found)
     (point,) = tomllib.loads(text)["calibration"]
     assert point["ms"] == report.run.summary.p50_ms
@@ -398,7 +399,7 @@ def test_a_refused_or_emulated_report_becomes_none(
     agreed: Any, changes: dict[str, Any]
 ) -> None:
     report = agreed.report(**changes)
-    found = judge.judge(report, agreed.bundle, agreed.profile, agreed.expected)
+    found = judge.judge(report, agreed.profile, agreed.expected)
     with pytest.raises(InputError, match="no calibration point"):
         points.calibration_toml(report, found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 import device_profiles
 from edgepack.cost import latency as estimating
 from edgepack.device import calibration_export as points
-from edgepack.device import judge
 from edgepack.errors import InputError
+from edgepack.gates import device as judge
 from edgepack.gates.finding import Finding, How, Outcome, Verdict
 from edgepack.profiles import catalogue
 
@@ -20,7 +21,7 @@ COUNT = 40_000_000
 
 def point_of(agreed: Any, **more: Any) -> str:
     report = agreed.report()
-    found = judge.judge(report, agreed.bundle, agreed.profile, agreed.expected)
+    found = judge.judge(report, agreed.profile, agreed.expected)
     return points.calibration_toml(report, found, **more)
 
 
@@ -66,8 +67,8 @@ def test_a_point_without_a_count_and_of_another_precision_estimates_nothing(
 @pytest.mark.parametrize("delegate", ["gpu", "nnapi"])
 def test_no_accelerator_calibrates_the_cpu(agreed: Any, delegate: str) -> None:
     report = agreed.report(run__delegate=delegate)
-    expected = judge.Expected(bundle_sha256=agreed.expected.bundle_sha256)
-    found = judge.judge(report, agreed.bundle, agreed.profile, expected)
+    expected = replace(agreed.expected, identity=None, backend_sha256=None)
+    found = judge.judge(report, agreed.profile, expected)
     with pytest.raises(InputError, match="take a run on the CPU"):
         points.calibration_toml(report, found)
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from edgepack.device import description as describe
-from edgepack.device import judge as judging
+from edgepack.device.backends.backend import expected_of
 from edgepack.errors import InputError
+from edgepack.gates import device as judging
 from edgepack.gates.finding import How, Outcome
 from edgepack.measurements import device_report as reports
 
@@ -55,7 +56,7 @@ def measured(agreed: Any, data: bytes) -> dict[str, Any]:
         assert "\n" not in str(error)
         assert len(str(error)) < 1000
         return {}
-    found = judging.judge(report, agreed.bundle, agreed.profile, agreed.expected)
+    found = judging.judge(report, agreed.profile, agreed.expected)
     assert reports.read(reports.text(report), "its own text again") == report
     shown = [f for f in found.findings if f.how is How.MEASURED and f.gate != "device_goldens"]
     return {f.gate: f.value for f in shown}
@@ -100,9 +101,9 @@ def test_a_later_schema_is_refused_with_the_remedy(agreed: Any, schema: str) -> 
 def test_a_report_of_another_bundle_replaces_nothing(agreed: Any) -> None:
     """A true report, played again for another bundle of the very same model."""
     report = agreed.report()
-    other = judging.Expected(bundle_sha256="3" * 64)
-    found = judging.judge(report, agreed.bundle, agreed.profile, other)
-    merged = judging.merged(agreed.bundle, found)
+    other = expected_of(agreed.bundle, "3" * 64)
+    found = judging.judge(report, agreed.profile, other)
+    merged = judging.merged(agreed.bundle.manifest.findings, found, ())
     assert [f.how for f in merged.findings if f.gate == "latency"] == [How.ESTIMATED]
     assert found.outcome is Outcome.FAIL
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from edgepack.bundle import archive as packing
-from edgepack.device import judge
 from edgepack.device.backends import portable_folder as folder
-from edgepack.device.backends.backend import Order
+from edgepack.device.backends.backend import Order, expected_of
 from edgepack.device.backends.portable import Portable, run_of
 from edgepack.device.links.ssh import Ssh
 from edgepack.errors import EnvironmentMissing, UsageError
+from edgepack.gates import device as judge
 from edgepack.gates.finding import Outcome
 from edgepack.inference.host import HostRuntime
 from edgepack.inference.protocol import Ending, Job, Trace
@@ -115,13 +115,14 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     assert report.device.abi == {"arm64": "aarch64", "armv7": "armv7l"}[arch]
     assert report.runtime.version == package.split()[1]
     jsonschema.validate(json.loads(reports.text(report)), reports.schema())
-    expected = judge.Expected(
-        bundle_sha256=order.bundle_sha256,
+    expected = expected_of(
+        order.bundle,
+        order.bundle_sha256,
         identity=order.identity(backend),
         backend_sha256=backend.sha256,
         golden_lsb=0,
     )
-    found = judge.judge(report, order.bundle, catalogue.load(profile), expected)
+    found = judge.judge(report, catalogue.load(profile), expected)
     gates = {each.gate: each for each in found.findings}
     assert gates["device_goldens"].verdict is Outcome.PASS, gates["device_goldens"].says
     assert gates["device_goldens"].value == 0  # bit for bit: both ran the reference kernels

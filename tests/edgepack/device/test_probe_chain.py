@@ -11,7 +11,7 @@ import pytest
 from edgepack.cost import latency as estimating
 from edgepack.device import calibration_export as points
 from edgepack.device import description as describe
-from edgepack.device import judge
+from edgepack.gates import device as judge
 from edgepack.profiles import catalogue, probe
 
 CPU = "\n".join(
@@ -61,7 +61,7 @@ def report_of(agreed: Any, device: Any) -> Any:
 
 
 def verdicts(agreed: Any, report: Any, path: Path) -> dict[str, str]:
-    found = judge.judge(report, agreed.bundle, catalogue.load(str(path)), agreed.expected)
+    found = judge.judge(report, catalogue.load(str(path)), agreed.expected)
     return {each.gate: each.verdict.value for each in found.findings}
 
 
@@ -86,7 +86,7 @@ def test_a_device_is_the_device_that_its_own_profile_tells_of(
 def test_its_own_times_then_lead_its_estimates(agreed: Any, probed: Path) -> None:
     device: Any = Told()
     report, profile = report_of(agreed, device), catalogue.load(str(probed))
-    found = judge.judge(report, agreed.bundle, profile, agreed.expected)
+    found = judge.judge(report, profile, agreed.expected)
     text = points.calibration_toml(report, found, instructions=30_000_000)
     probed.write_text(probed.read_text() + text)
     grown = catalogue.load(str(probed))

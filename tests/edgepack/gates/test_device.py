@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepack.device import judge as judging
+from edgepack.gates import device as judging
+from edgepack.gates.expected import REPORT, expected_gates
 from edgepack.gates.finding import Outcome, Verdict
 from edgepack.measurements.latency_samples import drift, percentile
 
@@ -21,7 +22,12 @@ def judged(agreed: Any, **changes: Any) -> Verdict:
     report, expected = agreed.report(**changes), agreed.expected
     if "identity" not in changes:
         expected = replace(expected, identity=report.identity)
-    return judging.judge(report, agreed.bundle, agreed.profile, expected)
+    return judging.judge(report, agreed.profile, expected)
+
+
+def merge(agreed: Any, found: Verdict) -> Verdict:
+    asked = expected_gates(agreed.profile)
+    return judging.merged(agreed.bundle.manifest.findings, found, asked)
 
 
 def outcomes(verdict: Verdict) -> dict[str, str]:
@@ -38,13 +44,24 @@ def limited(agreed: Any, p90_ms: float) -> Any:
 
 def test_a_true_report_is_taken_whole_and_replaces_the_estimate(agreed: Any) -> None:
     profile = limited(agreed, 59.6)
-    found = judging.judge(agreed.report(), agreed.bundle, profile, agreed.expected)
+    found = judging.judge(agreed.report(), profile, agreed.expected)
     assert set(outcomes(found).values()) == {"pass"}
     assert set(outcomes(found)) >= MEASURED
-    merged = judging.merged(agreed.bundle, found)
+    merged = merge(agreed, found)
     (latency,) = [each for each in merged.findings if each.gate == "latency"]
     assert (latency.how, latency.value) == ("measured", pytest.approx(59.6))
     assert merged.outcome is Outcome.PASS
+
+
+def test_what_a_bundle_left_out_is_inconclusive_beside_any_report(agreed: Any) -> None:
+    own = judging.judge(agreed.report(), limited(agreed, 59.6), agreed.expected)
+    asked = expected_gates(agreed.profile)
+    kept = [f for f in agreed.bundle.manifest.findings if f.gate != "calibration"]
+    merged = judging.merged(kept, own, asked)
+    assert set(outcomes(merged)) == {*asked, *REPORT}
+    assert outcomes(merged)["calibration"] == "inconclusive"
+    assert outcomes(merged)["latency"] == "pass"
+    assert merged.outcome is Outcome.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -89,7 +106,7 @@ def test_each_refusal_keeps_the_measured_numbers_out(
     found = judged(agreed, **changes)
     assert outcomes(found)[gate] == "fail"
     assert not MEASURED & set(outcomes(found))
-    merged = judging.merged(agreed.bundle, found)
+    merged = merge(agreed, found)
     assert [each.how for each in merged.findings if each.gate == "latency"] == ["estimated"]
 
 
@@ -161,7 +178,7 @@ def test_a_board_is_judged_without_android_and_no_phone_is_a_board(agreed: Any) 
     board = agreed.profile.model_copy(update={"kind": "sbc", "system": None})
     for sdk, verdict in ((None, "pass"), (30, "fail")):
         report = agreed.report(device__sdk=sdk)
-        found = judging.judge(report, agreed.bundle, board, agreed.expected)
+        found = judging.judge(report, board, agreed.expected)
         assert outcomes(found)["device_profile"] == verdict
 
 
@@ -173,9 +190,7 @@ def test_an_emulator_gives_no_device_latency_and_no_memory(agreed: Any) -> None:
 
 @pytest.mark.parametrize(("limit", "verdict"), [(59.5, "fail"), (59.6, "pass"), (59.7, "pass")])
 def test_the_latency_limit_is_inclusive(agreed: Any, limit: float, verdict: str) -> None:
-    found = judging.judge(
-        agreed.report(), agreed.bundle, limited(agreed, limit), agreed.expected
-    )
+    found = judging.judge(agreed.report(), limited(agreed, limit), agreed.expected)
     assert outcomes(found)["latency"] == verdict
 
 
@@ -190,7 +205,7 @@ def test_bounds_of_a_percentile_decide_only_outside_of_them(
         backend__name="benchmark_model", run__samples_ms=[], run__summary=summary
     )
     expected = replace(agreed.expected, identity=report.identity)
-    found = judging.judge(report, agreed.bundle, limited(agreed, limit), expected)
+    found = judging.judge(report, limited(agreed, limit), expected)
     assert outcomes(found)["latency"] == verdict
 
 
