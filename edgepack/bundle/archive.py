@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from edgepack.errors import InputError
 from edgepack.files import sha256
+from edgepack.gates.accuracy import HALF, AccuracyComparison
 from edgepack.gates.finding import Finding, Outcome
 
 SUFFIX = ".edgepack"
@@ -53,16 +54,29 @@ class Tensor(_Part):
     zero_point: int | None = None
 
 
-def _whole(given: object) -> object:
-    """Refuse a finding from a file that leaves one of its keys out."""
-    absent = _FINDING_KEYS - given.keys() if isinstance(given, dict) else frozenset[str]()
-    if absent:
-        raise ValueError(f"wanted every key of a finding. Missing: {', '.join(sorted(absent))}")
-    return given
+#: What later releases added to a manifest, and how a bundle that lacks it is read. Left out
+#: where it says no more than that: what an older release wrote and signed stays those bytes.
+_LATER: dict[str, Any] = {"decision_threshold": HALF}
+_LATER_COMPARED: dict[str, Any] = {"float_recalls": [], "columns": []}
 
 
-_FINDING_KEYS = frozenset(field.name for field in fields(Finding))
-KeptFinding = Annotated[Finding, BeforeValidator(_whole)]
+def _whole(kind: type[Finding] | type[AccuracyComparison], what: str) -> BeforeValidator:
+    """Refuse ``what`` from a file that leaves one of its first release's keys out."""
+    keys = frozenset(field.name for field in fields(kind)) - _LATER_COMPARED.keys()
+
+    def checked(given: object) -> object:
+        absent = keys - given.keys() if isinstance(given, dict) else frozenset[str]()
+        if absent:
+            raise ValueError(
+                f"wanted every key of {what}. Missing: {', '.join(sorted(absent))}"
+            )
+        return given
+
+    return BeforeValidator(checked)
+
+
+KeptFinding = Annotated[Finding, _whole(Finding, "a finding")]
+KeptComparison = Annotated[AccuracyComparison, _whole(AccuracyComparison, "a comparison")]
 
 
 class Step(_Part):
@@ -83,46 +97,33 @@ class Step(_Part):
     codes: int = Field(ge=0, le=CEILING_BYTES)
 
 
-class Comparison(_Part):
-    """The paired comparison with the float model, as ``fidelity.Fidelity`` keeps it."""
-
-    score: Literal["accuracy", "r2"]
-    samples: Rows
-    float_score: float
-    float_interval: tuple[float, float]
-    score_now: float
-    score_interval: tuple[float, float]
-    drop: float
-    drop_interval: tuple[float, float]
-    p_value: float | None
-    agreement: float | None
-    recalls: tuple[tuple[Rows, Rows], ...]
-
-
 class Manifest(_Part):
     """The bundle in words and digests.
 
     Attributes:
         verdict: of all gates together when the bundle was built.
         proven: every gate passed; an inconclusive one leaves it false.
+        decision_threshold: above which one output means class 1, and each of a multi-label
+            model's that its label is there; 0 for logits.
         provenance: digests and versions of all that the bundle was made from.
     """
 
     schema_version: Literal["edgepack.bundle/1"] = Field(alias="schema")
     name: str = Field(min_length=1, max_length=200)
     profile: str = Field(min_length=1, max_length=200)
-    task: Literal["classification", "regression", "reconstruction"]
+    task: Literal["classification", "multilabel", "regression", "reconstruction"]
     verdict: Outcome
     proven: bool
     input: Tensor
     output: Tensor
     labels: tuple[str, ...] = ()
+    decision_threshold: float = HALF
     preprocessing: str
     golden_rows: Rows
     evidence_rows: Rows
     test_rows: Rows
     findings: tuple[KeptFinding, ...]
-    fidelity: Comparison
+    fidelity: KeptComparison
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
     provenance: dict[str, Any]
@@ -180,6 +181,10 @@ def members(files: Mapping[str, bytes]) -> dict[str, Member]:
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Return the manifest as it is written and signed: sorted, indented, one trailing line."""
     plain = manifest.model_dump(mode="json", by_alias=True)
+    for table, later in ((plain, _LATER), (plain["fidelity"], _LATER_COMPARED)):
+        for name, default in later.items():
+            if table[name] == default:
+                del table[name]
     return (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 

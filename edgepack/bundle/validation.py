@@ -13,7 +13,7 @@ from edgepack.bundle import archive as packing
 from edgepack.bundle import signing
 from edgepack.bundle.archive import Bundle
 from edgepack.errors import InputError
-from edgepack.gates import accuracy as fidelity
+from edgepack.gates import accuracy
 from edgepack.gates.check import check
 from edgepack.gates.finding import Finding, How, Outcome, Verdict
 from edgepack.inference import scoring
@@ -164,14 +164,14 @@ def _accuracy(
     rows, before, truth = _evidence(bundle, facts)
     codes = scoring.answers(runtime, bundle.model, rows)
     after = scoring.dequantized(codes, facts.outputs[0])
-    found = fidelity.compare(
+    found = accuracy.compare(
         manifest.task,
         truth,
         before,
         after,
         confidence=profile.accuracy.confidence,
     )
-    return fidelity.judge(found, profile.accuracy, manifest.labels)
+    return accuracy.judge(found, profile.accuracy, manifest.labels)
 
 
 def _evidence(bundle: Bundle, facts: Facts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -184,7 +184,7 @@ def _evidence(bundle: Bundle, facts: Facts) -> tuple[NDArray[Any], NDArray[Any],
     takes, gives = facts.inputs[0], facts.outputs[0]
     inputs = _array(bundle, "evidence/inputs.npy", takes.dtype, (rows, *takes.shape[1:]))
     scores = _array(bundle, "evidence/float_scores.npy", "float32", (rows, *gives.shape[1:]))
-    if manifest.task != fidelity.CLASSIFICATION:
+    if manifest.task != accuracy.CLASSIFICATION:
         shape = (rows, *gives.shape[1:])
         targets = _array(bundle, "evidence/targets.npy", "float32", shape)
         if len(np.unique(targets)) < 2:

@@ -8,37 +8,79 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import NormalDist
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from edgepack.gates import paired_statistics as paired
 from edgepack.gates.finding import Finding, How, Outcome
+from edgepack.gates.limits import outcome_at_least, outcome_at_most, range_at_most
 from edgepack.profiles.profile import Accuracy
 
-CLASSIFICATION = "classification"
-TASKS = (CLASSIFICATION, "regression", "reconstruction")
+CLASSIFICATION, MULTILABEL = "classification", "multilabel"
+REGRESSION, RECONSTRUCTION = "regression", "reconstruction"
+TASKS = (CLASSIFICATION, MULTILABEL, REGRESSION, RECONSTRUCTION)
+#: Where one output, or each of a multi-label model's, is cut unless its loss says otherwise.
+HALF = 0.5
 BOOTSTRAP_ROUNDS = 2000
+#: More outputs than this are a map or an embedding, which is judged as one.
+COLUMNS_AT_MOST = 256
+#: A column whose range is less than this share of the widest has under 26 int8 steps of its
+#: own: what it loses, it loses to the step that it shares.
+_NARROW = 0.1
+
+_Rows = Annotated[int, Field(ge=0, le=2**31)]
+# How pydantic reads these from a manifest, which may be hostile.
+_FROM_FILE: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fidelity:
-    """The paired comparison of two models on ``samples`` rows.
+class ColumnComparison:
+    """The paired comparison of one output column: a regressed quantity, or one label.
 
     Attributes:
-        score: ``accuracy`` for classification, else ``r2``, the share of the target's
-            variance that is explained.
-        float_score, score_now: of the float and of the device's model, with intervals.
-        drop: ``float_score - score_now`` and its paired interval.
-        p_value: exact McNemar (classification only): how likely so lopsided a split of
-            the differing rows is when neither model is better.
-        agreement: share of rows with the same top-1 answer (classification only).
-        recalls: per class, (hits, rows).
+        float_score, score_now, drop, drop_interval: as of the whole, R² or the share of
+            right answers; None where every target of the column is the same (R² only).
+        constant: the device's model answers the same on every row, the float one does not.
+        range_share: how far the float model's answers spread, as a share of the column whose
+            answers spread most.
     """
 
-    score: str
-    samples: int
+    float_score: float | None
+    score_now: float | None
+    drop: float | None
+    drop_interval: tuple[float, float] | None
+    constant: bool
+    range_share: float
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FROM_FILE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyComparison:
+    """The paired comparison of two models on ``samples`` rows.
+
+    The one class for it: a bundle's manifest and ``build --json`` hold these very fields.
+
+    Attributes:
+        score: ``accuracy`` for classification, ``exact_match`` (rows on which every label is
+            right) for multi-label, else ``r2``, the share of the targets' variance that is
+            explained, all columns pooled.
+        float_score, score_now: of the float and of the device's model, with intervals.
+        drop: ``float_score - score_now`` and its paired interval.
+        p_value: exact McNemar (not for r2): how likely so lopsided a split of the
+            differing rows is when neither model is better.
+        agreement: share of rows with the same answer (not for r2).
+        recalls: per class or label, (hits, rows that have it).
+        float_recalls: the float model's own; empty in bundles of before 2026-12.
+        columns: per output column of a regression or label, where there are several.
+    """
+
+    score: Literal["accuracy", "exact_match", "r2"]
+    samples: _Rows
     float_score: float
     float_interval: tuple[float, float]
     score_now: float
@@ -47,18 +89,27 @@ class Fidelity:
     drop_interval: tuple[float, float]
     p_value: float | None = None
     agreement: float | None = None
-    recalls: tuple[tuple[int, int], ...] = ()
+    recalls: tuple[tuple[_Rows, _Rows], ...] = ()
+    float_recalls: tuple[tuple[_Rows, _Rows], ...] = ()
+    columns: tuple[ColumnComparison, ...] = ()
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FROM_FILE
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as plain JSON values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain["columns"] = [
+            {name: getattr(column, name) for name in column.__dataclass_fields__}
+            for column in self.columns
+        ]
+        return plain
 
 
-def top1(scores: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the class of each row; one output column is a probability cut at one half."""
+def top1(scores: NDArray[Any], threshold: float = HALF) -> NDArray[np.int64]:
+    """Return the class of each row; one output column is class 1 above ``threshold``."""
     flat = scores.reshape(len(scores), -1)
     if flat.shape[1] == 1:
-        return (flat[:, 0] > 0.5).astype(np.int64)
+        return (flat[:, 0] > threshold).astype(np.int64)
     return np.asarray(flat.argmax(axis=1), dtype=np.int64)
 
 
@@ -68,31 +119,123 @@ def compare(
     float_scores: NDArray[Any],
     scores: NDArray[Any],
     *,
+    threshold: float = HALF,
     confidence: float = 0.95,
     seed: int = 0,
-) -> Fidelity:
+) -> AccuracyComparison:
     """Return the paired comparison of two models' outputs on the same rows.
 
     Args:
         task: one of ``TASKS``.
-        truth: ``(N,)`` class indices, or ``(N, …)`` targets.
+        truth: ``(N,)`` class indices, ``(N, K)`` labels that are 0 or 1, or ``(N, …)`` targets.
         float_scores, scores: ``(N, …) float`` outputs; dequantised for an int8 model.
+        threshold: above which one output means class 1, and a label's that it is there.
+
+    Raises:
+        ValueError: every target of a regression is the same.
     """
     if task == CLASSIFICATION:
-        return _classification(truth, float_scores, scores, confidence)
-    return _explained(truth, float_scores, scores, confidence, seed)
+        return _classification(truth, float_scores, scores, threshold, confidence)
+    if task == MULTILABEL:
+        return _multilabel(truth, float_scores, scores, threshold, confidence)
+    return _explained(task, truth, float_scores, scores, confidence=confidence, seed=seed)
+
+
+def class_recalls(
+    task: str, truth: NDArray[Any], scores: NDArray[Any], threshold: float = HALF
+) -> tuple[tuple[int, int], ...]:
+    """Return (hits, rows) of each class or label; empty for a task that has none."""
+    rows = len(truth)
+    flat = scores.reshape(rows, -1)
+    if task == MULTILABEL:
+        given, said = truth.reshape(rows, -1) > HALF, flat > threshold
+        return tuple(
+            (int((said[:, k] & given[:, k]).sum()), int(given[:, k].sum()))
+            for k in range(flat.shape[1])
+        )
+    if task != CLASSIFICATION:
+        return ()
+    right = top1(scores, threshold) == truth
+    classes = max(int(truth.max()) + 1, flat.shape[1], 2)
+    return tuple(
+        (int(right[truth == label].sum()), int((truth == label).sum()))
+        for label in range(classes)
+    )
 
 
 def _classification(
-    truth: NDArray[Any], float_scores: NDArray[Any], scores: NDArray[Any], confidence: float
-) -> Fidelity:
-    before, after = top1(float_scores), top1(scores)
-    right, still = before == truth, after == truth
-    lost, won = int((right & ~still).sum()), int((~right & still).sum())
+    truth: NDArray[Any],
+    float_scores: NDArray[Any],
+    scores: NDArray[Any],
+    threshold: float,
+    confidence: float,
+) -> AccuracyComparison:
+    before, after = top1(float_scores, threshold), top1(scores, threshold)
+    return _counted(
+        "accuracy",
+        before == truth,
+        after == truth,
+        confidence,
+        agreement=float((before == after).mean()),
+        recalls=class_recalls(CLASSIFICATION, truth, scores, threshold),
+        float_recalls=class_recalls(CLASSIFICATION, truth, float_scores, threshold),
+    )
+
+
+def _multilabel(
+    truth: NDArray[Any],
+    float_scores: NDArray[Any],
+    scores: NDArray[Any],
+    threshold: float,
+    confidence: float,
+) -> AccuracyComparison:
+    """Compare rows on which every label is right, and each label by itself."""
     rows = len(truth)
-    classes = max(int(truth.max()) + 1, float_scores.reshape(rows, -1).shape[1], 2)
-    return Fidelity(
-        score="accuracy",
+    given = truth.reshape(rows, -1) > HALF
+    before, after = (out.reshape(rows, -1) > threshold for out in (float_scores, scores))
+    right, still = before == given, after == given
+    constant, shares = _spreads(float_scores.reshape(rows, -1), scores.reshape(rows, -1))
+    columns = []
+    for k in range(given.shape[1]):
+        lost, won = _differing(right[:, k], still[:, k])
+        columns.append(
+            ColumnComparison(
+                float_score=float(right[:, k].mean()),
+                score_now=float(still[:, k].mean()),
+                drop=(lost - won) / rows,
+                drop_interval=paired.paired_interval(lost, won, rows, confidence),
+                constant=bool(constant[k]),
+                range_share=float(shares[k]),
+            )
+        )
+    return _counted(
+        "exact_match",
+        right.all(axis=1),
+        still.all(axis=1),
+        confidence,
+        agreement=float((before == after).all(axis=1).mean()),
+        recalls=class_recalls(MULTILABEL, truth, scores, threshold),
+        float_recalls=class_recalls(MULTILABEL, truth, float_scores, threshold),
+        columns=tuple(columns) if len(columns) > 1 else (),
+    )
+
+
+def _differing(right: NDArray[np.bool_], still: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return how many rows only the float model has right, and only the device's."""
+    return int((right & ~still).sum()), int((~right & still).sum())
+
+
+def _counted(
+    score: Literal["accuracy", "exact_match"],
+    right: NDArray[np.bool_],
+    still: NDArray[np.bool_],
+    confidence: float,
+    **more: Any,
+) -> AccuracyComparison:
+    """Return the comparison of two shares of right rows."""
+    rows, (lost, won) = len(right), _differing(right, still)
+    return AccuracyComparison(
+        score=score,
         samples=rows,
         float_score=float(right.mean()),
         float_interval=paired.wilson(int(right.sum()), rows, confidence),
@@ -101,101 +244,237 @@ def _classification(
         drop=(lost - won) / rows,
         drop_interval=paired.paired_interval(lost, won, rows, confidence),
         p_value=paired.mcnemar(lost, won),
-        agreement=float((before == after).mean()),
-        recalls=tuple(
-            (int(still[truth == label].sum()), int((truth == label).sum()))
-            for label in range(classes)
-        ),
+        **more,
     )
 
 
+def _spreads(
+    before: NDArray[Any], after: NDArray[Any]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which columns of ``(N, K)`` outputs died, and how far each float one spreads."""
+    wide = np.ptp(before.astype(np.float64), axis=0)
+    constant = (np.ptp(after.astype(np.float64), axis=0) == 0) & (wide > 0)
+    return constant, wide / (wide.max() or 1.0)
+
+
 def _explained(
+    task: str,
     truth: NDArray[Any],
     float_scores: NDArray[Any],
     scores: NDArray[Any],
+    *,
     confidence: float,
     seed: int,
-) -> Fidelity:
-    """Compare by R², with a paired percentile bootstrap over rows."""
+) -> AccuracyComparison:
+    """Compare by R², with a paired percentile bootstrap over rows.
+
+    A column is an index of the last axis; what lies on the axes before it is pooled. The
+    columns of a reconstruction are parts of one picture or signal, and are pooled too.
+    """
     rows = len(truth)
-    target = truth.reshape(rows, -1).astype(np.float64)
-    spread = ((target - target.mean(axis=0)) ** 2).sum(axis=1)
-    errors = [
-        ((out.reshape(rows, -1).astype(np.float64) - target) ** 2).sum(axis=1)
-        for out in (float_scores, scores)
-    ]
+    width = truth.shape[-1] if truth.ndim > 1 else 1
+    if task != REGRESSION or width > COLUMNS_AT_MOST:
+        width = 1
+    target, before, after = (
+        each.reshape(rows, -1, width).astype(np.float64)
+        for each in (truth, float_scores, scores)
+    )
+    spread = ((target - target.mean(axis=0)) ** 2).sum(axis=1)  # (N, width)
+    errors = [((out - target) ** 2).sum(axis=1) for out in (before, after)]
     if not spread.sum() > 0:
         raise ValueError("every target is the same; R² has no meaning on such test data")
-    draws = np.random.default_rng(seed).integers(rows, size=(BOOTSTRAP_ROUNDS, rows))
-    below = spread[draws].sum(axis=1)
+    # Of every column, and last of all of them together.
+    parts = [np.column_stack([part, part.sum(axis=1)]) for part in (spread, *errors)]
+    below, first, second = _resampled(parts, seed)
     below[below == 0] = np.nan
-    before, after = (1 - error[draws].sum(axis=1) / below for error in errors)
+    drawn = (1 - first / below, 1 - second / below)
+    totals = [part.sum(axis=0) for part in parts]
 
     def bounds(values: NDArray[np.float64]) -> tuple[float, float]:
         low, high = np.nanquantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2])
         return float(low), float(high)
 
-    first, second = (float(1 - error.sum() / spread.sum()) for error in errors)
-    return Fidelity(
+    def score(which: int, column: int) -> float:
+        return float(1 - totals[which][column] / totals[0][column])
+
+    constant, shares = _spreads(before.reshape(-1, width), after.reshape(-1, width))
+    columns = []
+    for k in range(width if width > 1 else 0):
+        known = totals[0][k] > 0
+        columns.append(
+            ColumnComparison(
+                float_score=score(1, k) if known else None,
+                score_now=score(2, k) if known else None,
+                drop=score(1, k) - score(2, k) if known else None,
+                drop_interval=bounds((drawn[0] - drawn[1])[:, k]) if known else None,
+                constant=bool(constant[k]),
+                range_share=float(shares[k]),
+            )
+        )
+    return AccuracyComparison(
         score="r2",
         samples=rows,
-        float_score=first,
-        float_interval=bounds(before),
-        score_now=second,
-        score_interval=bounds(after),
-        drop=first - second,
-        drop_interval=bounds(before - after),
+        float_score=score(1, -1),
+        float_interval=bounds(drawn[0][:, -1]),
+        score_now=score(2, -1),
+        score_interval=bounds(drawn[1][:, -1]),
+        drop=score(1, -1) - score(2, -1),
+        drop_interval=bounds((drawn[0] - drawn[1])[:, -1]),
+        columns=tuple(columns),
     )
 
 
-def judge(found: Fidelity, asked: Accuracy, labels: Sequence[str] = ()) -> tuple[Finding, ...]:
+def _resampled(parts: Sequence[NDArray[np.float64]], seed: int) -> list[NDArray[np.float64]]:
+    """Return each ``(N, K)`` array's sums over N rows drawn with replacement, many times.
+
+    The same rows are drawn for all of them. A draw is counted a row at a time, so memory
+    does not grow with K.
+    """
+    rows = len(parts[0])
+    draw, chunk = np.random.default_rng(seed), max(1, min(BOOTSTRAP_ROUNDS, 2_000_000 // rows))
+    made: list[list[NDArray[np.float64]]] = [[] for _ in parts]
+    for begin in range(0, BOOTSTRAP_ROUNDS, chunk):
+        rounds = min(chunk, BOOTSTRAP_ROUNDS - begin)
+        drawn = draw.integers(rows, size=(rounds, rows))
+        drawn += np.arange(rounds)[:, np.newaxis] * rows
+        counts = np.bincount(drawn.reshape(-1), minlength=rounds * rows)
+        weights = counts.reshape(rounds, rows).astype(np.float64)
+        for part, kept in zip(parts, made, strict=True):
+            kept.append(weights @ part)
+    return [np.concatenate(kept) for kept in made]
+
+
+def judge(
+    found: AccuracyComparison, asked: Accuracy, labels: Sequence[str] = ()
+) -> tuple[Finding, ...]:
     """Return the accuracy gates: the drop against its limit, and each class's floor.
 
     A gate passes when the whole interval is on the good side of the limit, fails when the
     whole interval is on the bad side, and is inconclusive when the samples cannot tell.
+    Several output columns are each held to the limit of the drop, and none may be dead.
     """
     limit = asked.max_drop.value
     low, high = found.drop_interval
-    verdict = Outcome.PASS if high <= limit else Outcome.FAIL if low > limit else None
-    says = (
-        f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} int8:"
-        f" drop {found.drop:+.4f} [{low:+.4f}, {high:+.4f}] of {limit:.4f} allowed,"
-        f" {found.samples:,} samples"
-    )
-    if verdict is None:
-        says += "; too few test samples to decide: bring more"
-    elif verdict is Outcome.FAIL:
-        says += "; a gentler recipe (qat, int8), more training rows or a larger model"
-    drop = Finding(
-        gate="accuracy_drop",
-        verdict=verdict or Outcome.INCONCLUSIVE,
+    drop = range_at_most(
+        "accuracy_drop",
+        low,
+        high,
+        limit,
+        "share",
         how=How.EMULATED,
+        says=f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} int8 on"
+        f" {found.samples:,} samples: drop {found.drop:+.4f} [{low:+.4f}, {high:+.4f}]",
+        key="accuracy.max_drop",
+        remedy="a gentler recipe (qat, int8), more training rows or a larger model",
+        decide="bring more test samples",
         value=round(found.drop, 6),
-        limit=limit,
-        unit="share",
-        says=says,
     )
+    if found.columns:
+        drop = _columns(found, asked, labels, drop)
     if asked.min_class_recall is None or not found.recalls:
         return (drop,)
     return drop, _floors(found, asked.min_class_recall.value, asked.confidence, labels)
 
 
-def _floors(found: Fidelity, floor: float, confidence: float, labels: Sequence[str]) -> Finding:
+def _columns(
+    found: AccuracyComparison, asked: Accuracy, labels: Sequence[str], whole: Finding
+) -> Finding:
+    """Return ``whole`` with what each column adds to it.
+
+    Every column must pass at the stated confidence. One fails only at a confidence that
+    holds for all columns together (Bonferroni), else of many one would fail by chance.
+    """
+    limit, outer = asked.max_drop.value, 0.5 - asked.confidence / 2
+    normal = NormalDist()
+    wider = normal.inv_cdf(outer / len(found.columns)) / normal.inv_cdf(outer)
+    names = _names(labels, len(found.columns), "column")
+    bad, open_, narrow, drops = [], [], False, [found.drop]
+    for name, column in zip(names, found.columns, strict=True):
+        if column.constant and found.score == "r2":
+            bad.append(f"{name} is the same on every row in int8")
+            narrow |= column.range_share < _NARROW
+            drops.append(column.drop or 0.0)
+            continue
+        if column.drop is None or column.drop_interval is None:
+            open_.append(f"every test target of {name} is the same")
+            continue
+        drops.append(column.drop)
+        low, high = column.drop_interval
+        text = (
+            f"{name} {column.float_score:.4f} float, {column.score_now:.4f} int8, drop"
+            f" {column.drop:+.4f} [{low:+.4f}, {high:+.4f}]"
+        )
+        if column.drop - (column.drop - low) * wider > limit:
+            bad.append(text)
+            narrow |= column.range_share < _NARROW
+        elif outcome_at_most(low, high, limit) is not Outcome.PASS:
+            open_.append(text)
+    if bad:
+        verdict, told = Outcome.FAIL, bad
+        remedy = (
+            "the columns share one int8 step, too coarse for a narrow one: scale the targets to"
+            " one range and undo it after the model, or build a model for each"
+            if narrow
+            else "a gentler recipe (qat, int8), more training rows or a larger model"
+        )
+    elif whole.verdict is Outcome.FAIL:
+        return whole
+    elif open_:
+        verdict, told = Outcome.INCONCLUSIVE, open_
+        remedy = "bring more test samples, in which every column varies"
+    elif whole.verdict is Outcome.PASS:
+        says = f"{whole.says}, and each of {len(found.columns)} columns within it"
+        return _with(whole, Outcome.PASS, says, max(drops))
+    else:
+        return whole
+    shown = "; ".join(told[:4]) + (f"; and {len(told) - 4} more" if len(told) > 4 else "")
+    says = (
+        f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} int8 on"
+        f" {found.samples:,} samples in all, but of {limit:.4f} allowed a column: {shown};"
+        f" {remedy}"
+    )
+    return _with(whole, verdict, says, max(drops))
+
+
+def _with(finding: Finding, verdict: Outcome, says: str, value: float) -> Finding:
+    return Finding(
+        gate=finding.gate,
+        verdict=verdict,
+        how=finding.how,
+        value=round(value, 6),
+        limit=finding.limit,
+        unit=finding.unit,
+        says=says,
+    )
+
+
+def _names(labels: Sequence[str], count: int, kind: str) -> list[str]:
+    return [labels[n] if n < len(labels) else f"{kind} {n}" for n in range(count)]
+
+
+def _floors(
+    found: AccuracyComparison, floor: float, confidence: float, labels: Sequence[str]
+) -> Finding:
     """Return the finding about the weakest class."""
-    under, open_, worst = [], [], 1.0
-    for number, (hits, rows) in enumerate(found.recalls):
-        name = labels[number] if number < len(labels) else f"class {number}"
+    under, open_, worst, blamed = [], [], 1.0, set()
+    names = _names(labels, len(found.recalls), "class")
+    for number, (name, (hits, rows)) in enumerate(zip(names, found.recalls, strict=True)):
         low, high = paired.wilson(hits, rows, confidence)
         share = hits / rows if rows else 0.0
         worst = min(worst, share) if rows else worst
         text = f"{name} {share:.3f} [{low:.3f}, {high:.3f}] of {rows}"
-        if rows and high < floor:
+        verdict = outcome_at_least(low, high, floor) if rows else Outcome.INCONCLUSIVE
+        if verdict is Outcome.FAIL:
+            original = _float_share(found, number)
+            if original is not None:
+                text += f", float {original:.3f}"
+                blamed.add("float" if original < floor else "int8")
             under.append(text)
-        elif low < floor:
+        elif verdict is Outcome.INCONCLUSIVE:
             open_.append(text if rows else f"{name} has no test sample")
     if under:
         says = f"recall below the floor of {floor:.3f}: {'; '.join(under)}"
-        verdict, says = Outcome.FAIL, f"{says}; bring more training rows of these classes"
+        verdict, says = Outcome.FAIL, f"{says}; {_recall_remedy(blamed)}"
     elif open_:
         says = f"samples cannot decide on the floor of {floor:.3f}: {'; '.join(open_)}"
         verdict, says = Outcome.INCONCLUSIVE, f"{says}; bring more test rows of these classes"
@@ -209,4 +488,55 @@ def _floors(found: Fidelity, floor: float, confidence: float, labels: Sequence[s
         limit=floor,
         unit="share",
         says=says,
+    )
+
+
+def _float_share(found: AccuracyComparison, number: int) -> float | None:
+    """Return the float model's recall of a class; None where the bundle does not say."""
+    if number >= len(found.float_recalls):
+        return None
+    hits, rows = found.float_recalls[number]
+    return hits / rows if rows else None
+
+
+def _recall_remedy(blamed: set[str]) -> str:
+    """Return what helps, by whether the float model or the compression misses the floor."""
+    said = []
+    if "float" in blamed:
+        said.append(_TRAIN)
+    if "int8" in blamed:
+        said.append("compression lost it: a gentler recipe (qat, int8)")
+    return "; ".join(said) or "train the model further, or with more rows of these classes"
+
+
+_TRAIN = (
+    "the float model itself is below it, which no recipe mends: train that further, or with"
+    " more rows of these classes, or set [accuracy.min_class_recall] in a profile of your own"
+)
+
+
+def float_warning(
+    recalls: Sequence[tuple[int, int]], asked: Accuracy, labels: Sequence[str] = ()
+) -> str | None:
+    """Return one line if the float model's own recall of a class is below its floor.
+
+    Asked of the validation part before anything is trained. None where every class may
+    reach the floor, or the profile sets none.
+
+    Args:
+        recalls: (hits, rows) of each class by the float model, see ``class_recalls``.
+    """
+    if asked.min_class_recall is None:
+        return None
+    floor, under = asked.min_class_recall.value, []
+    names = _names(labels, len(recalls), "class")
+    for name, (hits, rows) in zip(names, recalls, strict=True):
+        low, high = paired.wilson(hits, rows, asked.confidence)
+        if rows and outcome_at_least(low, high, floor) is Outcome.FAIL:
+            under.append(f"{name} {hits / rows:.3f} [{low:.3f}, {high:.3f}] of {rows}")
+    if not under:
+        return None
+    return (
+        f"recall on the validation part is below the floor of {floor:.3f}:"
+        f" {'; '.join(under)}; {_TRAIN}"
     )

@@ -15,7 +15,7 @@ from edgepack.bundle import archive as packing
 from edgepack.bundle.archive import Bundle, Step
 from edgepack.compat import weight_forms as techniques
 from edgepack.errors import EnvironmentMissing, InputError, UsageError
-from edgepack.gates import accuracy as fidelity
+from edgepack.gates import accuracy
 from edgepack.gates.check import check
 from edgepack.gates.finding import Finding, Outcome, Verdict
 from edgepack.inference import scoring
@@ -94,7 +94,7 @@ def _product(line: Line, profile: Profile, order: Order, means: Means) -> Produc
     model, notes = line.rewritten(len(line.recipe.rewrites), **options)
     means.say(f"{profile.name}: judging")
     facts, verdict = check(model, profile)
-    found = fidelity.compare(
+    found = accuracy.compare(
         order.task,
         line.samples.y_test,
         line.float_scores(),
@@ -102,7 +102,7 @@ def _product(line: Line, profile: Profile, order: Order, means: Means) -> Produc
         confidence=profile.accuracy.confidence,
     )
     verdict = verdict.plus(
-        *fidelity.judge(found, profile.accuracy, line.samples.labels),
+        *accuracy.judge(found, profile.accuracy, line.samples.labels),
         calibration.judge(line, profile, options, means.runtime),
     )
     made = Made(
@@ -163,12 +163,12 @@ def _steps(
         after = scoring.scores(runtime, model, read(model), line.samples.x_test)
         rows.append((type(rewrite).__name__.lower(), model, after))
     return tuple(
-        _step(name, model, fidelity.compare(task, truth, before, after))
+        _step(name, model, accuracy.compare(task, truth, before, after))
         for name, model, after in rows
     )
 
 
-def _step(name: str, model: bytes, found: fidelity.Fidelity) -> Step:
+def _step(name: str, model: bytes, found: accuracy.AccuracyComparison) -> Step:
     facts = read(model)
     total = sum(kernel.elements for kernel in facts.kernels) or 1
     zeros = sum(kernel.zeros_share * kernel.elements for kernel in facts.kernels)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgepack import __version__
 from edgepack.bundle import archive as packing
 from edgepack.bundle.archive import Manifest, Step
-from edgepack.gates.accuracy import CLASSIFICATION, Fidelity
+from edgepack.gates.accuracy import CLASSIFICATION, AccuracyComparison
 from edgepack.gates.finding import Outcome, Verdict
 from edgepack.inference import scoring
 from edgepack.inference.protocol import Runtime
@@ -52,7 +52,7 @@ class Made:
     order: Order
     model: bytes
     facts: Facts
-    fidelity: Fidelity
+    fidelity: AccuracyComparison
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
 
@@ -112,7 +112,7 @@ def manifest(made: Made, verdict: Verdict, content: Mapping[str, bytes]) -> Mani
             "evidence_rows": _evidence_rows(made) if "evidence/inputs.npy" in content else 0,
             "test_rows": rows,
             "findings": verdict.findings,
-            "fidelity": made.fidelity.as_json(),
+            "fidelity": made.fidelity,
             "steps": made.steps,
             "notes": tuple(dict.fromkeys((*card.notes, *made.notes))),
             "provenance": {

@@ -192,3 +192,52 @@ def test_no_manifest_is_written_with_a_finding_it_could_not_read() -> None:
     plain = manifest(FILES).model_dump(by_alias=True)
     with pytest.raises(ValidationError):
         bundle.Manifest.model_validate({**plain, "findings": (wrong,)})
+
+
+def test_a_manifest_of_an_older_release_keeps_its_bytes() -> None:
+    old = json.loads(bundle.manifest_bytes(manifest(FILES)))
+    assert not {"decision_threshold"} & old.keys()
+    assert not {"columns", "float_recalls"} & old["fidelity"].keys()
+    back = bundle.Manifest.model_validate(old)
+    assert back.decision_threshold == 0.5
+    assert json.loads(bundle.manifest_bytes(back)) == old
+
+
+def test_what_a_newer_release_says_comes_back() -> None:
+    column = {
+        "float_score": 0.9,
+        "score_now": 0.8,
+        "drop": 0.1,
+        "drop_interval": [0.05, 0.15],
+        "constant": False,
+        "range_share": 1.0,
+    }
+    old = json.loads(bundle.manifest_bytes(manifest(FILES)))
+    old["fidelity"] |= {"float_recalls": [[1, 1], [0, 1]], "columns": [column, column]}
+    new = bundle.Manifest.model_validate(old | {"decision_threshold": 0.0})
+    assert (new.decision_threshold, new.fidelity.columns[1].drop) == (0.0, 0.1)
+    assert bundle.Manifest.model_validate_json(bundle.manifest_bytes(new)) == new
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"samples": -1}, "greater than or equal to 0"),
+        ({"drop": float("nan")}, "finite number"),
+        ({"score": "luck"}, "'accuracy', 'exact_match' or 'r2'"),
+        ({"more": 1}, "Unexpected keyword argument"),
+        ({"columns": [{"drop": 0.0}]}, "float_score"),
+    ],
+)
+def test_a_strange_comparison_is_refused(change: dict[str, object], says: str) -> None:
+    old = json.loads(bundle.manifest_bytes(manifest(FILES)))
+    old["fidelity"] |= change
+    with pytest.raises(ValidationError, match=says):
+        bundle.Manifest.model_validate(old)
+
+
+def test_a_comparison_without_a_key_is_refused() -> None:
+    old = json.loads(bundle.manifest_bytes(manifest(FILES)))
+    del old["fidelity"]["recalls"]
+    with pytest.raises(ValidationError, match=r"every key of a comparison\. Missing: recalls"):
+        bundle.Manifest.model_validate(old)
