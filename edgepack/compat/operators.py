@@ -123,9 +123,9 @@ def troubles(
 
 
 def _idle(code: int, _: str, version: int) -> Op:
-    from edgepack.tflite.flatbuffer import op_name
+    from edgepack.tflite.operators import operator_name
 
-    return Op(index=-1, subgraph=0, name=op_name(code), code=code, version=version,
+    return Op(index=-1, subgraph=0, name=operator_name(code), code=code, version=version,
               inputs=(), outputs=(), intermediates=(), options={}, macs=0)  # fmt: skip
 
 

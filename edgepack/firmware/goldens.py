@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import RuntimeFailure, TimedOut
-from edgepack.firmware.compiler.graph import Graph, Tensor
+from edgepack.firmware.compiler.lower.kernel_call import float_literal
 from edgepack.firmware.emulator.harness_glue import Rows
 from edgepack.inference.protocol import Ending, Job, Runtime
 from edgepack.inference.tflm import TflmRuntime
+from edgepack.tflite.facts import Facts, Tensor
 
 SHIPPED_ROWS = 4
 _SHIPPED_BYTES = 256 << 10
@@ -74,15 +75,15 @@ def shipped(goldens: Goldens) -> Goldens:
     return goldens.first(max(1, min(SHIPPED_ROWS, _SHIPPED_BYTES // max(row, 1))))
 
 
-def golden_header(goldens: Goldens, graph: Graph, name: str) -> str:
+def golden_header(goldens: Goldens, facts: Facts, name: str) -> str:
     """Return the C header with the vectors as constant arrays; valid C++ too."""
     upper = name.upper()
     lines = [f"/* Golden vectors of {name}. */", f"#ifndef {upper}_GOLDEN_H"]
     lines += [f"#define {upper}_GOLDEN_H", "", "#include <stdint.h>", ""]
     lines += [f"#define {upper}_GOLDEN_ROWS {goldens.rows}"]
     for kind, tensors, arrays in (
-        ("input", graph.inputs, goldens.inputs),
-        ("output", graph.outputs, goldens.outputs),
+        ("input", facts.inputs, goldens.inputs),
+        ("output", facts.outputs, goldens.outputs),
     ):
         for position, (tensor, array) in enumerate(zip(tensors, arrays, strict=True)):
             lines += ["", *_array(golden_name(name, kind, position), tensor, array)]
@@ -97,7 +98,7 @@ def golden_name(name: str, kind: str, position: int) -> str:
 
 def _array(name: str, tensor: Tensor, array: NDArray[Any]) -> Iterator[str]:
     ctype = "float" if tensor.dtype == "float32" else f"{tensor.dtype}_t"
-    yield f"static const {ctype} {name}[{len(array)}][{tensor.size}] = {{"
+    yield f"static const {ctype} {name}[{len(array)}][{tensor.elements}] = {{"
     for row in array.reshape(len(array), -1):
         yield "    {"
         line = "       "
@@ -121,6 +122,5 @@ def c_number(value: Any) -> str:
     if isinstance(value, np.floating):
         if not np.isfinite(value):
             raise RuntimeFailure(f"a golden vector holds {value}; wanted finite numbers")
-        text = f"{value:.9g}"
-        return f"{text}f" if any(c in text for c in ".e") else f"{text}.0f"
+        return float_literal(float(value))
     return str(int(value))

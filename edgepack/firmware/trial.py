@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from edgepack.errors import EdgepackError, EnvironmentMissing, InputError, TimedOut
 from edgepack.firmware import goldens, tflm_arena, vela
 from edgepack.firmware.compiler import c99
-from edgepack.firmware.compiler.graph import busiest
 from edgepack.firmware.compiler.lower.program import Program
 from edgepack.firmware.emulator import run as emulate
 from edgepack.firmware.emulator import toolchain
@@ -27,9 +26,10 @@ from edgepack.firmware.package.c_sources import c_bundle
 from edgepack.firmware.package.tflm_sources import tflm_bundle
 from edgepack.gates import firmware as gates
 from edgepack.gates.expected import Route, complete, dynamic_gates
-from edgepack.gates.finding import Finding, How, Outcome, Verdict, failed, inconclusive
-from edgepack.measurements.firmware_figures import TflmArena, VelaResult
+from edgepack.gates.finding import Finding, Outcome, Verdict, failed, inconclusive
+from edgepack.measurements.firmware_figures import VelaResult
 from edgepack.profiles.profile import Profile
+from edgepack.tflite.liveness import busiest_operator
 
 FOLDER = "firmware/"
 GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden/inputs.npy", "golden/outputs.npy"
@@ -80,14 +80,7 @@ def _sources(
     if route == "c":
         made = c_bundle(c99.compile_model(model), plain, vectors)
     else:
-        made = tflm_bundle(
-            model,
-            plain,
-            vectors,
-            tflm_arena.minimum(model),
-            kernels=profile.runtime.kernels,
-            features=profile.cpu.features,
-        )
+        made = tflm_bundle(model, plain, vectors, tflm_arena.arena_for(model, profile))
     return {f"{route}/{path}": content for path, content in made.items()}
 
 
@@ -172,7 +165,9 @@ def trial_c(program: Program, vectors: Goldens, profile: Profile) -> tuple[Findi
     )
     return (
         *_answers(lambda: (_on_host(program, files, vectors),), ("goldens_c",)),
-        *gates.c_planned(program.arena_bytes, constants, profile, busiest(program.graph)),
+        *gates.c_planned(
+            program.arena_bytes, constants, profile, busiest_operator(program.facts)
+        ),
         *(inconclusive(gate, why) for gate in ("stack", "instructions", "latency")),
     )
 
@@ -185,17 +180,17 @@ def _on_core(
     target: Target,
 ) -> tuple[Finding, ...]:
     few = vectors.first(EMULATED_ROWS)
-    run = emulate.run(files, "model", program.graph, target, few.inputs)
+    run = emulate.run(files, "model", program.facts, target, few.inputs)
     wrong, where = few.differing(run.outputs), run.target
     checked = few.rows
     if not toolchain.missing((toolchain.HOST_GCC,)):
-        mine = emulate.run_on_host(files, "model", program.graph, vectors.inputs)
+        mine = emulate.run_on_host(files, "model", program.facts, vectors.inputs)
         wrong += vectors.differing(mine)
         where = f"this machine ({vectors.rows}) and {run.target} ({few.rows})"
         checked = vectors.rows
     return (
         gates.goldens_c(wrong, checked, where),
-        *gates.c_memory(run, profile, busiest(program.graph)),
+        *gates.c_memory(run, profile, busiest_operator(program.facts)),
         gates.instructions(run),
         gates.latency(max(run.instructions), profile, run.target),
     )
@@ -205,20 +200,12 @@ def _on_host(program: Program, files: Mapping[str, bytes], vectors: Goldens) -> 
     absent = toolchain.missing((toolchain.HOST_GCC,))
     if absent:
         return inconclusive("goldens_c", absent)
-    mine = emulate.run_on_host(files, "model", program.graph, vectors.inputs)
+    mine = emulate.run_on_host(files, "model", program.facts, vectors.inputs)
     return gates.goldens_c(vectors.differing(mine), vectors.rows, "this machine")
 
 
 def _tflm_memory(model: bytes, profile: Profile) -> tuple[Finding, ...]:
-    figures = tflm_arena.minimum(model)
-    needed, how, basis = figures.needed(profile.runtime.kernels, profile.cpu.features)
-    arena = TflmArena(
-        needed_bytes=needed,
-        estimated=how is How.ESTIMATED,
-        basis=basis,
-        busiest=figures.busiest,
-    )
-    return gates.tflm_memory(len(model), arena, profile)
+    return gates.tflm_memory(len(model), tflm_arena.arena_for(model, profile), profile)
 
 
 def _same_sources(

@@ -1,31 +1,52 @@
-"""Where buffers that live at different times lie in one arena: greedy by size.
+"""Where buffers that live at different times lie in one arena: the one memory planner.
 
-The planner of TensorFlow Lite Micro (memory_planner/greedy_memory_planner.cc) and, with
-other ties, of TensorFlow Lite (arena_planner.cc): the largest buffer first, each at the
-lowest place that is free for its whole life (Pisarchyk and Lee, arXiv:2001.03288).
+Three ways of placing, over the same buffers: the greedy order of TensorFlow Lite Micro
+(memory_planner/greedy_memory_planner.cc), the tightest gap of TensorFlow Lite
+(arena_planner.cc, simple_memory_arena.cc), and the best of several first-fit orders for C of
+our own. All take buffers by falling size, each at a place that is free for its whole life
+(Pisarchyk and Lee, arXiv:2001.03288).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 #: Placing is quadratic; models for these devices have a few hundred buffers.
 MOST_PLACED = 3000
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """A buffer and the steps, both inclusive, between which its bytes must stay.
+class Buffer:
+    """Bytes that have to stay untouched from step ``first`` to step ``last``, inclusive.
 
     Attributes:
         offset: where an offline plan puts it; None leaves that to the planner.
     """
 
-    size: int
+    nbytes: int
     first: int
     last: int
     offset: int | None = None
+
+    def meets(self, other: Buffer) -> bool:
+        """Return whether both are needed in some step."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An offset for each buffer, in the buffers' order.
+
+    Attributes:
+        total_bytes: what they span together.
+        floor_bytes: the most that any one step needs: no placement is below it.
+    """
+
+    offsets: tuple[int, ...]
+    total_bytes: int
+    floor_bytes: int
 
 
 def align(size: int, step: int) -> int:
@@ -33,109 +54,120 @@ def align(size: int, step: int) -> int:
     return -(-size // step) * step
 
 
-def place(needs: Sequence[Need]) -> tuple[int, ...]:
-    """Return an offset for each buffer; two that live at once never overlap.
+def floor_bytes(buffers: Sequence[Buffer]) -> int:
+    """Return the most bytes that live at one step."""
+    changes = [(b.first, b.nbytes) for b in buffers] + [
+        (b.last + 1, -b.nbytes) for b in buffers
+    ]
+    # at one step what ended is subtracted first
+    return max(accumulate(change for _, change in sorted(changes)), default=0)
+
+
+def place_as_tflm(buffers: Sequence[Buffer]) -> Placement:
+    """Return the placement of TensorFlow Lite Micro, each buffer at its lowest free place.
 
     Offline offsets are kept as they are. Among equal sizes the earlier in the list comes
     last, as the in-place sort of the original leaves them.
     """
-    fixed = [i for i, need in enumerate(needs) if need.offset is not None]
-    free = [i for i, need in enumerate(needs) if need.offset is None]
     # the original fills its list from the tail, then sorts it stably by falling size
-    free.reverse()
-    free.sort(key=lambda i: -needs[i].size)
-    offsets = [0] * len(needs)
-    placed: list[tuple[int, int]] = []  # (offset, index), by offset
-    for index in (*fixed, *free):
-        need = needs[index]
-        if need.offset is not None:
-            offsets[index] = need.offset
-        else:
-            offsets[index] = _gap(need, needs, placed)
-        _insert(placed, offsets[index], index)
-    return tuple(offsets)
+    free = [i for i, buffer in enumerate(buffers) if buffer.offset is None][::-1]
+    free.sort(key=lambda i: -buffers[i].nbytes)
+    fixed = [i for i, buffer in enumerate(buffers) if buffer.offset is not None]
+    return _placed(buffers, (*fixed, *free), _lowest)
 
 
-def peak(needs: Sequence[Need]) -> int:
-    """Return the bytes that the placed buffers span together.
-
-    Above ``MOST_PLACED`` buffers, where placing takes longer than a check may, the sum of
-    all sizes stands in: more than any plan needs, never less.
-    """
-    if len(needs) > MOST_PLACED:
-        return sum(need.size for need in needs)
-    return _span(needs, place(needs))
-
-
-def tightest_gap_peak(needs: Sequence[Need], step: int) -> int:
-    """Return the bytes that TensorFlow Lite's own planner spans.
+def place_as_tflite(buffers: Sequence[Buffer], alignment: int) -> Placement:
+    """Return the placement of TensorFlow Lite's own planner.
 
     It takes buffers that live to the end first, then by falling size, and gives each the
-    gap that is left with the least room (arena_planner.cc, simple_memory_arena.cc).
+    gap that is left with the least room.
     """
-    if len(needs) > MOST_PLACED:
-        return sum(align(need.size, step) for need in needs)
-    last = max((need.last for need in needs), default=0)
-    order = sorted(
-        range(len(needs)),
-        key=lambda i: (
-            not (needs[i].first == 0 and needs[i].last == last),
-            0 if needs[i].first == 0 and needs[i].last == last else -needs[i].size,
-            needs[i].first,
-        ),
-    )
-    offsets = [0] * len(needs)
-    placed: list[tuple[int, int]] = []
+    end = max((buffer.last for buffer in buffers), default=0)
+
+    def order(index: int) -> tuple[bool, int, int]:
+        buffer = buffers[index]
+        shorter = not (buffer.first == 0 and buffer.last == end)
+        return shorter, -buffer.nbytes if shorter else 0, buffer.first
+
+    def tightest(buffer: Buffer, taken: Iterable[tuple[int, int]]) -> int:
+        best, room, end = None, -1, 0
+        for start, stop in taken:
+            at = align(end, alignment)
+            if at + buffer.nbytes <= start and (best is None or start - at < room):
+                best, room = at, start - end
+            end = max(end, stop)
+        return align(end, alignment) if best is None else best
+
+    indices = sorted(range(len(buffers)), key=order)
+    return _placed(buffers, indices, tightest, alignment)
+
+
+_ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
+    lambda b: (-b.nbytes, b.first),
+    lambda b: (-(b.last - b.first), -b.nbytes),
+    lambda b: (b.first, -b.nbytes),
+    lambda b: (-b.last, -b.nbytes),
+    lambda b: (-b.nbytes * (b.last - b.first + 1), b.first),
+)
+
+
+def place_smallest(buffers: Sequence[Buffer], alignment: int) -> Placement:
+    """Return the smallest placement that several first-fit orders find, all aligned."""
+    padded = [replace(b, nbytes=align(b.nbytes, alignment)) for b in buffers]
+    found = []
+    for order in _ORDERS:
+        keys = [(*order(buffer), index) for index, buffer in enumerate(buffers)]
+        found.append(
+            _placed(padded, sorted(range(len(buffers)), key=keys.__getitem__), _lowest)
+        )
+    return min(found, key=lambda placement: placement.total_bytes)
+
+
+def _placed(
+    buffers: Sequence[Buffer],
+    order: Sequence[int],
+    gap: Callable[[Buffer, Iterable[tuple[int, int]]], int],
+    alignment: int = 1,
+) -> Placement:
+    """Return the buffers placed one after the other, each where ``gap`` says.
+
+    Above ``MOST_PLACED`` buffers, where placing takes longer than a check may, each gets
+    bytes of its own: more than any plan needs, never less.
+
+    Args:
+        gap: takes a buffer and the (start, end) of those placed that meet it, by start.
+        alignment: of each, when every buffer has bytes of its own.
+    """
+    offsets = [0] * len(buffers)
+    if len(buffers) > MOST_PLACED:
+        end = 0
+        for index, buffer in enumerate(buffers):
+            offsets[index], end = end, end + align(buffer.nbytes, alignment)
+        return Placement(tuple(offsets), end, floor_bytes(buffers))
+    placed: list[tuple[int, int]] = []  # (offset, index), by offset
     for index in order:
-        offsets[index] = _tightest(needs[index], needs, placed, step)
-        _insert(placed, offsets[index], index)
-    return _span(needs, tuple(offsets))
+        buffer = buffers[index]
+        offset = buffer.offset
+        if offset is None:
+            meeting = ((at, buffers[i]) for at, i in placed if buffers[i].meets(buffer))
+            offset = gap(buffer, ((at, at + other.nbytes) for at, other in meeting))
+        offsets[index] = offset
+        _insert(placed, offset, index)
+    pairs = zip(offsets, buffers, strict=True)
+    total = max((offset + buffer.nbytes for offset, buffer in pairs), default=0)
+    return Placement(tuple(offsets), total, floor_bytes(buffers))
 
 
-def _span(needs: Sequence[Need], offsets: Sequence[int]) -> int:
-    ends = (offset + need.size for offset, need in zip(offsets, needs, strict=True))
-    return max(ends, default=0)
-
-
-def lower_bound(needs: Sequence[Need]) -> int:
-    """Return the most bytes that live at one step: no plan needs less."""
-    steps = {need.first for need in needs}
-    return max(
-        (sum(n.size for n in needs if n.first <= step <= n.last) for step in steps), default=0
-    )
-
-
-def _gap(need: Need, needs: Sequence[Need], placed: Sequence[tuple[int, int]]) -> int:
+def _lowest(buffer: Buffer, taken: Iterable[tuple[int, int]]) -> int:
+    """Return the lowest place with room between what is taken."""
     candidate = 0
-    for offset, index in placed:
-        other = needs[index]
-        if other.first > need.last or need.first > other.last:
-            continue
-        if offset - candidate >= need.size:
+    for start, end in taken:
+        if start - candidate >= buffer.nbytes:
             break
-        candidate = max(candidate, offset + other.size)
+        candidate = max(candidate, end)
     return candidate
 
 
-def _tightest(
-    need: Need, needs: Sequence[Need], placed: Sequence[tuple[int, int]], step: int
-) -> int:
-    best, room, end = None, -1, 0
-    for offset, index in placed:
-        other = needs[index]
-        if other.first > need.last or need.first > other.last:
-            continue
-        start = align(end, step)
-        if start + need.size <= offset and (best is None or offset - start < room):
-            best, room = start, offset - end
-        end = max(end, offset + other.size)
-    return align(end, step) if best is None else best
-
-
 def _insert(placed: list[tuple[int, int]], offset: int, index: int) -> None:
-    at = len(placed)
-    for position, (other, _) in enumerate(placed):
-        if other > offset:
-            at = position
-            break
+    at = next((n for n, (other, _) in enumerate(placed) if other > offset), len(placed))
     placed.insert(at, (offset, index))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from edgepack.compat.delegates import by_xnnpack
 from edgepack.planning.tflite import asks, plan
-from edgepack.planning.tflm import BITS_32, X86_64, Vendor, plan_arena
-from edgepack.planning.vendor_scratch import cmsis_nn, esp_nn
+from edgepack.planning.tflm import BITS_32, X86_64, plan_arena
+from edgepack.planning.vendor_scratch import vendor_kernels
 from edgepack.planning.xnnpack import kept_bytes
 from edgepack.profiles.profile import Profile
 from edgepack.tflite.facts import Facts
@@ -51,18 +51,20 @@ def plan_memory(facts: Facts, profile: Profile) -> Memory:
 
 
 def _micro(facts: Facts, profile: Profile) -> Memory:
-    """TFLM reads weights where they lie in flash: RAM is the arena alone."""
+    """TFLM reads weights where they lie in flash: RAM is the arena alone.
+
+    Firmware reserves no less than the reference kernels take on a 64-bit machine, where
+    its goldens are answered; on a smaller core that leaves room.
+    """
     wide = profile.cpu.isa in ("amd64", "arm64", "riscv64")
-    vendor: Vendor | None = None
-    if profile.runtime.kernels == "cmsis-nn":
-        vendor = cmsis_nn(profile.cpu)
-    elif profile.runtime.kernels == "esp-nn":
-        vendor = esp_nn(profile.cpu)
+    vendor = vendor_kernels(profile.runtime.kernels, profile.cpu)
     arena = plan_arena(facts, X86_64 if wide else BITS_32, vendor)
+    reference = plan_arena(facts, X86_64)
     parts = (
         ("activations and scratch", arena.plan),
         ("structures, kernel data and variables", arena.persistent),
         ("only while starting", arena.starting),
+        ("room for 64-bit structures", max(0, reference.total - arena.total)),
     )
     return _told(parts, arena.unmeasured)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgepack.planning.arena import Need, align, tightest_gap_peak
+from edgepack.planning.arena import Buffer, align, place_as_tflite
 from edgepack.tflite.facts import Facts, Op, Subgraph
 from edgepack.tflite.tensors import Tensor
 
@@ -49,19 +49,20 @@ def plan(facts: Facts, delegated: frozenset[int] = frozenset()) -> Plan:
     """
     arena = kept = 0
     for graph in facts.subgraphs:
-        needs: list[Need] = []
+        buffers: list[Buffer] = []
         for tensor, first, last in _lives(graph):
             if tensor.variable:
                 kept += align(tensor.nbytes, ALIGNMENT)
             elif not tensor.constant and tensor.nbytes:
-                needs.append(Need(tensor.nbytes, first, last))
+                buffers.append(Buffer(tensor.nbytes, first, last))
         for op in graph.ops:
             if graph.index == 0 and op.index in delegated:
                 continue
             asked = asks(op, facts)
-            needs += [Need(size, op.index, op.index) for size in asked.scratch if size]
+            buffers += [Buffer(size, op.index, op.index) for size in asked.scratch if size]
             kept += sum(align(size, ALIGNMENT) for size in asked.kept)
-        arena += tightest_gap_peak(needs, ALIGNMENT) + ALIGNMENT  # the arena aligns its start
+        # the arena aligns its start
+        arena += place_as_tflite(buffers, ALIGNMENT).total_bytes + ALIGNMENT
     return Plan(arena=arena, kept=kept)
 
 

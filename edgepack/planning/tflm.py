@@ -1,4 +1,4 @@
-"""The tensor arena that TensorFlow Lite Micro needs for a model, planned from the file.
+"""The tensor arena that TensorFlow Lite Micro buffers for a model, planned from the file.
 
 The allocator is replayed (tensorflow/lite/micro/micro_allocator.cc and
 arena_allocator/single_arena_buffer_allocator.cc): what persists grows down from the tail,
@@ -10,11 +10,12 @@ then too small to start with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from edgepack.planning.arena import Need, align, peak
+from edgepack.planning.arena import Buffer, align, place_as_tflm
 from edgepack.planning.tflm_kernels import CONVOLUTIONS, REDUCTIONS, Keeps, keeps
+from edgepack.planning.vendor_scratch import Vendor
 from edgepack.tflite.facts import Facts, Op, Subgraph
 
 #: MicroArenaBufferAlignment (micro_arena_constants.h).
@@ -24,10 +25,6 @@ REQUESTS_PER_NODE = 12
 #: GreedyMemoryPlanner::per_buffer_size: requirements 16, sorted sizes and ids 8, list
 #: entry 12, offset 4.
 PLANNER_BYTES = 40
-
-
-#: Bytes of scratch that an optimised kernel asks for one node; 0 for none.
-Vendor = Callable[[Op, Facts], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +67,7 @@ class Arena:
         total: bytes of the arena that suffices, a multiple of 16.
         plan: activations and scratch buffers at their tightest.
         persistent: structures, kernel data and variables.
-        starting: bytes that only the start needs, above plan and persistent.
+        starting: bytes that only the start buffers, above plan and persistent.
         unmeasured: operators whose kernel data are a guess.
     """
 
@@ -96,10 +93,10 @@ class _Heap:
 
 
 def plan_arena(facts: Facts, abi: Abi, vendor: Vendor | None = None) -> Arena:
-    """Return the arena that a model needs, on the machine that ``abi`` describes.
+    """Return the arena that a model buffers, on the machine that ``abi`` describes.
 
     Args:
-        vendor: scratch that optimised kernels ask for besides; None for reference kernels.
+        vendor: what optimised kernels ask for besides; None for reference kernels.
     """
     nodes = [(op, _with_vendor(op, facts, abi, vendor)) for op in facts.ops]
     heap, requests = _prepared(facts, abi, nodes)
@@ -107,12 +104,12 @@ def plan_arena(facts: Facts, abi: Abi, vendor: Vendor | None = None) -> Arena:
         for tensor in graph.tensors:
             if tensor.variable:
                 heap.persist(tensor.nbytes)
-    needs = list(lifetimes(facts, nodes))
+    buffers = list(lifetimes(facts, nodes))
     count = sum(len(graph.tensors) for graph in facts.subgraphs) + requests
     planning = abi.request * (requests + REQUESTS_PER_NODE)
     planning = align(planning, 8) + abi.pointer * len(facts.subgraphs) + abi.info * count
-    heap.meet(align(planning, ALIGNMENT) + PLANNER_BYTES * len(needs))
-    plan = peak(needs)
+    heap.meet(align(planning, ALIGNMENT) + PLANNER_BYTES * len(buffers))
+    plan = place_as_tflm(buffers).total_bytes
     heap.meet(plan)
     for ends in (facts.inputs, facts.outputs):
         heap.persist(abi.pointer * len(ends))
@@ -135,8 +132,13 @@ def plan_arena(facts: Facts, abi: Abi, vendor: Vendor | None = None) -> Arena:
 
 def _with_vendor(op: Op, facts: Facts, abi: Abi, vendor: Vendor | None) -> Keeps:
     kept = keeps(op, facts, abi.pointer)
-    more = vendor(op, facts) if vendor else 0
-    return replace(kept, scratch=(*kept.scratch, more)) if more else kept
+    if vendor is None:
+        return kept
+    more = vendor(op, facts)
+    data, *others = kept.persistent or (0,)
+    persistent = tuple(size for size in (data + more.data, *others, more.kept) if size)
+    scratch = (*kept.scratch, *((more.scratch,) if more.scratch else ()))
+    return replace(kept, persistent=persistent, scratch=scratch)
 
 
 def _prepared(facts: Facts, abi: Abi, nodes: list[tuple[Op, Keeps]]) -> tuple[_Heap, int]:
@@ -191,7 +193,7 @@ def _temporary(op: Op, facts: Facts, abi: Abi) -> int:
     return size
 
 
-def lifetimes(facts: Facts, nodes: list[tuple[Op, Keeps]]) -> Iterable[Need]:
+def lifetimes(facts: Facts, nodes: list[tuple[Op, Keeps]]) -> Iterable[Buffer]:
     """Yield every planned buffer: tensors without values in the file, then scratch.
 
     As micro_allocation_info.cc marks them: each operator is one step, and the subgraphs
@@ -207,7 +209,7 @@ def lifetimes(facts: Facts, nodes: list[tuple[Op, Keeps]]) -> Iterable[Need]:
             first, last = marks.seen.get((graph.index, tensor.index), (-1, -1))
             fixed = offline[tensor.index] if tensor.index < len(offline) else -1
             size = align(tensor.nbytes, ALIGNMENT)
-            yield Need(size, first, last, fixed if fixed >= 0 else None)
+            yield Buffer(size, first, last, fixed if fixed >= 0 else None)
     yield from marks.scratch
 
 
@@ -217,7 +219,7 @@ class _Marks:
     def __init__(self, facts: Facts, kept: dict[int, Keeps]) -> None:
         self.facts, self.kept = facts, kept
         self.seen: dict[tuple[int, int], tuple[int, int]] = {}
-        self.scratch: list[Need] = []
+        self.scratch: list[Buffer] = []
         self.step = 0
         self._running: set[int] = set()
 
@@ -245,7 +247,7 @@ class _Marks:
                 if index >= 0:
                     self._touch(graph, index, made=False)
             for size in self.kept[id(op)].scratch:
-                self.scratch.append(Need(align(size, ALIGNMENT), start, self.step))
+                self.scratch.append(Buffer(align(size, ALIGNMENT), start, self.step))
         for index in graph.outputs:
             self._touch(graph, index, made=False)
         self._running.discard(graph.index)

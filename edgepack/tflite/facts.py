@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.tflite.operators import CUSTOM
 from edgepack.tflite.tensors import FLOATS, Tensor
 from edgepack.tflite.weights import Kernel, look
 
@@ -22,6 +26,22 @@ __all__ = [
     "Tensor",
     "compressed_size",
 ]
+
+
+#: Signed dtypes that share a byte.
+PACKED_BITS = {"int4": 4, "int2": 2}
+#: Dtypes whose constants come as arrays.
+ARRAYS = (
+    "int2", "int4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+    "float16", "float32", "float64", "bool", "complex64", "complex128",
+)  # fmt: skip
+
+
+def unpacked(stored: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int8]:
+    """Return ``count`` signed numbers of so many bits, the first in the lowest ones."""
+    shifts = range(8 - bits, -1, -bits)  # to the top of the byte, then down with their sign
+    parts = [np.left_shift(stored, shift).view(np.int8) >> (8 - bits) for shift in shifts]
+    return np.stack(parts, axis=1).reshape(-1)[:count].astype(np.int8)
 
 
 def compressed_size(data: bytes) -> int:
@@ -63,9 +83,6 @@ class Op:
     def custom(self) -> bool:
         """Whether it is not one of the builtin operators."""
         return self.code == CUSTOM
-
-
-CUSTOM = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +179,25 @@ class Facts:
         """Return the stored bytes of a constant tensor; empty for any other."""
         first, last = self.spans[tensor.buffer]
         return memoryview(self.data)[first:last]
+
+    def array(self, tensor: Tensor) -> NDArray[Any]:
+        """Return a constant's values in its shape, read-only; int4 and int2 one a byte, int8.
+
+        Nothing is copied but what is unpacked.
+
+        Raises:
+            ValueError: no constant, stored sparse, or of a dtype that numpy does not have.
+        """
+        if not tensor.constant or tensor.sparse or tensor.dtype not in ARRAYS:
+            raise ValueError(f"{tensor}: wanted a dense constant of {', '.join(ARRAYS)}")
+        stored = np.frombuffer(self.values(tensor), np.uint8)
+        if tensor.dtype in PACKED_BITS:
+            found = unpacked(stored, PACKED_BITS[tensor.dtype], tensor.elements)
+        else:
+            found = stored.view(np.dtype(tensor.dtype).newbyteorder("<"))
+        found = found.reshape(tensor.shape)
+        found.flags.writeable = False
+        return found
 
     @cached_property
     def makers(self) -> Mapping[int, Op]:

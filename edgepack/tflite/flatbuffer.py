@@ -14,14 +14,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgepack.errors import InputError
 from edgepack.tflite.entries import read_metadata, read_signatures
-from edgepack.tflite.facts import (
-    CUSTOM,
-    Facts,
-    Op,
-    Subgraph,
-)
+from edgepack.tflite.facts import Facts, Op, Subgraph
 from edgepack.tflite.flattable import MOST_PARTS, Table, root
 from edgepack.tflite.macs import macs
+from edgepack.tflite.operators import CUSTOM, operator_name
 from edgepack.tflite.options import read_options
 from edgepack.tflite.tensors import BITS, Quantization, Tensor
 
@@ -30,9 +26,6 @@ MOST_BYTES = 2**31 - 1
 MOST_DIMENSIONS = 64
 MOST_ELEMENTS = 2**40
 
-_OPS: dict[int, str] = {
-    v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)
-}
 _TYPES: dict[int, str] = {
     v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)
 }
@@ -72,11 +65,6 @@ def read(data: bytes) -> Facts:
         data=bytes(data),
         spans=spans,
     )
-
-
-def op_name(code: int) -> str:
-    """Return a builtin operator's name; a number this schema does not know keeps its number."""
-    return _OPS.get(code, f"BUILTIN_{code}")
 
 
 def _spans(model: Table, size: int) -> Iterable[tuple[int, int]]:
@@ -209,7 +197,7 @@ def _op(
             f".tflite {table.what}: wants operator code {number}, the file has {len(opcodes)}"
         )
     code, custom, version = opcodes[number]
-    name = custom or "CUSTOM" if code == CUSTOM else op_name(code)
+    name = custom or "CUSTOM" if code == CUSTOM else operator_name(code)
     count = len(tensors)
     inputs = _indices(table, 1, "inputs", count, optional=True)
     outputs = _indices(table, 2, "outputs", count)

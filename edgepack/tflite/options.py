@@ -1,4 +1,4 @@
-"""The builtin options that gates read, by operator: slot, width and default."""
+"""Builtin options by operator, those that are read: slot, width and default."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ _POOL: Slots = {
     "filter_h": (4, "i", 0),
     "activation": (5, "b", 0),
 }
-_LSTM: Slots = {"activation": (0, "b", 0), "kernel_type": (3, "b", 0)}
+_LSTM: Slots = {
+    "activation": (0, "b", 0),
+    "cell_clip": (1, "f", 0),
+    "proj_clip": (2, "f", 0),
+    "kernel_type": (3, "b", 0),
+}
 
 #: Operator -> (its options table, the fields read).
 _OPTIONS: Mapping[str, tuple[str, Slots]] = {
@@ -93,7 +98,12 @@ _OPTIONS: Mapping[str, tuple[str, Slots]] = {
     "LSTM": ("LSTMOptions", _LSTM),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (
         "UnidirectionalSequenceLSTMOptions",
-        {"activation": (0, "b", 0), "time_major": (3, "B", 0)},
+        {
+            "activation": (0, "b", 0),
+            "cell_clip": (1, "f", 0),
+            "proj_clip": (2, "f", 0),
+            "time_major": (3, "B", 0),
+        },
     ),
     "MEAN": ("ReducerOptions", {"keep_dims": (0, "B", 0)}),
     "SUM": ("ReducerOptions", {"keep_dims": (0, "B", 0)}),
@@ -102,6 +112,10 @@ _OPTIONS: Mapping[str, tuple[str, Slots]] = {
     "RESIZE_BILINEAR": (
         "ResizeBilinearOptions",
         {"align_corners": (2, "B", 0), "half_pixel_centers": (3, "B", 0)},
+    ),
+    "RESIZE_NEAREST_NEIGHBOR": (
+        "ResizeNearestNeighborOptions",
+        {"align_corners": (0, "B", 0), "half_pixel_centers": (1, "B", 0)},
     ),
     "STRIDED_SLICE": (
         "StridedSliceOptions",

@@ -63,6 +63,24 @@ class Tensor:
     buffer: int
 
     @property
+    def label(self) -> str:
+        """Its name, or its number where the file leaves names out."""
+        return self.name or f"tensor {self.index}"
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """One scale, or one a slice of the quantized axis; none where it is not quantized."""
+        return self.quantization.scales if self.quantization else ()
+
+    @property
+    def zero_points(self) -> tuple[int, ...]:
+        """As many as ``scales``; a file may store one for all, or none for zeros."""
+        points = self.quantization.zero_points if self.quantization else ()
+        return (
+            points if len(points) == len(self.scales) else (points or (0,)) * len(self.scales)
+        )
+
+    @property
     def elements(self) -> int:
         """Return how many values it has; a scalar has one."""
         return prod(self.shape)
@@ -76,3 +94,6 @@ class Tensor:
     def static(self) -> bool:
         """Whether no dimension is left open."""
         return all(size >= 0 for size in self.signature)
+
+    def __str__(self) -> str:
+        return f"'{self.label}' {self.dtype}{list(self.shape)}"

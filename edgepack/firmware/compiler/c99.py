@@ -13,15 +13,14 @@ from importlib import resources
 import numpy as np
 
 from edgepack.errors import UsageError
-from edgepack.firmware.compiler.graph import DType, Tensor, reads
-from edgepack.firmware.compiler.lower.kernel_call import Array, Step
+from edgepack.firmware.compiler.lower.kernel_call import Array, KernelCall, float_literal
 from edgepack.firmware.compiler.lower.program import Program, lower
-from edgepack.firmware.compiler.lower.shaped import float_literal
-from edgepack.firmware.compiler.reading import read
+from edgepack.tflite.flatbuffer import read
+from edgepack.tflite.tensors import Tensor
 
 _LINE = 96
 _NEEDS = {"conv": ("dot",), "dense": ("dot",), "lstm": ("dot",)}
-_CTYPES = {DType.INT8: "int8_t", DType.UINT8: "uint8_t", DType.FLOAT32: "float"}
+_CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "float32": "float"}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 
 
@@ -67,11 +66,11 @@ def constants(program: Program) -> tuple[Array, ...]:
         _inlined(step, position)
         for step in program.steps
         for position, tensor in enumerate(step.op.inputs)
-        if f"{{in{position}}}" in step.call and tensor is not None and tensor.data is not None
+        if f"{{in{position}}}" in step.call and tensor is not None and tensor.constant
     )
 
 
-def _inlined(step: Step, position: int) -> Array:
+def _inlined(step: KernelCall, position: int) -> Array:
     """Return a constant input that the kernel reads as it is."""
     data = step.op.constant(position).reshape(-1)
     return Array(f"{step.name}_in{position}", f"{data.dtype}_t", data)
@@ -93,7 +92,7 @@ def accessor(name: str, kind: str, position: int) -> str:
 
 
 def _border(program: Program) -> Iterator[tuple[str, int, Tensor]]:
-    for kind, tensors in (("input", program.graph.inputs), ("output", program.graph.outputs)):
+    for kind, tensors in (("input", program.facts.inputs), ("output", program.facts.outputs)):
         for position, tensor in enumerate(tensors):
             yield kind, position, tensor
 
@@ -122,8 +121,8 @@ def _header(program: Program, name: str) -> str:
     for kind, position, tensor in _border(program):
         prefix = _numbered(f"{upper}_{kind.upper()}", position)
         shape = "x".join(map(str, tensor.shape))
-        lines += ["", f"/* {kind} '{_plain(tensor.name)}': {tensor.dtype}, {shape} */"]
-        lines += [f"#define {prefix}_SIZE {tensor.size}"]
+        lines += ["", f"/* {kind} '{_plain(tensor.label)}': {tensor.dtype}, {shape} */"]
+        lines += [f"#define {prefix}_SIZE {tensor.elements}"]
         if tensor.scales:
             lines += [
                 f"#define {prefix}_SCALE {float_literal(tensor.scales[0])}",
@@ -172,7 +171,7 @@ def _source(program: Program, name: str) -> str:
     for tensor in program.states:
         value = tensor.zero_points[0] if tensor.zero_points else 0
         offset = program.offsets[tensor.index]
-        lines += [f"    memset(AT({offset}), {value}, {tensor.bytes});"]
+        lines += [f"    memset(AT({offset}), {value}, {tensor.nbytes});"]
     lines += ["}", "", f"void {name}_invoke(void)", "{"]
     for number, step in enumerate(program.steps):
         lines += [f"    /* {step.op.index} {step.op.name} {_shapes(step)} */"]
@@ -181,20 +180,19 @@ def _source(program: Program, name: str) -> str:
     return "\n".join(lines)
 
 
-def _shapes(step: Step) -> str:
-    source, target = reads(step.op)[0], step.op.output
+def _shapes(step: KernelCall) -> str:
+    source, target = step.op.reads[0], step.op.output
     return f"{'x'.join(map(str, source.shape))} -> {'x'.join(map(str, target.shape))}"
 
 
-def _call(program: Program, number: int, step: Step) -> Iterator[str]:
+def _call(program: Program, number: int, step: KernelCall) -> Iterator[str]:
     """Yield the statements of one step, pointers filled in."""
     names = {"out0": _pointer(program, step.op.output)}
     for position, tensor in enumerate(step.op.inputs):
         if tensor is None or f"{{in{position}}}" not in step.call:
             continue
-        constant = tensor.data is not None
         names[f"in{position}"] = (
-            f"{step.name}_in{position}" if constant else _pointer(program, tensor)
+            f"{step.name}_in{position}" if tensor.constant else _pointer(program, tensor)
         )
     if number in program.scratch:
         names["scratch"] = f"(ep_word *)(void *)AT({program.scratch[number]})"
@@ -203,7 +201,7 @@ def _call(program: Program, number: int, step: Step) -> Iterator[str]:
 
 
 def _pointer(program: Program, tensor: Tensor) -> str:
-    cast = {DType.FLOAT32: "(ep_float *)(void *)", DType.INT16: "(ep_half *)(void *)"}
+    cast = {"float32": "(ep_float *)(void *)", "int16": "(ep_half *)(void *)"}
     return f"{cast.get(tensor.dtype, '')}AT({program.offsets[tensor.index]})"
 
 

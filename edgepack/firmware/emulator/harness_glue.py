@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 
 from edgepack.errors import RuntimeFailure
 from edgepack.firmware.compiler.c99 import accessor
-from edgepack.firmware.compiler.graph import Graph
+from edgepack.tflite.facts import Facts
 
 Rows = NDArray[Any] | tuple[NDArray[Any], ...]
 
 
-def rows_of(graph: Graph, inputs: Rows) -> list[bytes]:
+def rows_of(facts: Facts, inputs: Rows) -> list[bytes]:
     """Return each inference's inputs one after the other, checked against the model.
 
     Raises:
         RuntimeFailure: not the model's number of inputs, dtype or shape.
     """
     arrays = inputs if isinstance(inputs, tuple) else (inputs,)
-    if len(arrays) != len(graph.inputs):
-        raise RuntimeFailure(f"wanted {len(graph.inputs)} inputs. Received: {len(arrays)}")
+    if len(arrays) != len(facts.inputs):
+        raise RuntimeFailure(f"wanted {len(facts.inputs)} inputs. Received: {len(arrays)}")
     columns = []
-    for array, tensor in zip(arrays, graph.inputs, strict=True):
-        if array.dtype != tensor.dtype.value or array[0].size != tensor.size:
+    for array, tensor in zip(arrays, facts.inputs, strict=True):
+        if array.dtype != tensor.dtype or array[0].size != tensor.elements:
             raise RuntimeFailure(
                 f"wanted rows of {tensor}. Received: {array.dtype}{list(array.shape[1:])}"
             )
@@ -36,41 +36,41 @@ def rows_of(graph: Graph, inputs: Rows) -> list[bytes]:
     return [b"".join(parts) for parts in zip(*columns, strict=True)]
 
 
-def arrays_of(graph: Graph, rows: Sequence[bytes]) -> tuple[NDArray[Any], ...]:
+def arrays_of(facts: Facts, rows: Sequence[bytes]) -> tuple[NDArray[Any], ...]:
     """Return ``(N, *shape)`` for each output from the bytes of each inference.
 
     A batch of one is left out of the shape, as every Runtime leaves it out.
     """
     arrays, at = [], 0
-    for tensor in graph.outputs:
-        parts = [np.frombuffer(row, tensor.dtype.value, tensor.size, at) for row in rows]
+    for tensor in facts.outputs:
+        parts = [np.frombuffer(row, tensor.dtype, tensor.elements, at) for row in rows]
         shape = tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
         arrays.append(np.array(parts).reshape(len(rows), *shape))
-        at += tensor.bytes
+        at += tensor.nbytes
     return tuple(arrays)
 
 
-def write(folder: Path, files: Mapping[str, bytes], name: str, graph: Graph) -> None:
+def write(folder: Path, files: Mapping[str, bytes], name: str, facts: Facts) -> None:
     """Put the sources, both harnesses and the header between them into ``folder``."""
     for path, content in files.items():
         (folder / Path(path).name).write_bytes(content)
     harness = resources.files("edgepack.firmware.emulator") / "harness"
     for own in ("bare_metal.c", "host.c"):
         (folder / own).write_text((harness / own).read_text())
-    (folder / "under_test.h").write_text(_glue(name, graph))
+    (folder / "under_test.h").write_text(_glue(name, facts))
 
 
-def _glue(name: str, graph: Graph) -> str:
+def _glue(name: str, facts: Facts) -> str:
     """Return the header by which a harness knows the model."""
 
     takes, at = [], 0
-    for position, tensor in enumerate(graph.inputs):
+    for position, tensor in enumerate(facts.inputs):
         to = accessor(name, "input", position)
-        takes.append(f"    memcpy({to}(), from + {at}, {tensor.bytes});")
-        at += tensor.bytes
+        takes.append(f"    memcpy({to}(), from + {at}, {tensor.nbytes});")
+        at += tensor.nbytes
     gives = [
-        f"    put({accessor(name, 'output', position)}(), {tensor.bytes}u);"
-        for position, tensor in enumerate(graph.outputs)
+        f"    put({accessor(name, 'output', position)}(), {tensor.nbytes}u);"
+        for position, tensor in enumerate(facts.outputs)
     ]
     lines = (
         "#include <string.h>",

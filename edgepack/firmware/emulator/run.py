@@ -16,12 +16,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, TimedOut
-from edgepack.firmware.compiler.graph import Graph
 from edgepack.firmware.emulator import elf, toolchain
 from edgepack.firmware.emulator.harness_glue import Rows, arrays_of, rows_of, write
 from edgepack.firmware.emulator.targets import Target
 from edgepack.firmware.emulator.toolchain import CrossCompiler
 from edgepack.measurements.firmware_figures import EmulatedRun
+from edgepack.tflite.facts import Facts
 
 OPTIMIZATION = "-O2"
 STACK_BYTES = 16 << 10
@@ -31,7 +31,7 @@ _MODEL_FLAGS = ("-std=c99", OPTIMIZATION, "-ffunction-sections", "-fdata-section
 
 
 def run(
-    files: Mapping[str, bytes], name: str, graph: Graph, target: Target, inputs: Rows
+    files: Mapping[str, bytes], name: str, facts: Facts, target: Target, inputs: Rows
 ) -> EmulatedRun:
     """Return what the emulated core computes from rows of inputs.
 
@@ -43,19 +43,19 @@ def run(
         EnvironmentMissing: no cross compiler or no emulator on this machine.
         RuntimeFailure: the model does not fit the emulated board, or the run failed.
     """
-    rows = rows_of(graph, inputs)
+    rows = rows_of(facts, inputs)
     toolchain.find(toolchain.QEMU)
     compiler = toolchain.cross_compiler()
     if compiler is None:
         raise EnvironmentMissing(toolchain.missing((toolchain.ARM_GCC,)))
     with tempfile.TemporaryDirectory(prefix="edgepack-mcu-") as place:
         folder = Path(place)
-        write(folder, files, name, graph)
+        write(folder, files, name, facts)
         program, model = _link(folder, name, target, compiler)
         (folder / "vectors.bin").write_bytes(
             struct.pack("<4I", len(rows), 0, 0, 0) + b"".join(rows)
         )
-        most = 4096 + len(rows) * (64 + 3 * sum(t.bytes + 8 for t in graph.outputs))
+        most = 4096 + len(rows) * (64 + 3 * sum(t.nbytes + 8 for t in facts.outputs))
         ended = toolchain.run(_qemu(folder, target), timeout_s=_RUN_SECONDS, max_bytes=most)
     if ended.timed_out:
         raise TimedOut(f"{target.name}: still running after {_RUN_SECONDS:g} s")
@@ -67,7 +67,7 @@ def run(
     return EmulatedRun(
         target=target.name,
         compiler=compiler.name,
-        outputs=arrays_of(graph, [_words(run[2:]) for run in runs]),
+        outputs=arrays_of(facts, [_words(run[2:]) for run in runs]),
         instructions=tuple(target.board.instructions(int(run[0], 16)) for run in runs),
         stack_bytes=max((int(run[1], 16) for run in runs), default=0),
         sizes=model.sizes,
@@ -78,7 +78,7 @@ def run(
 def run_on_host(
     files: Mapping[str, bytes],
     name: str,
-    graph: Graph,
+    facts: Facts,
     inputs: Rows,
     *,
     flags: tuple[str, ...] = (),
@@ -89,14 +89,14 @@ def run_on_host(
         EnvironmentMissing: no C compiler on this machine.
         RuntimeFailure: it did not compile, or the run failed.
     """
-    rows = rows_of(graph, inputs)
+    rows = rows_of(facts, inputs)
     compiler = toolchain.host_compiler()
     if compiler is None:
         raise EnvironmentMissing(toolchain.missing((toolchain.HOST_GCC,)))
-    size = sum(t.bytes for t in graph.outputs)
+    size = sum(t.nbytes for t in facts.outputs)
     with tempfile.TemporaryDirectory(prefix="edgepack-c-") as place:
         folder = Path(place)
-        write(folder, files, name, graph)
+        write(folder, files, name, facts)
         data, program = folder / "rows.bin", folder / "model"
         data.write_bytes(b"".join(rows))
         sources = [str(folder / f"{name}.c"), str(folder / "host.c")]
@@ -110,7 +110,7 @@ def run_on_host(
     if ended.code != 0 or len(ended.stdout) != size * len(rows):
         tail = " ".join(ended.stderr.decode("utf-8", "replace").split())[:300]
         raise RuntimeFailure(f"the compiled model ended with code {ended.code}: {tail}")
-    return arrays_of(graph, [ended.stdout[i * size :][:size] for i in range(len(rows))])
+    return arrays_of(facts, [ended.stdout[i * size :][:size] for i in range(len(rows))])
 
 
 def _words(texts: list[str]) -> bytes:

@@ -17,8 +17,8 @@ def c_bundle(program: Program, name: str, goldens: Goldens) -> dict[str, bytes]:
         UsageError: ``name`` is not a C identifier.
     """
     sources = c99.sources(program, name)
-    graph, vectors = program.graph, shipped(goldens)
-    output = graph.outputs[0].dtype
+    facts, vectors = program.facts, shipped(goldens)
+    output = facts.outputs[0].dtype
     constants = sum(a.bytes for a in c99.constants(program))
     table = {
         "RAM (arena)": f"{program.arena_bytes:,} B, planned; a stack of a few hundred besides",
@@ -30,13 +30,13 @@ def c_bundle(program: Program, name: str, goldens: Goldens) -> dict[str, bytes]:
         "TAKES": _takes(program, name),
         "COMPARES": _compares(program, name),
         "OUTPUT_CTYPE": "float" if output == "float32" else f"{output}_t",
-        "FACTS": layouts.facts(graph, table),
+        "FACTS": layouts.facts(facts, table),
         "STATE": state if program.states else "",
         "PARAGRAPH": f"{name} as self-contained C99, made by edgepack",
     }
     files = {f"src/{path}": text for path, text in sources.items()}
     files |= {
-        f"src/{name}_golden.h": golden_header(vectors, graph, name).encode(),
+        f"src/{name}_golden.h": golden_header(vectors, facts, name).encode(),
         f"src/{name}_self_test.h": layouts.fill("c/self_test.h", values),
         f"src/{name}_self_test.c": layouts.fill("c/self_test.c", values),
         "test/main.c": layouts.fill("c/main.c", values),
@@ -46,17 +46,17 @@ def c_bundle(program: Program, name: str, goldens: Goldens) -> dict[str, bytes]:
 
 def _takes(program: Program, name: str) -> str:
     lines = []
-    for position, tensor in enumerate(program.graph.inputs):
+    for position, tensor in enumerate(program.facts.inputs):
         row = f"{golden_name(name, 'input', position)}[row]"
         to = c99.accessor(name, "input", position)
-        lines.append(f"        memcpy({to}(), {row}, {tensor.bytes});")
+        lines.append(f"        memcpy({to}(), {row}, {tensor.nbytes});")
     return "\n".join(lines)
 
 
 def _compares(program: Program, name: str) -> str:
     lines = []
-    for position, tensor in enumerate(program.graph.outputs):
+    for position, tensor in enumerate(program.facts.outputs):
         row = f"{golden_name(name, 'output', position)}[row]"
         mine = c99.accessor(name, "output", position)
-        lines.append(f"        wrong += memcmp({mine}(), {row}, {tensor.bytes}) != 0;")
+        lines.append(f"        wrong += memcmp({mine}(), {row}, {tensor.nbytes}) != 0;")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 
-from edgepack.firmware.compiler.graph import Graph, Tensor
+from edgepack.tflite.facts import Facts, Tensor
 
 _PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
 
@@ -49,10 +49,10 @@ def packaging(values: Mapping[str, str], *, cpp: bool) -> dict[str, bytes]:
     }
 
 
-def facts(graph: Graph, more: Mapping[str, str]) -> str:
+def facts(model: Facts, more: Mapping[str, str]) -> str:
     """Return the rows of the table in a bundle's README."""
-    rows = [("Input", _described(t)) for t in graph.inputs]
-    rows += [("Output", _described(t)) for t in graph.outputs]
+    rows = [("Input", _described(t)) for t in model.inputs]
+    rows += [("Output", _described(t)) for t in model.outputs]
     return "\n".join(f"| {key} | {value} |" for key, value in (*rows, *more.items()))
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgepack.firmware.compiler import c99
-from edgepack.firmware.compiler.graph import Graph, UnsupportedModel
-from edgepack.firmware.compiler.lower.shaped import float_literal
-from edgepack.firmware.compiler.reading import operator_names, read
+from edgepack.firmware.compiler.lower.kernel_call import float_literal
+from edgepack.firmware.compiler.model import UnsupportedModel
 from edgepack.firmware.goldens import Goldens, golden_header, golden_name, shipped
 from edgepack.firmware.package import layouts
-from edgepack.firmware.tflm_arena import ArenaFigures
+from edgepack.measurements.firmware_figures import TflmArena
+from edgepack.tflite.facts import Facts
+from edgepack.tflite.flatbuffer import read
+from edgepack.tflite.operators import CUSTOM, operator_name
 
 # What MicroMutableOpResolver has (tensorflow/lite/micro/micro_mutable_op_resolver.h).
 _OPERATORS = """
@@ -32,6 +34,7 @@ _METHODS = {  # whose method is not named by the rule
     "PADV2": "AddPadV2",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
 }
+ETHOS_U = "ethos-u"  # the custom operator that Vela makes
 _PER_LINE = 12
 
 
@@ -39,41 +42,34 @@ def tflm_bundle(
     model: bytes,
     name: str,
     goldens: Goldens,
-    arena: ArenaFigures,
-    *,
-    kernels: str = "builtin",
-    features: tuple[str, ...] = (),
+    arena: TflmArena,
 ) -> dict[str, bytes]:
     """Return array, resolver, configuration, self-test and every layout of a model.
-
-    Args:
-        kernels: those of the profile's runtime; the arena has room for their scratch.
-        features: of the profile's core.
 
     Raises:
         UnsupportedModel: an operator that TFLM's resolver does not have.
         UsageError: ``name`` is not a C identifier.
     """
     c99.check_name(name)
-    graph, vectors, names = read(model), shipped(goldens), operator_names(model)
-    arena_bytes, how, says = arena.needed(kernels, features)
-    says = f"{how}: smallest of {arena.probes} sizes tried on a 64-bit host; {says}."
+    facts, vectors = read(model), shipped(goldens)
+    names = operator_names(facts)
+    says = f"{'estimated' if arena.estimated else 'emulated'}: {arena.basis}."
     table = {
-        "Arena": f"{arena_bytes:,} B, {says}",
+        "Arena": f"{arena.needed_bytes:,} B, {says}",
         "Model": f"{len(model):,} B of flash; the interpreter besides",
         "Operators": ", ".join(names),
     }
     values = {
         **layouts.named(name),
-        "TAKES": _takes(graph, name),
-        "COMPARES": _compares(graph, name),
+        "TAKES": _takes(facts, name),
+        "COMPARES": _compares(facts, name),
         "MODEL_BYTES": str(len(model)),
         "OP_COUNT": str(len(names)),
         "ADDS": "\n".join(f"  resolver.{resolver_method(op)}();" for op in names),
-        "ARENA_BYTES": str(arena_bytes),
+        "ARENA_BYTES": str(arena.needed_bytes),
         "ARENA_SAYS": says,
-        "QUANTIZATION": "\n".join(_quantization(graph)),
-        "FACTS": layouts.facts(graph, table),
+        "QUANTIZATION": "\n".join(_quantization(facts)),
+        "FACTS": layouts.facts(facts, table),
         "PARAGRAPH": f"{name} for TensorFlow Lite Micro, made by edgepack",
     }
     files = {
@@ -82,11 +78,25 @@ def tflm_bundle(
     }
     files |= {
         f"src/{name}_model_data.cc": "\n".join(_model_array(model, name)).encode(),
-        f"src/{name}_golden.h": golden_header(vectors, graph, name).encode(),
+        f"src/{name}_golden.h": golden_header(vectors, facts, name).encode(),
         "test/main.cc": layouts.fill("tflm/main.cc", values),
         f"config/tflite/{name}.tflite": model,
     }
     return files | layouts.packaging(values, cpp=True)
+
+
+def operator_names(facts: Facts) -> tuple[str, ...]:
+    """Return the operators that the file lists, in order, each once; Ethos-U's is ETHOS_U.
+
+    Raises:
+        UnsupportedModel: another custom operator.
+    """
+    names = set()
+    for code, custom, _ in facts.opcodes:
+        if code == CUSTOM and custom != ETHOS_U:
+            raise UnsupportedModel(f"custom operator '{custom}' is none of TFLM's")
+        names.add("ETHOS_U" if code == CUSTOM else operator_name(code))
+    return tuple(sorted(names))
 
 
 def resolver_method(op: str) -> str:
@@ -104,29 +114,29 @@ def resolver_method(op: str) -> str:
     )
 
 
-def _takes(graph: Graph, name: str) -> str:
+def _takes(facts: Facts, name: str) -> str:
     lines = []
-    for position, tensor in enumerate(graph.inputs):
+    for position, tensor in enumerate(facts.inputs):
         row = f"{golden_name(name, 'input', position)}[row]"
         to = f"interpreter.input({position})->data.raw"
-        lines.append(f"    std::memcpy({to}, {row}, {tensor.bytes});")
+        lines.append(f"    std::memcpy({to}, {row}, {tensor.nbytes});")
     return "\n".join(lines)
 
 
-def _compares(graph: Graph, name: str) -> str:
+def _compares(facts: Facts, name: str) -> str:
     lines = []
-    for position, tensor in enumerate(graph.outputs):
+    for position, tensor in enumerate(facts.outputs):
         row = f"{golden_name(name, 'output', position)}[row]"
         mine = f"interpreter.output({position})->data.raw"
-        lines.append(f"    wrong += std::memcmp({mine}, {row}, {tensor.bytes}) != 0;")
+        lines.append(f"    wrong += std::memcmp({mine}, {row}, {tensor.nbytes}) != 0;")
     return "\n".join(lines)
 
 
-def _quantization(graph: Graph) -> Iterator[str]:
-    for kind, tensors in (("Input", graph.inputs), ("Output", graph.outputs)):
+def _quantization(facts: Facts) -> Iterator[str]:
+    for kind, tensors in (("Input", facts.inputs), ("Output", facts.outputs)):
         for position, tensor in enumerate(tensors):
             suffix = str(position) if position else ""
-            yield f"constexpr int k{kind}{suffix}Size = {tensor.size};"
+            yield f"constexpr int k{kind}{suffix}Size = {tensor.elements};"
             if tensor.scales:
                 scale = float_literal(tensor.scales[0])
                 yield f"constexpr float k{kind}{suffix}Scale = {scale};"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepack.firmware.compiler.graph import DType, Graph
+from edgepack.tflite.facts import Facts
 from tests.edgepack.firmware.nets_shapes import concatenation, largest, mean, moved, pad, pool
 from tests.edgepack.firmware.randoms import quantization, scales, window
 from tests.edgepack.tinymodels import Net
@@ -208,14 +208,14 @@ KINDS: Mapping[str, Callable[[int], bytes]] = {
 }  # fmt: skip
 
 
-def inputs(graph: Graph, rows: int, seed: int = 0) -> np.ndarray:
+def inputs(facts: Facts, rows: int, seed: int = 0) -> np.ndarray:
     """Return random rows for a model of one input; the first of 256 bytes holds them all."""
-    tensor = graph.inputs[0]
+    tensor = facts.inputs[0]
     rng = np.random.default_rng(seed)
-    if tensor.dtype is DType.FLOAT32:
+    if tensor.dtype == "float32":
         return rng.normal(0, 2, (rows, *tensor.shape)).astype(np.float32)
-    info = np.iinfo(tensor.dtype.value)
+    info = np.iinfo(tensor.dtype)
     made = rng.integers(info.min, info.max, (rows, *tensor.shape), endpoint=True)
-    if tensor.size == 256:
+    if tensor.elements == 256:
         made[0] = np.arange(info.min, info.max + 1).reshape(tensor.shape)
-    return made.astype(tensor.dtype.value)
+    return made.astype(tensor.dtype)

@@ -28,13 +28,13 @@ CHECKED = ("-O1", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 def case(kind: str, seed: int) -> tuple[Program, goldens.Goldens]:
     model = nets.KINDS[kind](seed)
     program = c99.compile_model(model)
-    return program, goldens.answered(model, nets.inputs(program.graph, 3, seed))
+    return program, goldens.answered(model, nets.inputs(program.facts, 3, seed))
 
 
 def assert_host(kind: str, seed: int, flags: tuple[str, ...]) -> None:
     program, wanted = case(kind, seed)
     mine = emulate.run_on_host(
-        c99.sources(program, "net"), "net", program.graph, wanted.inputs, flags=flags
+        c99.sources(program, "net"), "net", program.facts, wanted.inputs, flags=flags
     )
     assert wanted.differing(mine) == 0
 
@@ -60,7 +60,7 @@ def test_portable_kernels_stay_inside_their_memory(kind: str, seed: int) -> None
 def test_dsp_kernels_give_the_same_bits(kind: str, seed: int) -> None:
     program, wanted = case(kind, seed + 100)
     run = emulate.run(
-        c99.sources(program, "net"), "net", program.graph, TARGETS["cortex-m4"], wanted.inputs
+        c99.sources(program, "net"), "net", program.facts, TARGETS["cortex-m4"], wanted.inputs
     )
     assert wanted.differing(run.outputs) == 0
 
@@ -73,5 +73,5 @@ def test_one_wrong_byte_of_a_table_is_noticed() -> None:
     last = re.search(r" (-?\d+),\n\};", text)
     assert last is not None
     files["net_weights.h"] = text.replace(last[0], f" {int(last[1]) ^ 1},\n}};").encode()
-    mine = emulate.run_on_host(files, "net", program.graph, wanted.inputs, flags=("-O0",))
+    mine = emulate.run_on_host(files, "net", program.facts, wanted.inputs, flags=("-O0",))
     assert wanted.differing(mine) >= 1

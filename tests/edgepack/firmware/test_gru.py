@@ -36,7 +36,7 @@ def test_a_short_gru_is_bit_exact_on_the_host() -> None:
     samples = Samples(**{f"x_{p}": rows for p in parts}, **{f"y_{p}": y for p in parts})
     made = Int8()(Draft(model), samples, Training(task="classification"))
     program = c99.compile_model(made.tflite)
-    wanted = goldens.answered(made.tflite, nets.inputs(program.graph, 50))
-    mine = emulate.run_on_host(c99.sources(program, "gru"), "gru", program.graph, wanted.inputs)
+    wanted = goldens.answered(made.tflite, nets.inputs(program.facts, 50))
+    mine = emulate.run_on_host(c99.sources(program, "gru"), "gru", program.facts, wanted.inputs)
     assert wanted.differing(mine) == 0
     assert len(np.unique(wanted.outputs[0])) > 1

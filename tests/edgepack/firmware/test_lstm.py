@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edgepack.firmware import goldens
 from edgepack.firmware.compiler import c99
-from edgepack.firmware.compiler.graph import UnsupportedModel
 from edgepack.firmware.compiler.lower.recurrent import sigmoid_table
+from edgepack.firmware.compiler.model import UnsupportedModel
 from edgepack.firmware.emulator import run as emulate
 from tests.edgepack.firmware import nets
 from tests.edgepack.firmware.randoms import quantization, scales
@@ -91,8 +91,8 @@ def sequence(seed: int, *, clip: float = 0.0, peephole: bool = False) -> bytes:
 def test_random_sequences_are_bit_exact(seed: int) -> None:
     model = sequence(seed, clip=(0.0, 2.5)[seed % 2])
     program = c99.compile_model(model)
-    wanted = goldens.answered(model, nets.inputs(program.graph, 40, seed))
-    mine = emulate.run_on_host(c99.sources(program, "net"), "net", program.graph, wanted.inputs)
+    wanted = goldens.answered(model, nets.inputs(program.facts, 40, seed))
+    mine = emulate.run_on_host(c99.sources(program, "net"), "net", program.facts, wanted.inputs)
     assert wanted.differing(mine) == 0
 
 
@@ -100,15 +100,15 @@ def test_random_sequences_are_bit_exact(seed: int) -> None:
 def test_a_reset_clears_the_state_to_its_zero_point() -> None:
     """Equal rows give equal answers only because the harness resets before each."""
     program = c99.compile_model(sequence(3))
-    rows = np.repeat(nets.inputs(program.graph, 1), 2, axis=0)
+    rows = np.repeat(nets.inputs(program.facts, 1), 2, axis=0)
     files = c99.sources(program, "net")
-    run = emulate.run_on_host(files, "net", program.graph, rows, flags=("-O0",))
+    run = emulate.run_on_host(files, "net", program.facts, rows, flags=("-O0",))
     assert (run[0][0] == run[0][1]).all()
     source = files["net.c"].decode()
     reset = source[source.index("void net_reset") : source.index("void net_invoke")]
     assert reset.count("memset") == 2
     files["net.c"] = source.replace(reset, "void net_reset(void)\n{\n}\n\n").encode()
-    kept = emulate.run_on_host(files, "net", program.graph, rows, flags=("-O0",))
+    kept = emulate.run_on_host(files, "net", program.facts, rows, flags=("-O0",))
     assert (kept[0][0] != kept[0][1]).any()
 
 

@@ -14,19 +14,17 @@ import pytest
 from converters.tflite import narrow, tflite_edit
 from edgepack.errors import RuntimeFailure
 from edgepack.firmware.compiler import c99
-from edgepack.firmware.compiler.graph import UnsupportedModel
-from edgepack.firmware.compiler.reading import read
+from edgepack.firmware.compiler.model import UnsupportedModel
 from edgepack.firmware.goldens import Goldens, answered, c_number, shipped
 from edgepack.firmware.package.c_sources import c_bundle
 from edgepack.firmware.package.tflm_sources import RESOLVABLE, resolver_method, tflm_bundle
-from edgepack.firmware.tflm_arena import ArenaFigures
+from edgepack.measurements.firmware_figures import TflmArena
+from edgepack.tflite.flatbuffer import read
 from tests.edgepack.firmware import nets
 from tests.edgepack.networks import residual
 
 pytest.importorskip("tflite_micro", reason="pip install 'edgepack[micro]'")
-ARENA = ArenaFigures(
-    host_bytes=8_000, probes=9, cmsis_nn_scratch_bytes=64, esp_nn_scratch_bytes=1_000
-)
+ARENA = TflmArena(needed_bytes=8_000, estimated=False, basis="smallest of 9 sizes tried")
 STUBS = {  # declarations of what the bundle uses of TFLM
     "tensorflow/lite/micro/micro_mutable_op_resolver.h": """
 #pragma once
@@ -200,13 +198,14 @@ def test_int4_weights_are_read_one_by_one_and_refused_by_the_c_route() -> None:
     model = residual(8, 8)
     tree = tflite_edit.parse(model)
     found = narrow.candidates(tree)
-    whole = {op.index: op.input(1) for op in read(model).ops if op.name == "CONV_2D"}
-    for op in read(narrow.narrowed(model, found)).ops:
+    whole, narrower = read(model), read(narrow.narrowed(model, found))
+    for op in narrower.ops:
         if op.name != "CONV_2D":
             continue
-        before, after = whole[op.index].data, op.input(1).data
-        assert before is not None and after is not None
-        axis = tree.subgraphs[0].tensors[op.input(1).index].quantization.quantizedDimension
+        number = op.inputs[1]
+        before = whole.array(whole.main.tensors[number])
+        after = narrower.array(narrower.main.tensors[number])
+        axis = tree.subgraphs[0].tensors[number].quantization.quantizedDimension
         assert (after == narrow.to_codes(before, axis)[0]).all()
     with pytest.raises(UnsupportedModel, match="weights of dtype int4; wanted int8"):
         c99.compile_model(narrow.narrowed(model, found))

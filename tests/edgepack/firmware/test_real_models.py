@@ -50,9 +50,9 @@ CORES = ("cortex-m4", "cortex-m7", "cortex-m55")
 def test_a_hundred_vectors_are_bit_exact_on_the_host(name: str, shared_data: Find) -> None:
     model = shared_data(MODELS[name]).read_bytes()
     program = c99.compile_model(model)
-    wanted = goldens.answered(model, nets.inputs(program.graph, 100))
+    wanted = goldens.answered(model, nets.inputs(program.facts, 100))
     files = c99.sources(program, "net")
-    mine = emulate.run_on_host(files, "net", program.graph, wanted.inputs)
+    mine = emulate.run_on_host(files, "net", program.facts, wanted.inputs)
     assert wanted.differing(mine) == 0
     assert len(np.unique(wanted.outputs[0])) > 1 or name == "mobilenet"
 
@@ -64,9 +64,9 @@ def test_four_vectors_are_bit_exact_on_each_core(
 ) -> None:
     model = shared_data(MODELS[name]).read_bytes()
     program = c99.compile_model(model)
-    wanted = goldens.answered(model, nets.inputs(program.graph, 4, seed=7))
+    wanted = goldens.answered(model, nets.inputs(program.facts, 4, seed=7))
     files = c99.sources(program, "net")
-    run = emulate.run(files, "net", program.graph, TARGETS[core], wanted.inputs)
+    run = emulate.run(files, "net", program.facts, TARGETS[core], wanted.inputs)
     assert wanted.differing(run.outputs) == 0
     if core == "cortex-m4" and name in BARS:
         assert max(run.instructions) <= BARS[name] * 1e6
@@ -76,20 +76,20 @@ def test_four_vectors_are_bit_exact_on_each_core(
 def test_ram_and_flash_are_below_tflms(name: str, shared_data: Find) -> None:
     model = shared_data(MODELS[name]).read_bytes()
     program = c99.compile_model(model)
-    inputs = nets.inputs(program.graph, 1)
+    inputs = nets.inputs(program.facts, 1)
     run = emulate.run(
-        c99.sources(program, "net"), "net", program.graph, TARGETS["cortex-m4"], inputs
+        c99.sources(program, "net"), "net", program.facts, TARGETS["cortex-m4"], inputs
     )
-    assert run.sizes.ram_bytes + run.stack_bytes < arena.minimum(model).host_bytes
+    assert run.sizes.ram_bytes + run.stack_bytes < arena.minimum(model).arena_bytes
     assert run.flash_bytes < len(model) + TFLM_CODE_LOW_BYTES
 
 
 def test_counts_are_repeatable_to_a_timer_tick(shared_data: Find) -> None:
     model = shared_data(MODELS["hello-world"]).read_bytes()
     program = c99.compile_model(model)
-    row = nets.inputs(program.graph, 1)
+    row = nets.inputs(program.facts, 1)
     run = emulate.run(
-        c99.sources(program, "net"), "net", program.graph, TARGETS["cortex-m4"],
+        c99.sources(program, "net"), "net", program.facts, TARGETS["cortex-m4"],
         np.repeat(row, 4, axis=0),
     )  # fmt: skip
     assert max(run.instructions) - min(run.instructions) <= 2

@@ -10,10 +10,10 @@ import pytest
 
 from edgepack.bundle import archive as packing
 from edgepack.firmware import trial as firmware
-from edgepack.firmware.compiler.reading import read
 from edgepack.firmware.emulator import toolchain
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.profiles import catalogue
+from edgepack.tflite.flatbuffer import read
 from tests.edgepack.firmware import nets
 
 pytestmark = pytest.mark.tools

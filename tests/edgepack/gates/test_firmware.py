@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from edgepack.cost.microcontroller import BANDS, Range, milliseconds
-from edgepack.firmware.compiler.graph import busiest
-from edgepack.firmware.compiler.reading import read
 from edgepack.firmware.emulator.targets import TARGETS, target_for
 from edgepack.gates import firmware as gates
 from edgepack.gates.finding import Finding, How, Outcome
@@ -22,6 +20,8 @@ from edgepack.measurements.firmware_figures import (
 )
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import Profile
+from edgepack.tflite.flatbuffer import read
+from edgepack.tflite.liveness import busiest_operator
 from tests.edgepack.tinymodels import Net
 
 PASS, FAIL, OPEN = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
@@ -127,8 +127,8 @@ def test_a_plan_without_a_compiler_proves_only_with_room(
 def test_an_arena_that_does_not_fit_names_operator_tensor_and_limit(board: Profile) -> None:
     net = Net()
     x = net.tensor((1, 512, 512, 2))
-    graph = read(net.done([x], [net.pool(net.conv(x, 4, 1), 512)]))
-    found = by_gate(gates.c_planned(2_000_000, 1, board, busiest(graph)))["arena"].says
+    facts = read(net.done([x], [net.pool(net.conv(x, 4, 1), 512)]))
+    found = by_gate(gates.c_planned(2_000_000, 1, board, busiest_operator(facts)))["arena"].says
     assert "op 0 CONV_2D at 't3' int8[1, 512, 512, 4] needs 1,572,864 B at once" in found
     assert "of 491,520 B" in found
     assert "\n" not in found

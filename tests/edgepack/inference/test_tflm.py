@@ -8,20 +8,18 @@ import pytest
 from edgepack.errors import RuntimeFailure
 from edgepack.firmware import goldens
 from edgepack.firmware import tflm_arena as arena
-from edgepack.firmware.compiler.reading import read
-from edgepack.firmware.tflm_arena import ArenaFigures
-from edgepack.gates.finding import How
+from edgepack.firmware.tflm_arena import HostMinimum
 from edgepack.inference import tflm, tflm_worker
 from edgepack.inference.protocol import Ending, Job
+from edgepack.planning.peak import plan_memory
+from edgepack.profiles import catalogue
+from edgepack.tflite.flatbuffer import read
 from tests.edgepack.firmware import nets
 from tests.edgepack.tinymodels import Net
 
 pytestmark = pytest.mark.tools
 
 pytest.importorskip("tflite_micro", reason="pip install 'edgepack[micro]'")
-FIGURES = ArenaFigures(
-    host_bytes=16_000, probes=20, cmsis_nn_scratch_bytes=100, esp_nn_scratch_bytes=5_000
-)
 
 
 def test_a_run_gives_a_row_for_a_row_and_its_times() -> None:
@@ -69,7 +67,7 @@ def test_a_damaged_model_is_an_ending() -> None:
 @pytest.mark.parametrize(("offset", "works"), [(-16, False), (0, True), (16, True)])
 def test_the_arena_found_is_the_smallest(offset: int, works: bool) -> None:
     model = nets.residual(1)
-    found = arena.minimum(model).host_bytes
+    found = arena.minimum(model).arena_bytes
     row = np.zeros((1, 9, 9, 3), np.int8)
     wanted = tflm_worker.infer(tflm_worker.load(model, 1 << 20), (row,), 1)
     assert tflm_worker.fits(model, found + offset, (row,), wanted) is works
@@ -83,19 +81,18 @@ def test_a_model_that_tflm_does_not_run_is_an_error() -> None:
         arena.minimum(net.done([x], [x]))
 
 
-@pytest.mark.parametrize(
-    ("kernels", "features", "wanted", "how"),
-    [
-        ("builtin", (), 16_000, How.EMULATED),
-        ("cmsis-nn", (), 16_000, How.EMULATED),
-        ("cmsis-nn", ("dsp",), 16_112, How.ESTIMATED),
-        ("cmsis-nn", ("dsp", "helium"), 18_400, How.ESTIMATED),
-        ("esp-nn", ("simd",), 21_008, How.ESTIMATED),
-    ],
-)
-def test_optimised_kernels_need_their_scratch_besides(
-    kernels: str, features: tuple[str, ...], wanted: int, how: How
+@pytest.mark.parametrize(("tried", "estimated"), [(16, True), (1_000_000, False)])
+def test_the_arena_to_reserve_is_the_larger_of_planned_and_tried(
+    tried: int, estimated: bool
 ) -> None:
-    found, obtained, _ = FIGURES.needed(kernels, features)
-    assert (found, obtained) == (wanted, how)
-    assert found % 16 == 0
+    model, board = nets.residual(1), catalogue.load("esp32-s3")
+    found = arena.reserved(model, board, HostMinimum(tried, 20))
+    planned = plan_memory(read(model), board).total
+    assert found.needed_bytes == (planned if estimated else tried)
+    assert found.needed_bytes % 16 == 0
+    assert found.estimated is estimated
+    assert ("planned for ESP-NN kernels" in found.basis) is estimated
+    assert (
+        f"smallest of 20 sizes tried on a 64-bit host with reference kernels: {tried:,} B"
+        in (found.basis)
+    )

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from edgepack.errors import InputError
 from edgepack.tflite.facts import Facts, compressed_size
-from edgepack.tflite.flatbuffer import op_name, read
+from edgepack.tflite.flatbuffer import read
 from edgepack.tflite.flattable import FlatFile
+from edgepack.tflite.operators import operator_name
 from tests.edgepack.tinymodels import Net, pack, unpack
 
 REAL = (
@@ -158,8 +159,8 @@ def test_download_bytes_are_those_of_deflate() -> None:
 
 
 def test_an_operator_number_from_the_future_keeps_its_number() -> None:
-    assert op_name(9999) == "BUILTIN_9999"
-    assert op_name(3) == "CONV_2D"
+    assert operator_name(9999) == "BUILTIN_9999"
+    assert operator_name(3) == "CONV_2D"
 
 
 def test_a_dynamic_dimension_is_told_from_a_static_one() -> None:

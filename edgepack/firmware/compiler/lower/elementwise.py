@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 
-from edgepack.firmware.compiler.graph import Op
 from edgepack.firmware.compiler.lower.kernel_call import (
-    Step,
+    KernelCall,
     activation_range,
+    call_name,
     factor,
     quantized,
-    step_name,
 )
+from edgepack.firmware.compiler.model import Node
 
 _ADD_BITS = 20  # more bits for the sum, as TFLM's int8 ADD has
 
 
-def _repetition(op: Op) -> tuple[tuple[tuple[str, str], ...], tuple[str, str]]:
+def _repetition(op: Node) -> tuple[tuple[tuple[str, str], ...], tuple[str, str]]:
     """Return the fields that say how the smaller input repeats, and the inputs' order."""
     first, second = op.input(0), op.input(1)
     order = ("{in0}", "{in1}")
-    if first.size < second.size:
+    if first.elements < second.elements:
         first, second, order = second, first, ("{in1}", "{in0}")
     if first.shape != op.output.shape:
         op.refuse("wanted the shape of the larger input", op.output)
@@ -30,8 +30,8 @@ def _repetition(op: Op) -> tuple[tuple[tuple[str, str], ...], tuple[str, str]]:
     if len(shape) != len(first.shape) or shape[start:end] != first.shape[start:end]:
         op.refuse(f"cannot repeat {list(second.shape)} along {list(first.shape)}", second)
     fields = (
-        ("count", str(first.size)),
-        ("repeat", str(second.size)),
+        ("count", str(first.elements)),
+        ("repeat", str(second.elements)),
         ("hold", str(math.prod(first.shape[end:]))),
     )
     return fields, order
@@ -45,7 +45,7 @@ def _words(values: tuple[int, ...]) -> str:
     return "{" + ", ".join(f"{v}u" for v in values) + "}"
 
 
-def add(op: Op) -> Step:
+def add(op: Node) -> KernelCall:
     """ADD or SUB of two tensors, or of a tensor and one that repeats along it."""
     repetition, order = _repetition(op)
     swapped = order[0] == "{in1}"
@@ -63,7 +63,7 @@ def add(op: Op) -> Step:
     if any(shift > 0 for _, shift in factors):
         op.refuse(f"scale {scale_out}; the limit is 2**-19 of the inputs'", op.output)
     low, high = activation_range(op, op.output)
-    name = step_name(op)
+    name = call_name(op)
     fields = (
         ("multiplier", _words(tuple(m for m, _ in factors))),
         ("right", _numbers(tuple(-s for _, s in factors))),
@@ -74,10 +74,10 @@ def add(op: Op) -> Step:
         *repetition,
     )
     call = f"ep_add(&{name}, {order[0]}, {order[1]}, {{out0}});"
-    return Step(op, "elementwise", call, "ep_sum", fields, overwrites=_overwrites(op))
+    return KernelCall(op, "elementwise", call, "ep_sum", fields, overwrites=_overwrites(op))
 
 
-def multiply(op: Op) -> Step:
+def multiply(op: Node) -> KernelCall:
     """MUL of two tensors, or of a tensor and one that repeats along it."""
     repetition, order = _repetition(op)
     tensors = (op.input(0), op.input(1))
@@ -87,7 +87,7 @@ def multiply(op: Op) -> Step:
     scale_out, zero_out = quantized(op, op.output)
     mantissa, shift = factor(op, scale_a * scale_b / scale_out, op.output)
     low, high = activation_range(op, op.output)
-    name = step_name(op)
+    name = call_name(op)
     fields = (
         ("multiplier", f"{mantissa}u"),
         ("shift", str(shift)),
@@ -97,10 +97,10 @@ def multiply(op: Op) -> Step:
         *repetition,
     )
     call = f"ep_multiply(&{name}, {order[0]}, {order[1]}, {{out0}});"
-    return Step(op, "elementwise", call, "ep_product", fields, overwrites=_overwrites(op))
+    return KernelCall(op, "elementwise", call, "ep_product", fields, overwrites=_overwrites(op))
 
 
-def extreme(op: Op) -> Step:
+def extreme(op: Node) -> KernelCall:
     """MAXIMUM or MINIMUM of two tensors of one scale."""
     repetition, order = _repetition(op)
     target = quantized(op, op.output)
@@ -110,10 +110,10 @@ def extreme(op: Op) -> Step:
     numbers = ", ".join(value for _, value in repetition)
     sign = 1 if op.name == "MAXIMUM" else -1
     call = f"ep_extreme({order[0]}, {order[1]}, {{out0}}, {numbers}, {sign});"
-    return Step(op, "elementwise", call, overwrites=_overwrites(op))
+    return KernelCall(op, "elementwise", call, overwrites=_overwrites(op))
 
 
-def prelu(op: Op) -> Step:
+def prelu(op: Node) -> KernelCall:
     """PRELU with a slope a channel, or any that repeats along the input."""
     repetition, order = _repetition(op)
     if order[0] != "{in0}":
@@ -130,10 +130,10 @@ def prelu(op: Op) -> Step:
         ("zero", _numbers((zero, slope_zero, out_zero))),
         *repetition,
     )
-    call = f"ep_prelu(&{step_name(op)}, {{in0}}, {{in1}}, {{out0}});"
-    return Step(op, "elementwise", call, "ep_slope", fields, overwrites=(0,))
+    call = f"ep_prelu(&{call_name(op)}, {{in0}}, {{in1}}, {{out0}});"
+    return KernelCall(op, "elementwise", call, "ep_slope", fields, overwrites=(0,))
 
 
-def _overwrites(op: Op) -> tuple[int, ...]:
+def _overwrites(op: Node) -> tuple[int, ...]:
     """Inputs as large as the output: each byte is read before it is written."""
-    return tuple(i for i in (0, 1) if op.input(i).bytes == op.output.bytes)
+    return tuple(i for i in (0, 1) if op.input(i).nbytes == op.output.nbytes)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.firmware.compiler import fixed_point as fixed
-from edgepack.firmware.compiler.graph import DType, Op, Tensor
+from edgepack.firmware.compiler.model import Node
+from edgepack.tflite.tensors import Tensor
 
 INT16_MAX = 32767
 _RANGES = {0: (None, None), 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
@@ -31,7 +32,7 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class KernelCall:
     """One kernel call.
 
     Attributes:
@@ -42,7 +43,7 @@ class Step:
         alias: the output is the first input under another name; nothing is called.
     """
 
-    op: Op
+    op: Node
     kernel: str
     call: str
     struct: str = ""
@@ -55,29 +56,29 @@ class Step:
     @property
     def name(self) -> str:
         """A C identifier of its own."""
-        return step_name(self.op)
+        return call_name(self.op)
 
 
 class Lowering(Protocol):
     """Turns one operator into one step, or refuses it by name."""
 
-    def __call__(self, op: Op) -> Step: ...
+    def __call__(self, op: Node) -> KernelCall: ...
 
 
-def step_name(op: Op) -> str:
+def call_name(op: Node) -> str:
     """Return ``conv_2d_3`` for operator 3."""
     return f"{op.name.lower()}_{op.index}"
 
 
-def quantized(op: Op, tensor: Tensor, dtype: DType = DType.INT8) -> tuple[float, int]:
+def quantized(op: Node, tensor: Tensor, dtype: str = "int8") -> tuple[float, int]:
     """Return scale and zero point of a tensor that has exactly one of each."""
-    if tensor.dtype is not dtype:
-        remedy = "; quantize the whole model to int8" if tensor.dtype is DType.FLOAT32 else ""
+    if tensor.dtype != dtype:
+        remedy = "; quantize the whole model to int8" if tensor.dtype == "float32" else ""
         op.refuse(f"dtype {tensor.dtype}; the C kernel takes {dtype} only{remedy}", tensor)
     if len(tensor.scales) != 1:
         op.refuse(f"{len(tensor.scales)} scales; wanted one", tensor)
     scale, zero = tensor.scales[0], tensor.zero_points[0]
-    info = np.iinfo(dtype.value)
+    info = np.iinfo(dtype)
     if not (0 < scale < float("inf")):
         op.refuse(f"scale {scale}; wanted a positive number", tensor)
     if not info.min <= zero <= info.max:
@@ -85,10 +86,10 @@ def quantized(op: Op, tensor: Tensor, dtype: DType = DType.INT8) -> tuple[float,
     return scale, zero
 
 
-def activation_range(op: Op, output: Tensor) -> tuple[int, int]:
+def activation_range(op: Node, output: Tensor) -> tuple[int, int]:
     """Return the bytes between which a fused activation keeps the output."""
     scale, zero = quantized(op, output)
-    code = int(op.options.get("fusedActivationFunction", 0))
+    code = int(op.options.get("activation", 0))
     if code not in _RANGES:
         op.refuse(f"fused activation {_ACTIVATION_NAMES.get(code, code)} has no C kernel")
 
@@ -101,7 +102,7 @@ def activation_range(op: Op, output: Tensor) -> tuple[int, int]:
     return lowest, 127 if high is None else min(127, byte(high))
 
 
-def factor(op: Op, real: float, tensor: Tensor) -> tuple[int, int]:
+def factor(op: Node, real: float, tensor: Tensor) -> tuple[int, int]:
     """Return the doubled mantissa and the shift of a rescaling that may not vanish."""
     try:
         mantissa, shift = fixed.multiplier(real)
@@ -112,17 +113,31 @@ def factor(op: Op, real: float, tensor: Tensor) -> tuple[int, int]:
     return 2 * mantissa, shift
 
 
-def short(op: Op, what: str, value: int, tensor: Tensor) -> str:
+def short(op: Node, what: str, value: int, tensor: Tensor) -> str:
     """Return a C literal for a number that a kernel holds in 16 bits."""
     if not -INT16_MAX <= value <= INT16_MAX:
         op.refuse(f"{what} {value}; the limit is {INT16_MAX}", tensor)
     return str(value)
 
 
-def batch_of_one(op: Op, tensor: Tensor, rank: int) -> tuple[int, ...]:
+def batch_of_one(op: Node, tensor: Tensor, rank: int) -> tuple[int, ...]:
     """Return the shape without its batch, which has to be one."""
     if len(tensor.shape) != rank:
         op.refuse(f"{len(tensor.shape)} dimensions; wanted {rank}", tensor)
     if tensor.shape[0] != 1:
         op.refuse(f"batch {tensor.shape[0]}; the limit is 1", tensor)
     return tensor.shape[1:]
+
+
+def same_quantization(op: Node) -> tuple[float, int]:
+    """Return scale and zero point, which input and output have to share."""
+    found = quantized(op, op.input(0))
+    if quantized(op, op.output) != found:
+        op.refuse("wanted the scale and zero point of the input", op.output)
+    return found
+
+
+def float_literal(value: float) -> str:
+    """Return ``value`` as a C literal that reads back to the same single precision bits."""
+    text = f"{np.float32(value):.9g}"
+    return f"{text}f" if any(c in text for c in ".e") else f"{text}.0f"

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.firmware.compiler import fixed_point as fixed
-from edgepack.firmware.compiler.graph import DType, Op
 from edgepack.firmware.compiler.lower.kernel_call import (
     Array,
-    Step,
+    KernelCall,
+    call_name,
     factor,
     quantized,
     short,
-    step_name,
 )
-from edgepack.firmware.compiler.lower.weighted import filled_up, grouped, read_bias
+from edgepack.firmware.compiler.lower.weights import filled_up, grouped, read_bias
+from edgepack.firmware.compiler.model import Node
 
 # Inputs of the operator (tensorflow/lite/kernels/lstm_shared.h). The gates' order is the
 # operator's own: input, forget, cell, output.
@@ -48,17 +48,17 @@ def sigmoid_table() -> NDArray[np.uint16]:
     return table.astype(np.uint16)
 
 
-def lstm(op: Op) -> Step:
+def lstm(op: Node) -> KernelCall:
     """An LSTM without peepholes, projection or layer normalization, batch 1."""
     for position, what in _LEFT_OUT.items():
         if (tensor := op.optional(position)) is not None:
             op.refuse(f"{what} has no C kernel", tensor)
-    code = int(op.options.get("fusedActivationFunction", _TANH))
+    code = int(op.options.get("activation", _TANH))
     if code != _TANH:
         op.refuse(f"fused activation {code}; wanted tanh ({_TANH})")
     _, input_zero = quantized(op, op.input(0))
     state_scale, state_zero = quantized(op, op.input(_STATE))
-    cell_scale, cell_zero = quantized(op, op.input(_CELL), DType.INT16)
+    cell_scale, cell_zero = quantized(op, op.input(_CELL), "int16")
     quantized(op, op.output)  # TFLM copies the state's bytes, whatever scale the output has
     if cell_zero:
         op.refuse(f"zero point {cell_zero}; wanted 0", op.input(_CELL))
@@ -66,7 +66,7 @@ def lstm(op: Op) -> Step:
     power = math.log2(cell_scale)
     if abs(power - round(power)) > 1e-3:
         op.refuse(f"scale {cell_scale}; wanted a power of two", op.input(_CELL))
-    name = step_name(op)
+    name = call_name(op)
     table = Array(f"{name}_sigmoid", "uint16_t", sigmoid_table())
     arrays = [table]
     fields = []
@@ -79,7 +79,7 @@ def lstm(op: Op) -> Step:
         factor(op, _ONE_SCALE * _ONE_SCALE / cell_scale, op.input(_CELL)),
         factor(op, _ONE_SCALE * _ONE_SCALE / state_scale, op.output),
     ]
-    clip = float(np.float32(op.options.get("cellClip", 0.0)))
+    clip = float(np.float32(op.options.get("cell_clip", 0.0)))
     left = 12 + round(power)
     fields += [
         ("sigmoid", table.name),
@@ -97,35 +97,35 @@ def lstm(op: Op) -> Step:
         f"ep_lstm_run(&{name}, {{in0}}, {{in{_STATE}}}, {{in{_CELL}}}, {{out0}}, "
         "(ep_half *){scratch});"
     )
-    return Step(
+    return KernelCall(
         op, "lstm", call, "ep_lstm", tuple(fields), tuple(arrays), scratch_bytes=8 * units
     )
 
 
-def _sizes(op: Op) -> tuple[int, int, int]:
+def _sizes(op: Node) -> tuple[int, int, int]:
     shape = op.input(0).shape
     if len(shape) != 3:
         op.refuse("wanted (batch, steps, features)", op.input(0))
     batch, steps, inputs = shape
-    if op.options.get("timeMajor"):
+    if op.options.get("time_major"):
         batch, steps = steps, batch
     if batch != 1:
         op.refuse(f"batch {batch}; the limit is 1", op.input(0))
-    units = op.input(_STATE).size
+    units = op.input(_STATE).elements
     for position in (_STATE, _CELL):
-        if not op.input(position).variable or op.input(position).size != units:
+        if not op.input(position).variable or op.input(position).elements != units:
             op.refuse(f"wanted a variable of {units} values", op.input(position))
-    if op.output.size != steps * units:
+    if op.output.elements != steps * units:
         op.refuse(f"wanted {steps} by {units} values", op.output)
     return steps, inputs, units
 
 
 def _gate(
-    op: Op, number: int, gate: str, sizes: tuple[int, int], zeros: tuple[int, int]
+    op: Node, number: int, gate: str, sizes: tuple[int, int], zeros: tuple[int, int]
 ) -> tuple[str, list[Array]]:
     """Return the ``ep_gate`` of one gate and its arrays; products of input, then of state."""
     units = sizes[1]
-    name = f"{step_name(op)}_{gate}"
+    name = f"{call_name(op)}_{gate}"
     sources = (op.input(0), op.input(_STATE))
     arrays, factors = [], []
     for part, first in enumerate((_INPUT_WEIGHTS, _STATE_WEIGHTS)):

@@ -1,4 +1,4 @@
-"""Weights as the kernels want them, and FULLY_CONNECTED as a kernel call."""
+"""Weights and biases as the kernels want them, with what turns sums into bytes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.firmware.compiler import fixed_point as fixed
-from edgepack.firmware.compiler.graph import DType, Op, Tensor
 from edgepack.firmware.compiler.lower.kernel_call import (
     Array,
-    Step,
     activation_range,
     quantized,
-    short,
-    step_name,
 )
+from edgepack.firmware.compiler.model import Node
+from edgepack.tflite.tensors import Tensor
 
 WORD_BYTES = 4
 
@@ -73,18 +71,18 @@ def filled_up(values: NDArray[Any], group: int) -> NDArray[Any]:
     return np.concatenate([values, np.zeros(-len(values) % group, values.dtype)])
 
 
-def read_bias(op: Op, position: int, channels: int) -> NDArray[np.int64]:
+def read_bias(op: Node, position: int, channels: int) -> NDArray[np.int64]:
     """Return the bias, zeros where the model has none."""
     tensor = op.optional(position)
     if tensor is None:
         return np.zeros(channels, np.int64)
-    if tensor.dtype is not DType.INT32 or tensor.size != channels:
+    if tensor.dtype != "int32" or tensor.elements != channels:
         op.refuse(f"wanted a bias of {channels} int32", tensor)
     return op.constant(position).reshape(-1).astype(np.int64)
 
 
 def layer(
-    op: Op, weights: NDArray[np.int8], *, fold: bool, per_channel: bool, source: int = 0
+    op: Node, weights: NDArray[np.int8], *, fold: bool, per_channel: bool, source: int = 0
 ) -> Layer:
     """Return the numbers of a weighted operator whose sums run over ``weights[c]``.
 
@@ -97,7 +95,7 @@ def layer(
     filters = op.input(1)
     input_scale, input_zero = quantized(op, op.input(source))
     output_scale, output_zero = quantized(op, op.output)
-    if filters.dtype is not DType.INT8:
+    if filters.dtype != "int8":
         op.refuse(f"weights of dtype {filters.dtype}; wanted int8", filters)
     if any(filters.zero_points):
         op.refuse("weights with a zero point; wanted symmetric int8", filters)
@@ -126,7 +124,7 @@ def layer(
 
 
 def _multipliers(
-    op: Op, factors: list[float], tensor: Tensor
+    op: Node, factors: list[float], tensor: Tensor
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     try:
         found = [fixed.multiplier(f) for f in factors]
@@ -152,42 +150,3 @@ def output_fields(
         f"{layer.output_zero}, {layer.low}, {layer.high}}}"
     )
     return ("output", text), arrays
-
-
-def dense(op: Op) -> Step:
-    """FULLY_CONNECTED over any number of rows."""
-    filters = op.constant(1)
-    if int(op.options.get("weightsFormat", 0)) != 0:
-        op.refuse("shuffled weights; wanted the default format", op.input(1))
-    if filters.ndim != 2:
-        op.refuse("wanted weights of two dimensions", op.input(1))
-    channels, inputs = filters.shape
-    rows, rest = divmod(op.input(0).size, inputs)
-    if rest or rows * channels != op.output.size:
-        op.refuse(f"weights are {inputs} to {channels}", op.input(0))
-    return dense_step(op, layer(op, filters, fold=True, per_channel=False), rows)
-
-
-def dense_step(op: Op, whole: Layer, rows: int) -> Step:
-    name = step_name(op)
-    channels, inputs = whole.weights.shape
-    weights = Array(f"{name}_weights", "ep_word", grouped(whole.weights, 4))
-    bias = Array(f"{name}_bias", "int32_t", filled_up(whole.bias, 4).astype(np.int32))
-    output, arrays = output_fields(name, whole)
-    fields = (
-        ("weights", weights.name),
-        ("bias", bias.name),
-        output,
-        ("rows", short(op, "rows", rows, op.input(0))),
-        ("inputs", short(op, "inputs", inputs, op.input(0))),
-        ("channels", short(op, "channels", channels, op.output)),
-        ("step", "1" if len(whole.mantissas) > 1 else "0"),
-    )
-    return Step(
-        op,
-        "dense",
-        f"ep_dense_{whole.kind}(&{name}, {{in0}}, {{out0}});",
-        "ep_dense",
-        fields,
-        (weights, bias, *arrays),
-    )

@@ -1,4 +1,4 @@
-"""Functions of one byte, each as a table of 256: LOGISTIC, TANH, RELU and their kin."""
+"""Activation functions as tables: LOGISTIC, TANH, RELU and their kin, SOFTMAX's exponential."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ from collections.abc import Callable
 import numpy as np
 
 from edgepack.firmware.compiler import fixed_point as fixed
-from edgepack.firmware.compiler.graph import DType, Op, Tensor
 from edgepack.firmware.compiler.lower.kernel_call import (
     Array,
-    Step,
+    KernelCall,
+    call_name,
     factor,
     quantized,
-    step_name,
 )
+from edgepack.firmware.compiler.model import Node
+from edgepack.tflite.tensors import Tensor
 
 _Q4_BITS = 4  # integer bits of the input of logistic and tanh
+_SOFTMAX_BITS = 5  # integer bits of the exponential's input
+_SOFTMAX_DEPTH = 4095  # the sum of exponentials has twelve integer bits
 
 
-def _table(op: Op, function: Callable[[int], int]) -> Step:
+def lookup(op: Node, function: Callable[[int], int]) -> KernelCall:
     """Return the step that looks each byte up; ``function`` takes the byte's value."""
     source = op.input(0)
-    if source.size != op.output.size:
-        op.refuse(f"wanted {source.size} elements", op.output)
-    unsigned = source.dtype is DType.UINT8
+    if source.elements != op.output.elements:
+        op.refuse(f"wanted {source.elements} elements", op.output)
+    unsigned = source.dtype == "uint8"
     domain = range(256) if unsigned else range(-128, 128)
     values = np.array([function(x) for x in domain], np.int64)
     array = Array(
-        f"{step_name(op)}_table", "int8_t", np.clip(values, -128, 127).astype(np.int8)
+        f"{call_name(op)}_table", "int8_t", np.clip(values, -128, 127).astype(np.int8)
     )
     flip = "0" if unsigned else "128"
-    call = f"ep_lookup({array.name}, {{in0}}, {{out0}}, {op.output.size}, {flip});"
-    return Step(op, "elementwise", call, arrays=(array,), overwrites=(0,))
+    call = f"ep_lookup({array.name}, {{in0}}, {{out0}}, {op.output.elements}, {flip});"
+    return KernelCall(op, "elementwise", call, arrays=(array,), overwrites=(0,))
 
 
-def _squashed(op: Op, *, tanh: bool) -> Step:
+def _squashed(op: Node, *, tanh: bool) -> KernelCall:
     scale, zero = quantized(op, op.input(0))
     output = quantized(op, op.output)
     wanted = (1 / 128, 0) if tanh else (1 / 256, -128)
@@ -55,42 +58,32 @@ def _squashed(op: Op, *, tanh: bool) -> Step:
             return fixed.shift_right(fixed.tanh(q4, _Q4_BITS), 24)
         return fixed.shift_right(fixed.logistic(q4, _Q4_BITS), 23) - 128
 
-    return _table(op, value)
+    return lookup(op, value)
 
 
-def logistic(op: Op) -> Step:
+def logistic(op: Node) -> KernelCall:
     """LOGISTIC as a table."""
     return _squashed(op, tanh=False)
 
 
-def tanh(op: Op) -> Step:
+def tanh(op: Node) -> KernelCall:
     """TANH as a table."""
     return _squashed(op, tanh=True)
 
 
-def requantize(op: Op) -> Step:
-    """QUANTIZE from bytes of one scale to bytes of another, or from unsigned ones."""
-    source = op.input(0)
-    kind = DType.UINT8 if source.dtype is DType.UINT8 else DType.INT8
-    scale, zero = quantized(op, source, kind)
-    out_scale, out_zero = quantized(op, op.output)
-    mantissa, shift = factor(op, scale / out_scale, op.output)
-    return _table(op, lambda x: fixed.rescale(x - zero, mantissa // 2, shift) + out_zero)
-
-
-def relu(op: Op) -> Step:
+def relu(op: Node) -> KernelCall:
     """RELU, RELU6 or LEAKY_RELU that no layer before it took in."""
     scale, zero = quantized(op, op.input(0))
     out_scale, out_zero = quantized(op, op.output)
     if op.name == "RELU6":
-        return _table(op, _between(op, scale, zero))
+        return lookup(op, _between(op, scale, zero))
     mantissa, shift = factor(op, scale / out_scale, op.output)
 
     def rescaled(x: int) -> int:
         return fixed.rescale(x - zero, mantissa // 2, shift) + out_zero
 
     if op.name == "RELU":
-        return _table(op, lambda x: max(rescaled(x), out_zero))
+        return lookup(op, lambda x: max(rescaled(x), out_zero))
     alpha = np.float32(op.options["alpha"])
     slope = float(np.float32(scale) * alpha / np.float32(out_scale))
     if slope < 0:
@@ -102,10 +95,10 @@ def relu(op: Op) -> Step:
             return rescaled(x)
         return fixed.rescale(x - zero, low_mantissa, low_shift) + out_zero
 
-    return _table(op, leaky)
+    return lookup(op, leaky)
 
 
-def _between(op: Op, scale: float, zero: int) -> Callable[[int], int]:
+def _between(op: Node, scale: float, zero: int) -> Callable[[int], int]:
     """Return what TFLM's RELU6 does: clamp, without any rescaling."""
     if quantized(op, op.output) != (scale, zero):
         op.refuse("wanted the scale and zero point of the input", op.output)
@@ -113,7 +106,7 @@ def _between(op: Op, scale: float, zero: int) -> Callable[[int], int]:
     return lambda x: min(max(x, zero), six)
 
 
-def hard_swish(op: Op) -> Step:
+def hard_swish(op: Node) -> KernelCall:
     """HARD_SWISH as a table, in the 16-bit steps of TFLM."""
     scale, zero = quantized(op, op.input(0))
     out_scale, out_zero = quantized(op, op.output)
@@ -142,10 +135,10 @@ def hard_swish(op: Op) -> Step:
         y = fixed.shift_right(halved if product >= 0 else -halved, -out_exponent)
         return y + out_zero
 
-    return _table(op, value)
+    return lookup(op, value)
 
 
-def _half(op: Op, real: float, tensor: Tensor) -> tuple[int, int]:
+def _half(op: Node, real: float, tensor: Tensor) -> tuple[int, int]:
     """Return a multiplier with its mantissa in 16 bits."""
     mantissa, shift = factor(op, real, tensor)
     return min((mantissa // 2 + (1 << 15)) >> 16, 32767), shift
@@ -153,3 +146,38 @@ def _half(op: Op, real: float, tensor: Tensor) -> tuple[int, int]:
 
 def _left_16(value: int, bits: int) -> int:
     return max(-32768, min(32767, value << bits))
+
+
+def softmax(op: Node) -> KernelCall:
+    """SOFTMAX over the last dimension; the exponentials of all 256 distances are a table."""
+    scale, _ = quantized(op, op.input(0))
+    if quantized(op, op.output) != (1 / 256, -128):
+        op.refuse("wanted scale 1/256 and zero point -128", op.output)
+    depth = op.input(0).shape[-1]
+    if depth > _SOFTMAX_DEPTH:
+        op.refuse(f"{depth} classes; the limit is {_SOFTMAX_DEPTH}", op.input(0))
+    beta = float(np.float32(op.options["beta"]))
+    real = min(beta * scale * (1 << (31 - _SOFTMAX_BITS)), (1 << 31) - 1.0)
+    if real <= 1:
+        op.refuse(f"beta {beta} with scale {scale}: too flat to compute", op.input(0))
+    fraction, shift = math.frexp(real)
+    mantissa = math.floor(fraction * (1 << 31) + 0.5)
+    if mantissa == 1 << 31:
+        mantissa, shift = mantissa // 2, shift + 1
+    steps = min(256, fixed.input_radius(_SOFTMAX_BITS, shift) + 1)
+    table = [
+        fixed.exp_of_negative(
+            fixed.high_product(fixed.wrap(-i << shift), mantissa), _SOFTMAX_BITS
+        )
+        for i in range(steps)
+    ]
+    name = call_name(op)
+    array = Array(f"{name}_exp", "int32_t", np.array(table, np.int32))
+    fields = (
+        ("exp", array.name),
+        ("steps", str(steps)),
+        ("rows", str(op.input(0).elements // depth)),
+        ("depth", str(depth)),
+    )
+    call = f"ep_softmax_rows(&{name}, {{in0}}, {{out0}});"
+    return KernelCall(op, "softmax", call, "ep_softmax", fields, (array,), overwrites=(0,))
