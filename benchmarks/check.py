@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from edgepack.compat.operators import troubles
+from edgepack.compat.operators import incompatible_operators
 from edgepack.gates.check import check
 from edgepack.planning.tflite import plan
 from edgepack.planning.tflm import X86_64, plan_arena
@@ -108,7 +108,10 @@ def matrix(folder: Path) -> None:
             continue
         counts = {"both": 0, "false pass": 0, "false refusal": 0}
         for case in zoo:
-            found, runs = troubles(read(case.model), carried), ran[str(case)] == "ok"
+            found, runs = (
+                incompatible_operators(read(case.model), carried),
+                ran[str(case)] == "ok",
+            )
             if not found:
                 counts["both" if runs else "false pass"] += 1
             elif runs and case.honest and found[0].kind != "wrong":

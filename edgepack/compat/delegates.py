@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from edgepack.compat import measured_support as truth
 from edgepack.compat import xnnpack
+from edgepack.compat.measured_support import measured_release
 from edgepack.profiles.profile import CarriedRuntime, Delegate
 from edgepack.tflite.facts import Facts, Op
+from edgepack.tflite.per_facts import per_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Delegation:
 
     @property
     def share_left(self) -> float:
-        """Return the share of multiply-accumulates that stays on the CPU (0–1).
+        """The share of multiply-accumulates that stays on the CPU (0–1).
 
         Of operators, where the model multiplies nothing.
         """
@@ -64,36 +66,51 @@ def delegate(facts: Facts, asked: Delegate, runtime: CarriedRuntime) -> Delegati
     if key.startswith("ethos-u"):
         key = "ethos-u85" if key.startswith("ethos-u85") else "ethos-u55"
     row = tables[key]
-    ops = set(asked.ops or row["ops"])
-    dtypes = set(asked.dtypes or row["dtypes"])
-    custom = set(row.get("custom", ()))
-    taken, left = set(), []
-    for op in facts.main.ops:
-        why = _refused(op, facts, ops, dtypes, custom)
-        if why:
-            left.append((op, why))
-        else:
-            taken.add(op.index)
-    return _told(facts, taken, left, asked.supports or row["source"], measured=False)
+    return _by_table(
+        facts,
+        frozenset(asked.ops or row["ops"]),
+        frozenset(asked.dtypes or row["dtypes"]),
+        frozenset(row.get("custom", ())),
+        asked.supports or row["source"],
+    )
+
+
+@per_facts
+def _by_table(
+    facts: Facts,
+    ops: frozenset[str],
+    dtypes: frozenset[str],
+    custom: frozenset[str],
+    source: str,
+) -> Delegation:
+    why = {op.index: _refusal(op, facts, ops, dtypes, custom) for op in facts.main.ops}
+    return _delegation(facts, why, source, measured=False)
 
 
 def by_xnnpack(facts: Facts, runtime: CarriedRuntime) -> Delegation:
     """Return what XNNPACK takes when the runtime applies it by default."""
-    why = {op.index: xnnpack.refusal(op, facts, runtime) for op in facts.main.ops}
-    whole = {op.index for op in facts.main.ops if why[op.index] is None}
+    return _by_xnnpack(facts, runtime.name, runtime.version)
+
+
+@per_facts
+def _by_xnnpack(facts: Facts, line: str, version: str) -> Delegation:
+    why = {op.index: xnnpack.refusal(op, facts, line, version) for op in facts.main.ops}
     for op in facts.main.ops:  # stored half-precision weights are unpacked where they are used
         source = facts.feed(op, 0)
         if op.name == "DEQUANTIZE" and op.outputs and source and source.constant:
             users = facts.users.get(op.outputs[0], ())
-            if users and all(user.index in whole for user in users):
-                whole.add(op.index)
-    left = [(op, why[op.index] or "") for op in facts.main.ops if op.index not in whole]
-    basis = f"measured on {truth.measured(runtime.name, runtime.version) or 'nothing so old'}"
-    return _told(facts, whole, left, basis, measured=True)
+            if users and all(why[user.index] is None for user in users):
+                why[op.index] = None
+    release = measured_release(line, version)
+    return _delegation(facts, why, f"measured on {release or 'nothing so old'}", measured=True)
 
 
-def _refused(
-    op: Op, facts: Facts, ops: set[str], dtypes: set[str], custom: set[str]
+def _refusal(
+    op: Op,
+    facts: Facts,
+    ops: frozenset[str],
+    dtypes: frozenset[str],
+    custom: frozenset[str],
 ) -> str | None:
     if op.name in custom:
         return None
@@ -111,12 +128,14 @@ def _refused(
     return None
 
 
-def _told(
-    facts: Facts, taken: set[int], left: list[tuple[Op, str]], source: str, *, measured: bool
+def _delegation(
+    facts: Facts, why: Mapping[int, str | None], source: str, *, measured: bool
 ) -> Delegation:
+    """Return what is taken, from why each operator of the main graph is not."""
+    left = tuple((op, reason) for op in facts.main.ops if (reason := why[op.index]) is not None)
     return Delegation(
-        taken=frozenset(taken),
-        left=tuple(left),
+        taken=frozenset(index for index, reason in why.items() if reason is None),
+        left=left,
         source=source,
         measured=measured,
         macs_left=sum(op.macs for op, _ in left),

@@ -25,34 +25,34 @@ def table(name: str) -> Mapping[str, Any]:
 
 
 @cache
-def measured(line: str, version: str) -> str | None:
+def measured_release(line: str, version: str) -> str | None:
     """Return the measured release that stands for ``version``; None if it is older than all.
 
     The same minor release of TensorFlow Lite (its patches change no operator), else the
     newest measured one that is not newer: an older release never takes what it refused.
     """
-    wanted = order(version)
+    wanted = release_key(version)
     found = None
     for release in table("versions")["releases"][line]:
-        known = order(release)
+        known = release_key(release)
         if known <= wanted or (line == "tflite" and known[:2] == wanted[:2]):
             found = release
     return found
 
 
 @cache
-def order(version: str) -> tuple[int, ...]:
+def release_key(version: str) -> tuple[int, ...]:
     """Return a release as numbers that sort: ``2.14.0``, or a TFLM snapshot's time."""
     if snapshot := re.search(r"20[0-9]{6}(?:[0-9]{6})?", version):
         return (int(snapshot[0].ljust(14, "0")),)
     return tuple(int(part) for part in re.findall(r"[0-9]+", version)[:3])
 
 
-def at(changes: list[list[Any]], release: str, absent: Any) -> Any:
+def value_at(changes: list[list[Any]], release: str, absent: Any) -> Any:
     """Return the value that holds at a measured release, from a list of changes."""
     value = absent
     for since, then in changes:
-        if order(since) <= order(release):
+        if release_key(since) <= release_key(release):
             value = then
     return value
 
@@ -60,7 +60,7 @@ def at(changes: list[list[Any]], release: str, absent: Any) -> Any:
 def highest_version(op: str, line: str, release: str) -> int:
     """Return the highest version of an operator that a release takes; 0 where it has none."""
     changes = table("versions")["ops"].get(op, {}).get(line, [])
-    return int(at(changes, release, 0))
+    return int(value_at(changes, release, 0))
 
 
 def first_release(op: str, version: int, line: str) -> str | None:
@@ -73,19 +73,21 @@ def kernel_status(op: str, signature: str, version: int, line: str, release: str
     known = table("kernels")["ops"].get(op)
     if known is None:
         return None
-    changes = use_in(known, signature, version)
+    changes = measured_use(known, signature, version)
     if changes is None:  # ran on no release of any line, or was not tried
         return "refused" if signature in table("kernels").get("tried", {}).get(op, ()) else None
-    return str(at(changes.get(line, []), release, "refused"))
+    return str(value_at(changes.get(line, []), release, "refused"))
 
 
-def first_right(op: str, signature: str, version: int, line: str) -> str | None:
+def first_correct_release(op: str, signature: str, version: int, line: str) -> str | None:
     """Return the first measured release that computes one use right, and all after it."""
-    changes = use_in(table("kernels")["ops"].get(op, {}), signature, version) or {}
+    changes = measured_use(table("kernels")["ops"].get(op, {}), signature, version) or {}
     return _since(changes.get(line, []), lambda status: status == "ok")
 
 
-def use_in(known: Mapping[str, Any], signature: str, version: int) -> Mapping[str, Any] | None:
+def measured_use(
+    known: Mapping[str, Any], signature: str, version: int
+) -> Mapping[str, Any] | None:
     """Return what was measured of a use; a variant that was not stands for its plain form."""
     plain = signature.partition("/")[0]
     for key in (f"{signature}@{version}", signature, f"{plain}@{version}", plain):

@@ -1,6 +1,6 @@
 """Whether the runtime a device carries really runs each operator of a model.
 
-Three questions, each answered from what the releases were measured to do (``truth``):
+Three questions, answered from what the releases were measured to do:
 is there such an operator, does the release take its version, and does its kernel compute
 these dtypes — right, wrong or not at all. Old releases compute per-channel
 FULLY_CONNECTED silently wrong; that is a refusal here.
@@ -8,12 +8,20 @@ FULLY_CONNECTED silently wrong; that is a refusal here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgepack.compat import measured_support as truth
-from edgepack.compat.remedies import remedy
+from edgepack.compat.measured_support import (
+    first_correct_release,
+    first_release,
+    highest_version,
+    kernel_status,
+    measured_release,
+    table,
+)
 from edgepack.profiles.profile import CarriedRuntime
 from edgepack.tflite.facts import Facts, Op
+from edgepack.tflite.per_facts import per_facts
 from edgepack.tflite.tensors import Tensor
 
 #: Custom operators that a release brings (register.cc, python_ops_resolver.cc).
@@ -44,10 +52,62 @@ _LEAST_INPUTS = {
 }  # fmt: skip
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE", "CAST"})
 _NAMES = {"tflite": "TensorFlow Lite", "litert": "LiteRT", "tflm": "TFLM"}
+_PER_TENSOR_DENSE = (
+    "set converter._experimental_disable_per_channel_quantization_for_dense_layers = True"
+)
+_FULL_INT8 = (
+    "quantize activations too: give converter.representative_dataset and set "
+    "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
+)
+
+#: (operator, version) -> how not to need that version. Which use asks for which version is
+#: TensorFlow's compiler/mlir/lite/tools/versioning/op_version.cc.
+_VERSIONS = {
+    ("CONV_2D", 5): _FULL_INT8,
+    ("CONV_2D", 6): "write the grouped convolution as split, plain convolutions, concat",
+    ("CONV_2D", 7): "keep the weights at int8 instead of int4",
+    ("CONV_2D", 8): "leave converter._experimental_full_integer_quantization_bias_type unset",
+    ("DEPTHWISE_CONV_2D", 6): _FULL_INT8,
+    ("DEPTHWISE_CONV_2D", 7): "keep the weights at int8 instead of int4",
+    ("FULLY_CONNECTED", 10): "keep the weights at int8 instead of int4",
+    ("FULLY_CONNECTED", 11): (
+        "leave converter._experimental_full_integer_quantization_bias_type unset"
+    ),
+    ("FULLY_CONNECTED", 12): _PER_TENSOR_DENSE,
+    ("FULLY_CONNECTED", 13): "keep the weights at int8 instead of int4",
+    ("FULLY_CONNECTED", 14): "keep the weights at int8 instead of int2",
+    ("TRANSPOSE_CONV", 3): "leave the bias out of the layer and add it with an ADD",
+    ("TRANSPOSE_CONV", 4): "put a layer that cannot be fused between it and its activation",
+    ("TRANSPOSE_CONV", 5): (
+        "leave converter._experimental_full_integer_quantization_bias_type unset"
+    ),
+    ("STRIDED_SLICE", 8): "write the slice with tf.slice and constant bounds",
+    ("TRANSPOSE", 6): "transpose at most 5 dimensions at once",
+    ("DEQUANTIZE", 5): "dequantize per tensor, or quantize the whole model to int8",
+    ("LOG", 2): "keep LOG out of the quantized part, or use LOG_SOFTMAX",
+    ("RSQRT", 3): "normalise with a BatchNormalization that is folded into a convolution",
+    ("SQRT", 2): "keep SQRT out of the quantized part",
+}
+#: Operator -> how to do without it.
+_WITHOUT = {
+    "BATCH_MATMUL": "set converter.unfold_batchmatmul = True, which writes FULLY_CONNECTED",
+    "GELU": "use relu6 or hard_swish, or gelu spelled out with tanh and multiplications",
+    "HARD_SWISH": "spell it out: x * relu6(x + 3) / 6",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "build the layer with unroll=True",
+    "TILE": "repeat with CONCATENATION",
+    "SELECT": "use tf.where with broadcasting (SELECT_V2) or multiply by a mask",
+    "TOPK_V2": "take the best classes outside the model",
+    "ONE_HOT": "gather from an identity matrix, or encode outside the model",
+    "POW": "multiply, or use SQUARE and SQRT",
+    "CONV_3D": "fold one dimension into the batch or the channels and use CONV_2D",
+    "RELU_N1_TO_1": "use MAXIMUM and MINIMUM with constants",
+    "RELU_0_TO_1": "use RELU6 and a division, or MAXIMUM and MINIMUM with constants",
+    "REDUCE_PROD": "multiply the slices one after another",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class IncompatibleOperator:
     """Why a runtime does not run one operator.
 
     Attributes:
@@ -64,7 +124,7 @@ class Trouble:
     remedy: str = ""
 
 
-def use_of(op: Op, facts: Facts) -> str:
+def kernel_signature(op: Op, facts: Facts) -> str:
     """Return the dtypes that select an operator's kernel, such as ``float32+int8``."""
     inputs, outputs = facts.feeds(op), facts.yields(op)
     slot = _DATA_INPUT.get(op.name, 0)
@@ -96,120 +156,211 @@ def _variant(op: Op, data: Tensor, weights: Tensor | None) -> str:
     return "dilated" if op.name == "DEPTHWISE_CONV_2D" and dilated else ""
 
 
-def troubles(
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """One way in which a model uses an operator: what a runtime takes or refuses.
+
+    Attributes:
+        op: the first operator of the model used in this way.
+        signature: see ``kernel_signature``.
+        sparse: whether an input is stored sparse.
+    """
+
+    op: Op
+    signature: str
+    sparse: bool = False
+
+
+@per_facts
+def kernel_signatures(facts: Facts) -> Mapping[tuple[int, int], str]:
+    """Return ``kernel_signature`` of every operator by (subgraph, index)."""
+    return {(op.subgraph, op.index): kernel_signature(op, facts) for op in facts.ops}
+
+
+@per_facts
+def _uses(facts: Facts) -> tuple[_Use, ...]:
+    """Return the distinct uses in a model; of thousands of operators there are a few dozen."""
+    found: dict[tuple[int, str, int, str, bool, int], _Use] = {}
+    signatures = kernel_signatures(facts)
+    for op in facts.ops:
+        signature = signatures[op.subgraph, op.index]
+        sparse = any(tensor is not None and tensor.sparse for tensor in facts.feeds(op))
+        malformed = op.index if len(op.inputs) < _LEAST_INPUTS.get(op.name, 1) else -1
+        key = (op.code, op.name, op.version, signature, sparse, malformed)
+        if key not in found:
+            found[key] = _Use(op, signature, sparse)
+    return tuple(found.values())
+
+
+def incompatible_operators(
     facts: Facts, runtime: CarriedRuntime, accelerated: frozenset[str] = frozenset()
-) -> list[Trouble]:
-    """Return why ``runtime`` does not run the model; empty where it does.
+) -> list[IncompatibleOperator]:
+    """Return the operators that ``runtime`` does not run, each once a reason.
 
     Args:
         accelerated: custom operators that a delegate of the profile executes, such as
             ``ethos-u``.
     """
-    found: dict[tuple[str, int, str], Trouble] = {}
-    for op in facts.ops:
-        trouble = _trouble(op, facts, runtime, accelerated)
-        if trouble:
-            found.setdefault((op.name, op.version, trouble.says), trouble)
-    used = {(op.code, op.name if op.custom else "", op.version) for op in facts.ops}
-    # TensorFlow Lite resolves every listed code, also one that no operator uses
-    if runtime.name != "tflm":
-        for listed in facts.opcodes:
-            if listed not in used and listed[1] == "":
-                idle = _idle(*listed)
-                trouble = _version_trouble(idle, "", runtime)
-                if trouble:
-                    found.setdefault((idle.name, idle.version, trouble.says), trouble)
+    found: dict[tuple[str, int, str], IncompatibleOperator] = {}
+    uses = list(_uses(facts))
+    if runtime.name != "tflm":  # the others resolve every listed code, also an unused one
+        used = {
+            (use.op.code, use.op.name if use.op.custom else "", use.op.version) for use in uses
+        }
+        uses += [
+            _Use(_unused(code, version), "")
+            for code, custom, version in facts.opcodes
+            if (code, custom, version) not in used and custom == ""
+        ]
+    for use in uses:
+        refused = (
+            _version_refusal(use, runtime)
+            if use.op.index < 0
+            else _refusal(use, runtime, accelerated)
+        )
+        if refused:
+            found.setdefault((use.op.name, use.op.version, refused.says), refused)
     return list(found.values())
 
 
-def _idle(code: int, _: str, version: int) -> Op:
+def _unused(code: int, version: int) -> Op:
     from edgepack.tflite.operators import operator_name
 
     return Op(index=-1, subgraph=0, name=operator_name(code), code=code, version=version,
               inputs=(), outputs=(), intermediates=(), options={}, macs=0)  # fmt: skip
 
 
-def _trouble(
-    op: Op, facts: Facts, runtime: CarriedRuntime, accelerated: frozenset[str]
-) -> Trouble | None:
+def _refusal(
+    use: _Use, runtime: CarriedRuntime, accelerated: frozenset[str]
+) -> IncompatibleOperator | None:
+    op = use.op
     if op.custom:
         if op.name in accelerated or op.name in CUSTOM_OPS[runtime.name]:
             return None
         says = f"custom operator {op.name} is not in {_spelled(runtime)}"
-        return Trouble(op, "missing", says, remedy(op, "", runtime.name))
+        return IncompatibleOperator(op, "missing", says, remedy(op, "", runtime.name))
     if runtime.ops and op.name not in runtime.ops:
         says = (
             f"{op.name} is not among the {len(runtime.ops)} operators this build was made with"
         )
-        return Trouble(op, "missing", says, f"add {op.name} to the build")
+        return IncompatibleOperator(op, "missing", says, f"add {op.name} to the build")
     least = _LEAST_INPUTS.get(op.name, 1)
     if len(op.inputs) < least:
         says = f"operator {op.index}, {op.name}, has {len(op.inputs)} of {least} inputs"
-        return Trouble(op, "dtype", says, "the file is malformed: convert it again")
-    use = use_of(op, facts)
-    packed = any(tensor is not None and tensor.sparse for tensor in facts.feeds(op))
-    if runtime.name == "tflm" and packed:
+        return IncompatibleOperator(
+            op, "dtype", says, "the file is malformed: convert it again"
+        )
+    if runtime.name == "tflm" and use.sparse:
         says = f"{op.name} has sparse weights, which TFLM reads as if they were dense"
-        return Trouble(op, "wrong", says, "convert without Optimize.EXPERIMENTAL_SPARSITY")
-    return _version_trouble(op, use, runtime) or _kernel_trouble(op, use, runtime)
+        return IncompatibleOperator(
+            op, "wrong", says, "convert without Optimize.EXPERIMENTAL_SPARSITY"
+        )
+    return _version_refusal(use, runtime) or _kernel_refusal(use, runtime)
 
 
-def _version_trouble(op: Op, use: str, runtime: CarriedRuntime) -> Trouble | None:
-    release = truth.measured(runtime.name, runtime.version)
+def _version_refusal(use: _Use, runtime: CarriedRuntime) -> IncompatibleOperator | None:
+    op = use.op
+    release = measured_release(runtime.name, runtime.version)
     if release is None:
-        oldest = truth.table("versions")["releases"][runtime.name][0]
+        oldest = table("versions")["releases"][runtime.name][0]
         says = f"{_spelled(runtime)} is older than {oldest}, the oldest release measured"
-        return Trouble(op, "unknown", says)
+        return IncompatibleOperator(op, "unknown", says)
     highest = runtime.op_versions.get(op.name)
     if highest is None:
-        highest = truth.highest_version(op.name, runtime.name, release)
+        highest = highest_version(op.name, runtime.name, release)
     wanted = 1 if runtime.name == "tflm" else op.version  # TFLM looks at no version
     if 1 <= wanted <= highest:
         return None
-    first = truth.first_release(op.name, wanted, runtime.name)
+    first = first_release(op.name, wanted, runtime.name)
     since = f"first in {_NAMES[runtime.name]} {first}" if first else _elsewhere(op, runtime)
     if highest == 0:
         says = f"{op.name} version {op.version} is not in {_spelled(runtime)} at all; {since}"
-        return Trouble(op, "missing", says, remedy(op, use, runtime.name))
+        return IncompatibleOperator(
+            op, "missing", says, remedy(op, use.signature, runtime.name)
+        )
     says = (
         f"{op.name} version {op.version} is newer than {_spelled(runtime)}, "
         f"which takes up to {highest}; {since}"
     )
-    return Trouble(op, "version", says, remedy(op, use, runtime.name))
+    return IncompatibleOperator(op, "version", says, remedy(op, use.signature, runtime.name))
 
 
 def _elsewhere(op: Op, runtime: CarriedRuntime) -> str:
     for line in ("tflite", "litert"):
-        first = truth.first_release(op.name, op.version, line)
+        first = first_release(op.name, op.version, line)
         if line != runtime.name and first:
             return f"no measured release of this line has it, {_NAMES[line]} {first} does"
     return "no measured release has it"
 
 
-def _kernel_trouble(op: Op, use: str, runtime: CarriedRuntime) -> Trouble | None:
-    release = truth.measured(runtime.name, runtime.version)
-    if release is None or not use:
+def _kernel_refusal(use: _Use, runtime: CarriedRuntime) -> IncompatibleOperator | None:
+    op, signature = use.op, use.signature
+    release = measured_release(runtime.name, runtime.version)
+    if release is None or not signature:
         return None
-    status = truth.kernel_status(op.name, use, op.version, runtime.name, release)
+    status = kernel_status(op.name, signature, op.version, runtime.name, release)
     if status == "ok":
         return None
     if status is None:
         if runtime.name != "tflm":
             return None  # the version vouches for the dtypes; TFLM has no versions
-        says = f"whether TFLM computes {op.name} in {use} was not measured"
-        return Trouble(op, "unknown", says, "run it: edgepack validate does")
-    first = truth.first_right(op.name, use, op.version, runtime.name)
+        says = f"whether TFLM computes {op.name} in {signature} was not measured"
+        return IncompatibleOperator(op, "unknown", says, "run it: edgepack validate does")
+    first = first_correct_release(op.name, signature, op.version, runtime.name)
     name = _NAMES[runtime.name]
     if status == "wrong":
         since = f"right from {name} {first} on" if first else f"by every {name} measured"
-        says = f"{op.name} in {use} is computed silently wrong by {_spelled(runtime)}; {since}"
-        return Trouble(op, "wrong", says, remedy(op, use, runtime.name))
+        says = (
+            f"{op.name} in {signature} is computed silently wrong by {_spelled(runtime)};"
+            f" {since}"
+        )
+        return IncompatibleOperator(op, "wrong", says, remedy(op, signature, runtime.name))
     since = f"first in {name} {first}" if first else f"no measured {name} has one"
     says = (
-        f"{op.name} version {op.version} in {use} has no kernel in {_spelled(runtime)}; {since}"
+        f"{op.name} version {op.version} in {signature} has no kernel in {_spelled(runtime)};"
+        f" {since}"
     )
-    return Trouble(op, "dtype", says, remedy(op, use, runtime.name))
+    return IncompatibleOperator(op, "dtype", says, remedy(op, signature, runtime.name))
 
 
 def _spelled(runtime: CarriedRuntime) -> str:
     return f"{_NAMES[runtime.name]} {runtime.version}"
+
+
+def remedy(op: Op, signature: str, line: str) -> str:
+    """Return what to change, for an operator that a runtime line does not run as it is."""
+    if op.custom:
+        return _for_custom(op)
+    if op.name == "FULLY_CONNECTED" and signature.endswith("/per-channel"):
+        return _PER_TENSOR_DENSE
+    if line == "tflm":
+        hybrid = "+" in signature
+        return _for_tflm(signature) if hybrid else _WITHOUT.get(op.name) or _for_tflm(signature)
+    found = _VERSIONS.get((op.name, op.version)) or _WITHOUT.get(op.name)
+    return found or "ship the newer runtime, or convert with the release carried"
+
+
+def _for_custom(op: Op) -> str:
+    if op.name.startswith("Flex"):
+        return (
+            "it is a TensorFlow operator (SELECT_TF_OPS): rewrite it with builtin operators, "
+            "or ship the runtime with the Flex delegate"
+        )
+    compilers = {"edgetpu-custom-op": "the Edge TPU compiler", "ethos-u": "Vela"}
+    if op.name in compilers:
+        return f"{compilers[op.name]} made it: ship the file from before, or list the delegate"
+    return "register it in the application, or rewrite it with builtin operators"
+
+
+def _for_tflm(signature: str) -> str:
+    data, _, weights = signature.partition("+")
+    if data == "float32" and weights:
+        return _FULL_INT8
+    if "uint8" in signature:
+        return (
+            "convert the float model again to int8 "
+            "(converter.inference_input_type = tf.int8); TFLM has few uint8 kernels left"
+        )
+    if data in ("int16", "int32", "int64", "bool"):
+        return "compute this part in int8 or float32, or outside the model"
+    return "rewrite it with an operator that TFLM has"

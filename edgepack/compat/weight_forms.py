@@ -1,6 +1,6 @@
 """Which ways of storing weights a device gains from, and why the others are refused.
 
-What counts is measured: the tables of ``truth`` tell which kernels read a form at all,
+What counts is measured: ``measured_support`` tells which kernels read a form at all,
 ``benchmarks/forms.py`` what they cost in instructions, and docs/adr/0015 keeps the figures.
 """
 
@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgepack.compat import measured_support as truth
+from edgepack.compat.measured_support import (
+    first_correct_release,
+    highest_version,
+    kernel_status,
+    measured_release,
+)
 from edgepack.profiles.profile import CarriedRuntime, Profile
 
 _NEEDS_XNNPACK = "its XNNPACK is required whole and leaves {what} to slower kernels"
@@ -51,14 +56,14 @@ def _int4(profile: Profile, route: str) -> Gain:
 
 
 def _read_by(runtime: CarriedRuntime, buys: str) -> Gain:
-    release = truth.measured(runtime.name, runtime.version)
+    release = measured_release(runtime.name, runtime.version)
     if runtime.name == "tflite":
         return Gain(
             False, "its reference kernels read no int4 (2.14.0), so nothing could be proven"
         )
-    status = release and truth.kernel_status("CONV_2D", "int8+int4", 7, runtime.name, release)
+    status = release and kernel_status("CONV_2D", "int8+int4", 7, runtime.name, release)
     if status != "ok":
-        first = truth.first_right("CONV_2D", "int8+int4", 7, runtime.name)
+        first = first_correct_release("CONV_2D", "int8+int4", 7, runtime.name)
         since = f"; from {runtime.name} {first} on" if first else ""
         return Gain(False, f"{runtime.name} {runtime.version} has no int4 kernels{since}")
     return Gain(True, buys)
@@ -76,8 +81,8 @@ def _blocks(profile: Profile, route: str) -> Gain:
     if _whole_xnnpack(profile):
         return Gain(False, _NEEDS_XNNPACK.format(what="sparse weights"))
     runtime = profile.runtime
-    release = truth.measured(runtime.name, runtime.version)
-    if not release or truth.highest_version("FULLY_CONNECTED", runtime.name, release) < 8:
+    release = measured_release(runtime.name, runtime.version)
+    if not release or highest_version("FULLY_CONNECTED", runtime.name, release) < 8:
         return Gain(False, f"{runtime.name} {runtime.version} takes no sparse dense kernels")
     speed = (
         "fewer instructions from half the blocks empty on"

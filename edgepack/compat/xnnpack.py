@@ -9,12 +9,18 @@ with tensorflow/lite/delegates/xnnpack/README.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import cache
 
-from edgepack.compat import measured_support as truth
-from edgepack.compat.operators import use_of
-from edgepack.profiles.profile import CarriedRuntime
+from edgepack.compat.measured_support import (
+    measured_release,
+    measured_use,
+    release_key,
+    table,
+    value_at,
+)
+from edgepack.compat.operators import kernel_signatures
 from edgepack.tflite.facts import Facts, Op
+from edgepack.tflite.per_facts import per_facts
 from edgepack.tflite.tensors import Tensor
 
 #: Fused activations it clamps with: none, relu, relu in -1..1, relu6.
@@ -22,24 +28,41 @@ CLAMPS = frozenset({0, 1, 2, 3})
 MOST_DIMENSIONS = 6
 
 
-def refusal(op: Op, facts: Facts, runtime: CarriedRuntime) -> str | None:
-    """Return why XNNPACK leaves an operator to the builtin kernels; None if it takes it."""
-    release = truth.measured(runtime.name, runtime.version)
+def refusal(op: Op, facts: Facts, line: str, version: str) -> str | None:
+    """Return why XNNPACK leaves an operator to the builtin kernels; None if it takes it.
+
+    Args:
+        op: of the main graph.
+        line: ``tflite`` or ``litert``; ``version`` is its release.
+    """
+    release = measured_release(line, version)
     if release is None:
-        return f"no release as old as {runtime.version} was measured"
-    use = use_of(op, facts)
-    known = truth.table("delegation")["ops"].get(op.name, {})
-    changes = (truth.use_in(known, use, op.version) or {}).get(runtime.name, [])
-    if not truth.at(changes, release, False):
-        return f"not XNNPACK's in {use or 'this dtype'}"
-    shaped = _misshapen(op, facts)
-    if shaped:
-        return shaped
+        return f"no release as old as {version} was measured"
+    signature = kernel_signatures(facts)[op.subgraph, op.index]
+    if not _has_kernel(op.name, signature, op.version, line, release):
+        return f"not XNNPACK's in {signature or 'this dtype'}"
+    unsuitable = _unsuitable_tensors(facts).get(op.index)
+    if unsuitable:
+        return unsuitable
     rule = _RULES.get(op.name)
-    return rule(op, facts, truth.order(release), runtime.name) if rule else None
+    return rule(op, facts, release_key(release), line) if rule else None
 
 
-def _misshapen(op: Op, facts: Facts) -> str | None:
+@cache
+def _has_kernel(name: str, signature: str, version: int, line: str, release: str) -> bool:
+    known = table("delegation")["ops"].get(name, {})
+    use = measured_use(known, signature, version) or {}
+    return bool(value_at(use.get(line, []), release, False))
+
+
+@per_facts
+def _unsuitable_tensors(facts: Facts) -> dict[int, str]:
+    """Return, by operator of the main graph, what no release takes of its tensors."""
+    found = {op.index: _unsuitable(op, facts) for op in facts.main.ops}
+    return {index: why for index, why in found.items() if why}
+
+
+def _unsuitable(op: Op, facts: Facts) -> str | None:
     if facts.feed(op, 0 if op.name not in ("SPLIT", "TRANSPOSE_CONV") else 1) is None:
         return "it reads nothing"
     if not op.outputs:
@@ -195,7 +218,7 @@ _FLAT_SLOPE = (2, 10)
 _LARGE_SCALES = (2, 17)
 _NO_OPEN_SLICE: dict[str, tuple[int, ...]] = {"tflite": (2, 17), "litert": (1, 0)}
 
-_RULES: dict[str, Any] = {
+_RULES: dict[str, Rule] = {
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _convolution,
     "FULLY_CONNECTED": _constant((1, 2), "weights"),

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from edgepack.compat.delegates import Delegation, delegate, support_tables
-from edgepack.compat.operators import Trouble, troubles
+from edgepack.compat.operators import IncompatibleOperator, incompatible_operators
 from edgepack.gates.finding import Finding, How, Outcome, Verdict
 from edgepack.gates.limits import (
     at_most,
@@ -86,7 +86,7 @@ def peak_ram(facts: Facts, profile: Profile) -> Finding:
 def operators(facts: Facts, profile: Profile) -> Finding:
     """The runtime has every operator, with a kernel that computes these dtypes right."""
     kinds = ("missing", "dtype", "wrong", "unknown")
-    found = [t for t in _troubles(facts, profile) if t.kind in kinds]
+    found = [t for t in _incompatible_operators(facts, profile) if t.kind in kinds]
     names = {op.name for op in facts.ops}
     good = f"all {len(names)} operators have kernels in {_runtime(profile)}"
     return _told("operators", found, good)
@@ -94,7 +94,7 @@ def operators(facts: Facts, profile: Profile) -> Finding:
 
 def operator_versions(facts: Facts, profile: Profile) -> Finding:
     """The runtime takes the version of every operator that the file lists."""
-    found = [t for t in _troubles(facts, profile) if t.kind == "version"]
+    found = [t for t in _incompatible_operators(facts, profile) if t.kind == "version"]
     good = "every version is taken"
     if profile.runtime.name == "tflm":
         good = "TFLM looks at dtypes, not at versions"
@@ -179,25 +179,24 @@ def judge(facts: Facts, profile: Profile) -> Verdict:
     return Verdict(tuple(found))
 
 
-def _troubles(facts: Facts, profile: Profile) -> list[Trouble]:
+def _incompatible_operators(facts: Facts, profile: Profile) -> list[IncompatibleOperator]:
     custom: set[str] = set()
     for asked in profile.delegates:
         key = "ethos-u55" if asked.name.startswith("ethos-u") else str(asked.name)
         custom |= set(support_tables().get(key, {}).get("custom", ()))
-    return troubles(facts, profile.runtime, frozenset(custom))
+    return incompatible_operators(facts, profile.runtime, frozenset(custom))
 
 
-def _told(gate: str, found: list[Trouble], good: str) -> Finding:
+def _told(gate: str, found: list[IncompatibleOperator], good: str) -> Finding:
     if not found:
         return _finding(gate, Outcome.PASS, good)
-    sure = [trouble for trouble in found if trouble.kind != "unknown"]
+    sure = [one for one in found if one.kind != "unknown"]
     says = "; ".join(
-        trouble.says + (f" — {trouble.remedy}" if trouble.remedy else "")
-        for trouble in (sure or found)[:4]
+        one.says + (f" — {one.remedy}" if one.remedy else "") for one in (sure or found)[:4]
     )
     if len(sure or found) > 4:
         says += f"; and {len(sure or found) - 4} more"
-    if not any(trouble.remedy for trouble in (sure or found)[:4]):
+    if not any(one.remedy for one in (sure or found)[:4]):
         says += f"; {_REPLACE if sure else _MEASURED}"
     return _finding(gate, Outcome.FAIL if sure else Outcome.INCONCLUSIVE, says)
 

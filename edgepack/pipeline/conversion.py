@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgepack.compat import measured_support as truth
+from edgepack.compat.measured_support import kernel_status, measured_release
 from edgepack.profiles.profile import CarriedRuntime
 
 
@@ -14,8 +14,8 @@ def options_for(runtime: CarriedRuntime) -> dict[str, Any]:
     Old releases compute per-channel fully-connected weights wrongly or not at all, and the
     converter writes those unless told otherwise.
     """
-    release = truth.measured(runtime.name, runtime.version)
-    status = release and truth.kernel_status(
+    release = measured_release(runtime.name, runtime.version)
+    status = release and kernel_status(
         "FULLY_CONNECTED", "int8/per-channel", 1, runtime.name, release
     )
     return {"per_channel_dense": status == "ok"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepack.compat import measured_support as truth
+from edgepack.compat import measured_support
 from edgepack.compat.delegates import by_xnnpack, delegate, support_tables
 from edgepack.profiles.profile import CarriedRuntime, Delegate
 from edgepack.tflite.facts import Facts
@@ -94,7 +94,7 @@ def test_a_release_too_old_to_have_been_measured_takes_nothing() -> None:
 @pytest.mark.parametrize("name", sorted(support_tables()))
 def test_every_support_table_names_source_dtypes_and_known_operators(name: str) -> None:
     row = support_tables()[name]
-    known = set(truth.table("versions")["ops"])
+    known = set(measured_support.table("versions")["ops"])
     assert len(row["source"]) > 20
     assert row["dtypes"]
     assert not set(row["ops"]) - known - {"RELU_0_TO_1"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepack.compat import measured_support as truth
-from edgepack.compat.operators import troubles, use_of
+from edgepack.compat import measured_support
+from edgepack.compat.operators import incompatible_operators, kernel_signature
 from edgepack.profiles.profile import CarriedRuntime
 from edgepack.tflite.facts import Facts
 from edgepack.tflite.flatbuffer import read
@@ -28,7 +28,7 @@ def runtime(line: str, version: str = "", **more: object) -> CarriedRuntime:
 
 
 def kinds(facts: Facts, carried: CarriedRuntime) -> list[str]:
-    return [trouble.kind for trouble in troubles(facts, carried)]
+    return [refused.kind for refused in incompatible_operators(facts, carried)]
 
 
 def dense(*, per_channel: bool, version: int = 4) -> Facts:
@@ -47,7 +47,7 @@ def test_no_use_of_an_operator_passes_that_its_runtime_refuses(
 ) -> None:
     """Every operator in every dtype, at the version converters write and at the first."""
     carried = runtime(line)
-    passed = [c for c in ZOO if not troubles(read(c.model), carried)]
+    passed = [c for c in ZOO if not incompatible_operators(read(c.model), carried)]
     answers = ask("run", line, ((str(c), c.model, None) for c in passed), tmp_path)
     wrong = {key: says for key, says in answers.items() if says != "ok"}
     assert not wrong
@@ -61,7 +61,7 @@ def test_nothing_is_refused_that_its_runtime_runs(line: str, tmp_path: Path) -> 
     carried = runtime(line)
     refused = []
     for case in ZOO:
-        found = troubles(read(case.model), carried)
+        found = incompatible_operators(read(case.model), carried)
         if case.honest and found and found[0].kind != "wrong":
             refused.append(case)
     answers = ask("run", line, ((str(c), c.model, None) for c in refused), tmp_path)
@@ -74,11 +74,11 @@ def test_the_version_above_the_highest_is_refused_and_the_highest_is_not(
     line: str, tmp_path: Path
 ) -> None:
     """Boundary triples of every operator, put to the runtime's own resolver."""
-    release = truth.measured(line, RELEASES[line])
+    release = measured_support.measured_release(line, RELEASES[line])
     assert release is not None
     models, expected = [], {}
-    for name in sorted(truth.table("versions")["ops"]):
-        highest = truth.highest_version(name, line, release)
+    for name in sorted(measured_support.table("versions")["ops"]):
+        highest = measured_support.highest_version(name, line, release)
         for version in (highest - 1, highest, highest + 1):
             if version < (2 if name == "BROADCAST_TO" else 1):
                 continue
@@ -88,7 +88,7 @@ def test_the_version_above_the_highest_is_refused_and_the_highest_is_not(
     answers = ask("run", line, models, tmp_path)
     assert {key: says == "ok" for key, says in answers.items()} == expected
     for key, model, _ in models:
-        assert (not troubles(read(model), runtime(line))) is expected[key], key
+        assert (not incompatible_operators(read(model), runtime(line))) is expected[key], key
 
 
 def _listed(name: str, version: int) -> bytes:
@@ -114,19 +114,19 @@ def test_per_channel_dense_is_refused_where_it_is_computed_wrong(
 
 
 def test_a_wrong_kernel_is_named_with_release_and_option() -> None:
-    (trouble,) = troubles(dense(per_channel=True), runtime("tflite", "2.9.1"))
-    assert "FULLY_CONNECTED" in trouble.says
-    assert "silently wrong" in trouble.says
-    assert "2.10.0" in trouble.says
-    assert "_experimental_disable_per_channel_quantization_for_dense_layers" in trouble.remedy
+    (refused,) = incompatible_operators(dense(per_channel=True), runtime("tflite", "2.9.1"))
+    assert "FULLY_CONNECTED" in refused.says
+    assert "silently wrong" in refused.says
+    assert "2.10.0" in refused.says
+    assert "_experimental_disable_per_channel_quantization_for_dense_layers" in refused.remedy
 
 
 def test_a_version_too_new_is_named_with_the_release_that_has_it() -> None:
-    (trouble,) = troubles(dense(per_channel=False, version=12), runtime("tflite"))
-    assert trouble.kind == "version"
-    assert "FULLY_CONNECTED version 12" in trouble.says
-    assert "first in TensorFlow Lite 2.17.1" in trouble.says
-    assert trouble.remedy
+    (refused,) = incompatible_operators(dense(per_channel=False, version=12), runtime("tflite"))
+    assert refused.kind == "version"
+    assert "FULLY_CONNECTED version 12" in refused.says
+    assert "first in TensorFlow Lite 2.17.1" in refused.says
+    assert refused.remedy
 
 
 def test_sparse_weights_on_tflm_are_computed_wrong() -> None:
@@ -157,13 +157,17 @@ def test_a_custom_operator_needs_someone_who_runs_it(
     x, y = net.tensor((1, 4)), net.tensor((1, 4))
     net.op(name, [x], [y], custom=b"x")
     facts = read(net.done([x], [y]))
-    assert [t.kind for t in troubles(facts, runtime(line), frozenset(delegates))] == found
+    assert [
+        t.kind for t in incompatible_operators(facts, runtime(line), frozenset(delegates))
+    ] == found
 
 
 def test_a_build_with_few_operators_names_the_one_it_lacks() -> None:
-    (trouble,) = troubles(dense(per_channel=False), runtime("tflm", ops=("CONV_2D", "ADD")))
-    assert trouble.kind == "missing"
-    assert "add FULLY_CONNECTED to the build" in trouble.remedy
+    (refused,) = incompatible_operators(
+        dense(per_channel=False), runtime("tflm", ops=("CONV_2D", "ADD"))
+    )
+    assert refused.kind == "missing"
+    assert "add FULLY_CONNECTED to the build" in refused.remedy
 
 
 def test_a_profile_may_know_the_versions_of_its_build_better() -> None:
@@ -190,13 +194,13 @@ def test_a_release_older_than_every_measured_one_is_unknown_not_good() -> None:
 def test_an_unmeasured_release_stands_for_an_older_one(
     line: str, version: str, stands: str | None
 ) -> None:
-    assert truth.measured(line, version) == stands
+    assert measured_support.measured_release(line, version) == stands
 
 
 def test_every_use_names_its_dtypes() -> None:
     def use(case: Case) -> str:
         facts = read(case.model)
-        return use_of(facts.ops[0], facts)
+        return kernel_signature(facts.ops[0], facts)
 
     for case in ZOO:
         wanted = f"{case.dtype}/{case.variant}" if case.variant else case.dtype
@@ -209,8 +213,8 @@ def test_an_operator_without_its_weights_is_named() -> None:
     facts = dataclasses.replace(
         facts, subgraphs=(dataclasses.replace(facts.main, ops=(bare,)),)
     )
-    (trouble,) = troubles(facts, runtime("litert"))
-    assert "FULLY_CONNECTED, has 1 of 2 inputs" in trouble.says
+    (refused,) = incompatible_operators(facts, runtime("litert"))
+    assert "FULLY_CONNECTED, has 1 of 2 inputs" in refused.says
 
 
 @pytest.mark.train

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from converters.tflite import tflite_edit
 from converters.tflite.blocks import encode
-from edgepack.compat import measured_support as truth
+from edgepack.compat import measured_support
 from edgepack.compat.weight_forms import FORMS, NOWHERE, gain
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import CarriedRuntime, Delegate, Profile
@@ -24,9 +24,9 @@ def carrying(profile: Profile, name: str, version: str) -> Profile:
     return profile.model_copy(update={"runtimes": (runtime,)})
 
 
-@pytest.mark.parametrize("release", truth.table("versions")["releases"]["tflm"])
+@pytest.mark.parametrize("release", measured_support.table("versions")["releases"]["tflm"])
 def test_int4_is_offered_where_the_release_computes_it_right(release: str) -> None:
-    right = truth.kernel_status("CONV_2D", "int8+int4", 7, "tflm", release) == "ok"
+    right = measured_support.kernel_status("CONV_2D", "int8+int4", 7, "tflm", release) == "ok"
     assert gain("int4", carrying(BOARD, "tflm", release), "tflm").pays is right
 
 
