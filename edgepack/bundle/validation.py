@@ -15,6 +15,7 @@ from edgepack.bundle.archive import Bundle
 from edgepack.errors import InputError
 from edgepack.gates import accuracy
 from edgepack.gates.check import check
+from edgepack.gates.expected import BUNDLE, complete, expected_gates, route_of
 from edgepack.gates.finding import Finding, How, Outcome, Verdict
 from edgepack.inference import scoring
 from edgepack.inference.protocol import Runtime
@@ -70,7 +71,9 @@ def validate(
     verdict = verdict.plus(_goldens(bundle, facts, oracle or runtime))
     verdict = verdict.plus(*_accuracy(bundle, profile, facts, runtime))
     verdict = verdict.plus(*_calibration(bundle, profile))
-    return facts, verdict.plus(*trial(bundle, profile))
+    verdict = verdict.plus(*trial(bundle, profile))
+    asked = expected_gates(profile, route_of(bundle.files), task=bundle.manifest.task)
+    return facts, complete(verdict, (*asked, *BUNDLE))
 
 
 def _calibration(bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:

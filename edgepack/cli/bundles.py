@@ -107,6 +107,7 @@ def bench(
     from edgepack.bundle import validation
     from edgepack.cli.wiring import Trial
     from edgepack.emulation.bench import Ask
+    from edgepack.gates.expected import complete, dynamic_gates, route_of
     from edgepack.gates.finding import Verdict
     from edgepack.profiles import catalogue
 
@@ -115,7 +116,8 @@ def bench(
     with output.progress() as bars:
         ask = Ask(repeats=repeats, warmup=warmup, full=full, soak_minutes=soak)
         trial = Trial(ask=ask, say=bars.say)
-        verdict = Verdict(trial(whole, device))
+        asked = dynamic_gates(device, route_of(whole.files))
+        verdict = complete(Verdict(trial(whole, device)), asked)
     figures = trial.figures.get(device.name, {})
     if json_:
         output.emit(

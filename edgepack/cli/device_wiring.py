@@ -53,9 +53,8 @@ def judged(
     from edgepack.device.backends.backend import expected_of
     from edgepack.emulation.options import precision
     from edgepack.errors import InputError
-    from edgepack.firmware.trial import route_of
     from edgepack.gates import device as gates
-    from edgepack.gates.expected import expected_gates
+    from edgepack.gates.expected import expected_gates, route_of
 
     whole, digest = opened(bundle), store.sha256(whole_bytes(bundle))
     # What a build found holds for its own device only.

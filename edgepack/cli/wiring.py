@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgepack.bundle.archive import Bundle
-from edgepack.gates.finding import Finding, Outcome
+from edgepack.gates.expected import MICRO_KINDS, dynamic_gates, route_of
+from edgepack.gates.finding import Finding, inconclusive
 from edgepack.inference.host import HostRuntime
 from edgepack.inference.protocol import Runtime
 from edgepack.pipeline.build import Means
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from edgepack.emulation.bench import Ask
 
 Say = Callable[[str], None]
-MICRO_KINDS = {"mcu", "npu"}
 
 
 def _silent(text: str) -> None:
@@ -46,12 +46,9 @@ class Trial:
     def __call__(self, bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
         """Return the findings; INCONCLUSIVE with the remedy where a tool is missing."""
         if not self.sandbox:
-            return (
-                _open(
-                    "sandbox",
-                    "the dynamic gates were left out; run it again without --no-sandbox",
-                ),
-            )
+            says = "left out by --no-sandbox; run it again without that"
+            gates = dynamic_gates(profile, route_of(bundle.files))
+            return tuple(inconclusive(gate, says) for gate in gates)
         if profile.kind in MICRO_KINDS:
             from edgepack.firmware import trial as firmware
 
@@ -107,7 +104,3 @@ def oracle_of(profile: Profile) -> Runtime:
 
         return TflmRuntime()
     return HostRuntime()
-
-
-def _open(gate: str, says: str) -> Finding:
-    return Finding(gate=gate, verdict=Outcome.INCONCLUSIVE, says=says)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.errors import EdgepackError, EnvironmentMissing, InputError, TimedOut
+from edgepack.errors import EdgepackError, InputError
 from edgepack.firmware import goldens, tflm_arena, vela
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.compiler.lower.program import Program
@@ -25,30 +25,21 @@ from edgepack.firmware.goldens import Goldens
 from edgepack.firmware.package.c_sources import c_bundle
 from edgepack.firmware.package.tflm_sources import tflm_bundle
 from edgepack.gates import firmware as gates
-from edgepack.gates.expected import Route, complete, dynamic_gates
-from edgepack.gates.finding import Finding, Outcome, Verdict, failed, inconclusive
+from edgepack.gates.expected import FIRMWARE_FOLDER, Route, complete, dynamic_gates, route_of
+from edgepack.gates.finding import Finding, Outcome, Verdict, inconclusive, unanswered
 from edgepack.measurements.firmware_figures import VelaResult
 from edgepack.profiles.profile import Profile
 from edgepack.tflite.liveness import busiest_operator
 
-FOLDER = "firmware/"
 GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden/inputs.npy", "golden/outputs.npy"
 EMULATED_ROWS = 4
+_VELA_FOLDER = "vela/"
 
 
 def identifier(name: str) -> str:
     """Return a model's name as it may stand in C: ``kws-v2.1`` gives ``kws_v2_1``."""
     plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40] or "model"
     return plain if plain[0].isalpha() else f"model_{plain}"
-
-
-def route_of(files: Mapping[str, bytes]) -> Route | None:
-    """Return what the sources in a bundle are made for; None where it holds none."""
-    routes: tuple[Route, ...] = ("c", "tflm")
-    for route in routes:
-        if any(path.startswith(f"{FOLDER}{route}/") for path in files):
-            return route
-    return None
 
 
 def extras(
@@ -69,9 +60,13 @@ def extras(
     made: dict[str, bytes] = {}
     if profile.npu is not None:
         compiled = _vela(model, profile)
-        made[f"vela/{plain}_{compiled.accelerator.replace('-', '_')}.tflite"] = compiled.model
+        made[_vela_path(plain, compiled)] = compiled.model
     made |= _sources(model, profile, plain, vectors, route)
-    return {f"{FOLDER}{path}": content for path, content in made.items()}
+    return {f"{FIRMWARE_FOLDER}{path}": content for path, content in made.items()}
+
+
+def _vela_path(plain: str, compiled: VelaResult) -> str:
+    return f"{_VELA_FOLDER}{plain}_{compiled.accelerator.replace('-', '_')}.tflite"
 
 
 def _sources(
@@ -107,22 +102,29 @@ def trial(model: bytes, files: Mapping[str, bytes], profile: Profile) -> tuple[F
         return (gates.goldens_tflm(wrong, answers[0].rows),)
 
     found = _answers(answered, (oracle,))
+    if profile.npu is not None:
+        found += (gates.goldens_npu(profile.npu.accelerator),)
     if not answers:
         says = f"needs TFLM's answers to the goldens, which are not there ({oracle})"
         return complete(Verdict(found), asked, says).findings
     vectors = answers[0]
-    found += _answers(lambda: _same_sources(model, files, profile, vectors), ("sources",))
+    compiled: list[VelaResult] = []
+
+    def on_the_npu() -> tuple[Finding, ...]:
+        compiled.append(_vela(model, profile))
+        return gates.npu(compiled[0], profile)
+
     if kind == "npu":
-        assert profile.npu is not None  # what makes it that kind
-        found += (gates.goldens_npu(profile.npu.accelerator),)
-        compiled = ("arena", "flash", "cpu_fallback", "latency")
-        found += _answers(lambda: gates.npu(_vela(model, profile), profile), compiled)
+        found += _answers(on_the_npu, ("arena", "flash", "cpu_fallback", "latency"))
     elif kind == "c":
         rest = tuple(gate for gate in asked if gate != "sources")
         found += _answers(lambda: trial_c(c99.compile_model(model), vectors, profile), rest)
     else:
         found += _answers(lambda: _tflm_memory(model, profile), ("arena", "flash"))
         found += (inconclusive("latency", "counted for C bundles only: --micro c"),)
+    found += _answers(
+        lambda: _same_sources(model, files, profile, vectors, *compiled), ("sources",)
+    )
     order = {gate: place for place, gate in enumerate(asked)}
     return tuple(sorted(found, key=lambda finding: order.get(finding.gate, len(order))))
 
@@ -130,20 +132,11 @@ def trial(model: bytes, files: Mapping[str, bytes], profile: Profile) -> tuple[F
 def _answers(
     question: Callable[[], tuple[Finding, ...]], asked: tuple[str, ...]
 ) -> tuple[Finding, ...]:
-    """Return what a question finds, or why the gates it would have answered are not answered.
-
-    What is not on this machine, hangs or cannot be started leaves them inconclusive; what
-    refuses the model, or crashes on it, fails them.
-    """
+    """Return what a question finds, or why the gates it answers are not (``unanswered``)."""
     try:
         return question()
-    except (EnvironmentMissing, TimedOut) as absent:
-        return tuple(inconclusive(gate, str(absent)) for gate in asked)
-    except EdgepackError as refused:
-        return tuple(failed(gate, str(refused)) for gate in asked)
-    except (OSError, MemoryError) as error:
-        says = f"could not be run on this machine: {type(error).__name__}: {error}"
-        return tuple(inconclusive(gate, says) for gate in asked)
+    except (EdgepackError, OSError, MemoryError) as error:
+        return tuple(unanswered(gate, error) for gate in asked)
 
 
 def trial_c(program: Program, vectors: Goldens, profile: Profile) -> tuple[Finding, ...]:
@@ -209,18 +202,30 @@ def _tflm_memory(model: bytes, profile: Profile) -> tuple[Finding, ...]:
 
 
 def _same_sources(
-    model: bytes, files: Mapping[str, bytes], profile: Profile, vectors: Goldens
+    model: bytes,
+    files: Mapping[str, bytes],
+    profile: Profile,
+    vectors: Goldens,
+    compiled: VelaResult | None = None,
 ) -> tuple[Finding, ...]:
-    """Return whether the bundle's sources are what its model gives, byte for byte."""
+    """Return whether the bundle's firmware is what its model gives, byte for byte.
+
+    Args:
+        compiled: what Vela makes of the model; None leaves the bundle's own uncompared.
+    """
     route = route_of(files)
     if route is None:
-        says = f"the bundle holds no {FOLDER}; build it again from its Keras model"
+        says = f"the bundle holds no {FIRMWARE_FOLDER}; build it again from its Keras model"
         return (inconclusive("sources", says),)
-    mine = {p: data for p, data in files.items() if p.startswith(f"{FOLDER}{route}/")}
+    folders = (f"{route}/", *(() if compiled is None else (_VELA_FOLDER,)))
+    ours = tuple(f"{FIRMWARE_FOLDER}{folder}" for folder in folders)
+    mine = {path: data for path, data in files.items() if path.startswith(ours)}
     headers = [p for p in mine if p.endswith("_self_test.h")]
     plain = headers[0].rsplit("/", 1)[1].removesuffix("_self_test.h") if headers else "model"
     fresh = _sources(model, profile, plain, vectors, route)
-    fresh = {f"{FOLDER}{path}": data for path, data in fresh.items()}
+    if compiled is not None:
+        fresh[_vela_path(plain, compiled)] = compiled.model
+    fresh = {f"{FIRMWARE_FOLDER}{path}": data for path, data in fresh.items()}
     strange = sorted(p for p in mine.keys() | fresh.keys() if mine.get(p) != fresh.get(p))
     says = f"{len(mine)} files are what the model gives"
     if strange:

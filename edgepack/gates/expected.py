@@ -14,6 +14,8 @@ from edgepack.profiles.profile import Profile
 
 #: What a microcontroller's or a neural unit's sources are made for.
 Route = Literal["c", "tflm"]
+#: Where a bundle holds them, each route in a folder of its own.
+FIRMWARE_FOLDER = "firmware/"
 #: Kinds of device that carry firmware instead of an operating system with a runtime.
 MICRO_KINDS = frozenset({"mcu", "npu"})
 
@@ -50,6 +52,16 @@ _NOT_ASKED = {
     "goldens_npu": "nothing here runs the compiled model; run it on the board",
 }
 _BY_RUNNING = frozenset(SANDBOX).union(*FIRMWARE.values())
+
+
+def route_of(paths: Iterable[str]) -> Route | None:
+    """Return what the sources in a bundle are made for; None where it holds none."""
+    names = tuple(paths)
+    routes: tuple[Route, ...] = ("c", "tflm")
+    for route in routes:
+        if any(name.startswith(f"{FIRMWARE_FOLDER}{route}/") for name in names):
+            return route
+    return None
 
 
 def static_gates(profile: Profile) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from edgepack.errors import EdgepackError, EnvironmentMissing, TimedOut
+
 
 class Outcome(StrEnum):
     """The answer of one gate; INCONCLUSIVE is never a pass."""
@@ -113,3 +115,17 @@ def passed(gate: str, says: str) -> Finding:
 def failed(gate: str, says: str) -> Finding:
     """Return the finding of a gate that is broken and compares no number."""
     return Finding(gate=gate, verdict=Outcome.FAIL, says=says)
+
+
+def unanswered(gate: str, error: Exception) -> Finding:
+    """Return the finding of a gate whose question ended in ``error``.
+
+    What is not on this machine, did not end in time or could not be started leaves the gate
+    inconclusive; whoever refused the model, or crashed on it, fails it.
+    """
+    if isinstance(error, EnvironmentMissing | TimedOut):
+        return inconclusive(gate, str(error))
+    if isinstance(error, EdgepackError):
+        return failed(gate, str(error))
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return inconclusive(gate, f"could not be run on this machine: {what}")

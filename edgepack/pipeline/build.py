@@ -14,10 +14,11 @@ from typing import Any
 from edgepack.bundle import archive as packing
 from edgepack.bundle.archive import Bundle, Step
 from edgepack.compat import weight_forms as techniques
-from edgepack.errors import EnvironmentMissing, InputError, UsageError
+from edgepack.errors import EdgepackError, RuntimeFailure, UsageError
 from edgepack.gates import accuracy
 from edgepack.gates.check import check
-from edgepack.gates.finding import Finding, Outcome, Verdict
+from edgepack.gates.expected import Route, complete, expected_gates
+from edgepack.gates.finding import Finding, Outcome, Verdict, unanswered
 from edgepack.inference import scoring
 from edgepack.inference.protocol import Runtime
 from edgepack.pipeline import calibration, recipe
@@ -51,7 +52,7 @@ class Means:
     oracle: Callable[[Profile], Runtime]
     trial: Trial
     extras: Extras
-    route: str = "c"
+    route: Route = "c"
     say: Callable[[str], None] = lambda text: None
 
 
@@ -115,13 +116,19 @@ def _product(line: Line, profile: Profile, order: Order, means: Means) -> Produc
         steps=_steps(line, order.task, means.runtime, options),
         notes=(*line.notes, *notes),
     )
-    files = assembly.files(made, means.oracle(profile))
+    asked = expected_gates(profile, means.route, task=order.task)
+    try:
+        files = assembly.files(made, means.oracle(profile))
+    except RuntimeFailure as refused:  # this device's runtime does; others may yet take it
+        verdict = complete(verdict.plus(unanswered("goldens", refused)), asked)
+        return Product(made=made, verdict=verdict, data=None)
     more, said = _extras(made, means, files)
     files |= more
     verdict = verdict.plus(*said)
     means.say(f"{profile.name}: running it as the device would")
     draft = Bundle(assembly.manifest(made, verdict, files), files)
     verdict = verdict.plus(*means.trial(draft, profile))
+    verdict = complete(verdict, asked)
     data = None
     if verdict.outcome is not Outcome.FAIL:
         final = assembly.manifest(made, verdict, files)
@@ -136,11 +143,8 @@ def _extras(
     """Return the device's own files, or why there are none: a gate like the others."""
     try:
         return means.extras(made.model, made.profile, made.order.name, files), ()
-    except EnvironmentMissing as missing:
-        verdict, says = Outcome.INCONCLUSIVE, str(missing)
-    except InputError as refused:
-        verdict, says = Outcome.FAIL, str(refused)
-    return {}, (Finding(gate="firmware", verdict=verdict, says=says),)
+    except EdgepackError as refused:
+        return {}, (unanswered("firmware", refused),)
 
 
 def _steps(

@@ -11,6 +11,8 @@ from edgepack.bundle import archive as bundle
 from edgepack.bundle import validation
 from edgepack.bundle.archive import Bundle
 from edgepack.errors import InputError
+from edgepack.firmware.trial import trial
+from edgepack.gates.expected import BUNDLE, dynamic_gates, expected_gates
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.inference.protocol import Ending, Job, Trace
 from edgepack.profiles import catalogue
@@ -79,3 +81,36 @@ def test_goldens_that_differ_say_what_to_do(whole: Bundle) -> None:
     assert found.verdict is Outcome.FAIL
     assert "4 of 4 golden values differ" in found.says
     assert "build it again" in found.says
+
+
+def test_a_finding_that_the_bundle_left_out_is_no_pass(tmp_path: Path) -> None:
+    path = write_bundle(tmp_path / "m.edgepack")
+    found = gates_of(bundle.unpack(path.read_bytes(), "m.edgepack"), "pixel-3")
+    assert found["calibration"].verdict is Outcome.INCONCLUSIVE
+    assert "keeps no finding of it" in found["calibration"].says
+
+
+def test_every_gate_of_a_device_is_answered_or_said_not_to_be(whole: Bundle) -> None:
+    device = catalogue.load("pixel-3")
+    found = gates_of(whole, "pixel-3")
+    assert set(found) == {*expected_gates(device), *BUNDLE}
+    for gate in dynamic_gates(device):  # the trial of this test answers nothing
+        assert found[gate].verdict is Outcome.INCONCLUSIVE
+        assert "edgepack validate BUNDLE" in found[gate].says
+
+
+def test_a_neural_unit_is_asked_for_goldens_and_nobody_can_run_the_compiled_model(
+    tmp_path: Path,
+) -> None:
+    path = write_bundle(tmp_path / "m.edgepack", "corstone-300")
+    whole = bundle.unpack(path.read_bytes(), "m.edgepack")
+    npu = catalogue.load("corstone-300")
+    _, verdict = validation.validate(
+        whole, npu, Still(), lambda b, p: trial(b.model, b.files, p), oracle=Still()
+    )
+    found = {finding.gate: finding for finding in verdict.findings}
+    assert found["goldens"].verdict is Outcome.PASS
+    assert "goldens_tflm" in found
+    assert found["goldens_npu"].verdict is Outcome.INCONCLUSIVE
+    assert "on the board" in found["goldens_npu"].says
+    assert verdict.outcome is not Outcome.PASS

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgepack.bundle import archive as packing
+from edgepack.firmware import goldens
 from edgepack.firmware import trial as firmware
 from edgepack.firmware.emulator import toolchain
 from edgepack.gates.finding import Finding, Outcome
@@ -20,7 +21,11 @@ pytestmark = pytest.mark.tools
 
 pytest.importorskip("tflite_micro", reason="pip install 'edgepack[micro]'")
 MODEL = nets.residual(1)
-GOLDEN = {firmware.GOLDEN_INPUTS: packing.npy(nets.inputs(read(MODEL), 5))}
+INPUTS = nets.inputs(read(MODEL), 5)
+GOLDEN = {
+    firmware.GOLDEN_INPUTS: packing.npy(INPUTS),
+    firmware.GOLDEN_OUTPUTS: packing.npy(goldens.answered(MODEL, INPUTS).outputs[0]),
+}
 
 
 def trial(files: Mapping[str, bytes], profile: str) -> dict[str, Finding]:
@@ -119,7 +124,8 @@ def test_tflm_sources_are_proven_by_arena_and_array() -> None:
     board = catalogue.load("nano-33-ble")
     made = firmware.extras(MODEL, board, "cells", GOLDEN, route="tflm")
     found = trial(made, "nano-33-ble")
-    assert [found[g].verdict for g in ("sources", "arena", "flash")] == [Outcome.PASS] * 3
+    proven = ("sources", "goldens_tflm", "arena", "flash")
+    assert [found[gate].verdict for gate in proven] == [Outcome.PASS] * 4
 
 
 @pytest.mark.qemu
@@ -131,6 +137,9 @@ def test_an_npus_bundle_carries_the_compiled_model() -> None:
     found = trial(made, "corstone-300")
     assert found["cpu_fallback"].verdict is Outcome.PASS
     assert found["arena"].verdict is Outcome.PASS
+    assert found["sources"].verdict is Outcome.PASS
+    swapped = {**made, "firmware/vela/cells_ethos_u55_128.tflite": b"another"}
+    assert trial(swapped, "corstone-300")["sources"].verdict is Outcome.FAIL
 
 
 @pytest.mark.qemu
