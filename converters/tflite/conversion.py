@@ -7,7 +7,6 @@ time is killed.
 
 from __future__ import annotations
 
-import json
 import signal
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from converters.errors import ConverterCrashed, ModelRefused
 from converters.tflite import blame, convert_process
-from converters.tflite.convert_worker import REFUSED
+from converters.tflite.convert_worker import REFUSED, Job, write_jobs
 
 TIMEOUT_S = 1800.0
 _REMEDY = "simplify the layer that it names, or quantize with another recipe"
@@ -45,16 +44,20 @@ def convert(
     with tempfile.TemporaryDirectory(prefix="edgepack-convert-") as room:
         folder = Path(room)
         _export(model, shape, folder / "model")
-        jobs: list[dict[str, Any]] = []
-        for number, part in enumerate(rows):
-            file = None if part is None else f"rows{number}.npy"
-            if part is not None:
-                np.save(folder / f"rows{number}.npy", np.asarray(part, np.float32))
-            out = f"{number}.tflite"
-            jobs.append({"rows": file, "out": out, "per_channel_dense": per_channel_dense})
-        (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
+        jobs = [
+            Job(
+                out=f"{number}.tflite",
+                rows=None if part is None else f"rows{number}.npy",
+                per_channel_dense=per_channel_dense,
+            )
+            for number, part in enumerate(rows)
+        ]
+        for job, part in zip(jobs, rows, strict=True):
+            if job.rows is not None:
+                np.save(folder / job.rows, np.asarray(part, np.float32))
+        write_jobs(folder, jobs)
         _run(folder, model, timeout_s)
-        return [(folder / job["out"]).read_bytes() for job in jobs]
+        return [(folder / job.out).read_bytes() for job in jobs]
 
 
 def _input_shape(model: Any) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
-"""The converter's own process: ``python -m converters.convert_worker FOLDER``.
+"""The converter's own process: ``python -m converters.tflite.convert_worker --serve``.
 
-Reads ``FOLDER/model`` (a SavedModel) and ``jobs.json``; writes one .tflite a job. What the
-converter refuses goes into ``refused.txt`` as one line, exit 1. With ``--serve`` it reads
-folders from stdin, a line each, and answers every one with ``converted`` and that number.
+Reads folders from stdin, a line each. Of each it converts ``model`` (a SavedModel) into one
+.tflite a job of ``jobs.json`` and answers ``converted 0``; what the converter refuses goes
+into ``refused.txt`` as one line, and the answer is ``converted 1``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +19,45 @@ import numpy as np
 
 REFUSED = "refused.txt"
 DONE = "converted "
+_JOBS = "jobs.json"
 _LONGEST = 300
 #: Where an operator without a kernel stands in the graph, and what it is.
 _NO_KERNEL = re.compile(r'fused\["\w+:", "([^"@]+)@[^\n]*\'tf\.(\w+)\' op is neither')
 
 
-def main(folder: Path) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One .tflite to be made of the folder's model.
+
+    Attributes:
+        out: its file's name in the folder.
+        rows: file of calibration rows, ``(N, *input_shape) float32``, of a full-int8
+            .tflite; None keeps it float.
+        per_channel_dense: False gives fully-connected kernels one scale each.
+    """
+
+    out: str
+    rows: str | None
+    per_channel_dense: bool
+
+
+def write_jobs(folder: Path, jobs: Sequence[Job]) -> None:
+    """Leave ``jobs`` where ``convert`` looks for them."""
+    text = json.dumps([asdict(job) for job in jobs])
+    (folder / _JOBS).write_text(text, encoding="utf-8")
+
+
+def convert(folder: Path) -> int:
     """Return 0 once every job is written, 1 if the converter refused one."""
     from converters.keras2 import tf
 
-    jobs = json.loads((folder / "jobs.json").read_text(encoding="utf-8"))
+    jobs = [Job(**job) for job in json.loads((folder / _JOBS).read_text(encoding="utf-8"))]
     try:
         for job in jobs:
             converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "model"))
-            if job["rows"] is not None:
-                _calibrate(converter, np.load(folder / job["rows"]), job, tf)
-            (folder / job["out"]).write_bytes(converter.convert())
+            if job.rows is not None:
+                _calibrate(converter, np.load(folder / job.rows), job, tf)
+            (folder / job.out).write_bytes(converter.convert())
     except Exception as refusal:  # noqa: BLE001 - whatever it is, the parent reports it
         line = one_line(str(refusal)) or type(refusal).__name__
         (folder / REFUSED).write_text(line, encoding="utf-8")
@@ -40,14 +65,14 @@ def main(folder: Path) -> int:
     return 0
 
 
-def _calibrate(converter: Any, rows: Any, job: dict[str, Any], tf: Any) -> None:
+def _calibrate(converter: Any, rows: Any, job: Job, tf: Any) -> None:
     """Ask for int8 everywhere, ranges from ``rows``, one at a time."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([row[np.newaxis]] for row in rows)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
-    if not job["per_channel_dense"]:
+    if not job.per_channel_dense:
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
 
@@ -67,9 +92,9 @@ def one_line(message: str) -> str:
 def serve() -> int:
     """Return 0 once stdin ends."""
     for line in sys.stdin:
-        print(f"{DONE}{main(Path(line.rstrip()))}", flush=True)
+        print(f"{DONE}{convert(Path(line.rstrip()))}", flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(serve() if sys.argv[1] == "--serve" else main(Path(sys.argv[1])))
+    sys.exit(serve())

@@ -51,6 +51,21 @@ def test_a_warm_process_gives_the_bytes_of_a_fresh_one(plain: Any) -> None:
     assert warm == [conversion.convert(plain, [rows])] * 2
 
 
+def test_a_warm_process_that_dies_is_replaced_and_asked_once_more(plain: Any) -> None:
+    rows = np.eye(4, dtype=np.float32)
+    with convert_process.kept_warm():
+        first = conversion.convert(plain, [rows])
+        worker = convert_process._warm[-1]
+        assert worker.process is not None
+        killed = worker.process
+        killed.kill()
+        killed.wait()
+        assert conversion.convert(plain, [rows]) == first
+        assert worker.process is not None
+        assert worker.process.pid != killed.pid
+    assert worker.process is None
+
+
 @pytest.mark.parametrize("warm", [False, True])
 def test_a_process_that_outlives_its_time_is_killed(plain: Any, warm: bool) -> None:
     rows = [np.eye(4, dtype=np.float32)]
