@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Flag, auto
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,23 @@ class Samples:
     y_test: NDArray[Any]
     labels: tuple[str, ...] = ()
     digest: str = ""
+
+    def without_test(self) -> Samples:
+        """Return the same samples with no row in the test part: for all that chooses."""
+        return replace(self, x_test=self.x_test[:0], y_test=self.y_test[:0])
+
+
+class KerasModel(Protocol):
+    """What may be asked of a tf_keras model outside the door to TensorFlow."""
+
+    name: str
+    layers: list[Any]
+    inputs: list[Any]
+    outputs: list[Any]
+    input_shape: Any
+    output_shape: Any
+
+    def __call__(self, inputs: Any, training: bool = ...) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +98,69 @@ class Training:
     seed: int = 0
     batch_size: int = 64
     augment: tuple[str, ...] = ()
-    progress: Any = None
-    original: Any = None
-    teacher: Any = None
+    progress: Callable[[str, int, int], None] | None = None
+    original: KerasModel | None = None
+    teacher: KerasModel | None = None
 
-    def whole(self, model: Any) -> Any:
+    def whole(self, model: KerasModel) -> KerasModel:
         """Return the uncompressed model; ``model`` where none is known."""
         return model if self.original is None else self.original
 
-    def teacher_of(self, model: Any) -> Any:
+    def teacher_of(self, model: KerasModel) -> KerasModel:
         """Return what is learned from: a teacher of its own, else the uncompressed model."""
         return self.whole(model) if self.teacher is None else self.teacher
+
+
+class Stage(Protocol):
+    """A step of a recipe on the Keras model: a frozen value that is also a pure function.
+
+    That is the whole contract. A stage that learns from a teacher may say so by the
+    attributes of ``TeacherUse``; one without them learns from none. Its settings are its
+    dataclass fields, from which the key of what it makes is derived.
+    """
+
+    def __call__(self, draft: Draft, samples: Samples, training: Training, /) -> Draft: ...
+
+
+class Rewrite(Protocol):
+    """A step of a recipe on the finished int8 .tflite: also a frozen value."""
+
+    def __call__(self, tflite: bytes, rows: NDArray[Any], /) -> tuple[bytes, tuple[str, ...]]:
+        """Return the new file and what was done, in words.
+
+        Args:
+            tflite: full int8, of our own converter.
+            rows: ``(N, *input_shape)`` calibration rows in the units of the float model.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherUse:
+    """What a stage learns from a teacher; the defaults are those of a stage that does not.
+
+    Attributes:
+        distillation: share of the loss that matches the teacher's outputs, in [0, 1].
+        compares: inner maps are compared with the teacher's.
+        asks: anything at all is learned from the teacher.
+        layers: names in the user's model of the layers compared; none: chosen by the stage.
+    """
+
+    distillation: float = 0.0
+    compares: bool = False
+    asks: bool = False
+    layers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, stage: Stage) -> TeacherUse:
+        """Return what ``stage`` says of itself; where it is silent, the default holds."""
+        silent = cls()
+        return cls(
+            distillation=getattr(stage, "distillation", silent.distillation),
+            compares=getattr(stage, "compares", silent.compares),
+            asks=getattr(stage, "asks", silent.asks),
+            layers=tuple(getattr(stage, "layers", silent.layers)),
+        )
 
 
 def calibration_rows(total: int, wanted: int, seed: int) -> NDArray[np.int64]:

@@ -15,7 +15,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from edgepack.errors import InputError
 from edgepack.files import sha256
@@ -97,6 +106,41 @@ class Step(_Part):
     codes: int = Field(ge=0, le=CEILING_BYTES)
 
 
+class Provenance(_Part):
+    """Digests and versions of all that a bundle was made from.
+
+    What an older or newer edgepack wrote is kept as it was written, key by key: the
+    manifest is under a signature.
+
+    Attributes:
+        edgepack, packages: versions of what made it.
+        model_sha256, model_kind: of the user's model file.
+        bridge_max_abs_diff: how far the rebuilt model was from it (Keras 3), else null.
+        data_sha256: of all samples.
+        recipe, stages: its name, and each step as (class, settings).
+        seed, augment: of the training.
+        teacher_sha256: of another model that was learned from, else null.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    edgepack: str = ""
+    packages: dict[str, str] = Field(default_factory=dict)
+    model_sha256: str = ""
+    model_kind: str = ""
+    bridge_max_abs_diff: float | None = None
+    data_sha256: str = ""
+    recipe: str = ""
+    stages: tuple[tuple[str, dict[str, JsonValue]], ...] = ()
+    seed: int = 0
+    augment: tuple[str, ...] = ()
+    teacher_sha256: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if key in self.model_fields_set}
+
+
 class Manifest(_Part):
     """The bundle in words and digests.
 
@@ -126,7 +170,7 @@ class Manifest(_Part):
     fidelity: KeptComparison
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
-    provenance: dict[str, Any]
+    provenance: Provenance
     files: dict[str, Member]
 
 

@@ -14,7 +14,7 @@ from edgepack.cli.build_results import as_json, show, write
 from edgepack.cli.check import Json, Profiles, Strict
 
 if TYPE_CHECKING:
-    from edgepack.pipeline.build import Product
+    from edgepack.pipeline.pack import Product
     from edgepack.pipeline.source import Source
 
 DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
@@ -173,15 +173,15 @@ def carry_out(request: Request, settled: Settled, json_: bool) -> int:
 def _products(request: Request, settled: Settled, bars: output.Progress) -> tuple[Product, ...]:
     from converters.draft import Training
     from converters.learning import augment
-    from edgepack.cli.wiring import means_of
+    from edgepack.cli.wiring import build_tools
     from edgepack.errors import UsageError
     from edgepack.gates.accuracy import TASKS
-    from edgepack.pipeline import build as pipeline
+    from edgepack.pipeline.build import build as build_products
     from edgepack.pipeline.cache import Cache, default_cache
     from edgepack.pipeline.data import loading as data
-    from edgepack.pipeline.pack import Order
+    from edgepack.pipeline.pack import PackOptions
     from edgepack.pipeline.source import Source
-    from edgepack.pipeline.workspace import Line
+    from edgepack.pipeline.workspace import Workspace
 
     source = Source(request.model, Cache(default_cache()), request.allow_code)
     bars.say(f"reading {request.model}")
@@ -202,27 +202,22 @@ def _products(request: Request, settled: Settled, bars: output.Progress) -> tupl
         pixels=request.pixels,
         seed=request.seed,
     )
-    line = Line(
-        source,
-        settled.recipe,
-        samples,
-        Training(
-            task=task,
-            seed=request.seed,
-            augment=tuple(request.augment),
-            progress=bars.step,
-        ),
-        teacher,
+    training = Training(
+        task=task, seed=request.seed, augment=tuple(request.augment), progress=bars.step
     )
-    order = Order(
+    options = PackOptions(
         name=settled.name,
-        task=task,
         preprocessing=data.preprocessing(request.data, samples, request.pixels),
         evidence_bytes=settled.evidence_bytes,
         sign=settled.sign,
     )
-    means = means_of(micro=settled.micro, sandbox=request.sandbox, say=bars.say)
-    return pipeline.build(line, settled.profiles, order, means)
+    return build_products(
+        Workspace(source, samples, training, teacher),
+        settled.recipe,
+        settled.profiles,
+        options,
+        build_tools(route=settled.micro, sandbox=request.sandbox, say=bars.say),
+    )
 
 
 def _teacher(request: Request, source: Source, bars: output.Progress) -> Source | None:

@@ -11,7 +11,7 @@ from edgepack.gates.finding import Outcome
 from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
-    from edgepack.pipeline.build import Product
+    from edgepack.pipeline.pack import Product
 
 
 def place(out: Path, name: str, profile: str) -> Path:
@@ -32,7 +32,7 @@ def write(products: Sequence[Product], out: Path, *, strict: bool) -> dict[str, 
     paths: dict[str, Path] = {}
     for product in products:
         open_ = product.verdict.outcome is Outcome.INCONCLUSIVE
-        path = place(out, product.made.order.name, product.profile.name)
+        path = place(out, product.result.options.name, product.profile.name)
         if product.data is None or (open_ and strict):
             if path.exists():
                 output.warn(f"{path}: of an earlier build; this one gives no bundle")
@@ -58,9 +58,9 @@ def as_json(
             profile=product.profile.name,
             bundle=str(paths[product.profile.name]) if product.profile.name in paths else None,
             bundle_sha256=sha256(product.data) if product.data else None,
-            fidelity=product.made.fidelity.as_json(),
-            steps=[step.model_dump() for step in product.made.steps],
-            notes=list(product.made.notes),
+            fidelity=_comparison(product),
+            steps=[step.model_dump() for step in product.result.evaluation.steps],
+            notes=list(product.result.notes),
         )
         for product in products
     ]
@@ -75,23 +75,27 @@ def as_json(
 
 def show(products: Sequence[Product], paths: dict[str, Path], seconds: float) -> None:
     """Print what each step gained and lost, then each device's judgement."""
-    first = products[0]
-    output.table(
-        f"What each step gained and lost ({first.made.fidelity.samples:,} test samples)",
-        ("step", first.made.fidelity.score, "flatbuffer", "download", "zeros", "values/kernel"),
-        [
-            (
-                step.stage,
-                f"{step.score:.4f}",
-                format_bytes(step.flatbuffer_bytes),
-                format_bytes(step.download_bytes),
-                f"{step.zeros_share:.1%}",
-                str(step.codes),
-            )
-            for step in first.made.steps
-        ],
-    )
-    for note in first.made.notes:
+    # Devices may be given different files; without answers a file has no steps to show.
+    first = next((p for p in products if p.result.evaluation.steps), products[0]).result
+    steps = first.evaluation.steps
+    if steps:
+        rows = f"{len(first.evaluation.targets):,} test samples"
+        output.table(
+            f"What each step gained and lost ({rows})",
+            ("step", steps[0].score_name, "flatbuffer", "download", "zeros", "values/kernel"),
+            [
+                (
+                    step.stage,
+                    f"{step.score:.4f}",
+                    format_bytes(step.flatbuffer_bytes),
+                    format_bytes(step.download_bytes),
+                    f"{step.zeros_share:.1%}",
+                    str(step.codes),
+                )
+                for step in steps
+            ],
+        )
+    for note in first.notes:
         output.say(f"note: {note}")
     for product in products:
         output.say("")
@@ -103,3 +107,8 @@ def show(products: Sequence[Product], paths: dict[str, Path], seconds: float) ->
         else:
             output.say("  no bundle was written")
     output.say("", f"{seconds:.0f} s in all")
+
+
+def _comparison(product: Product) -> dict[str, Any] | None:
+    found = product.result.comparison
+    return None if found is None else found.as_json()

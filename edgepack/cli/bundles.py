@@ -55,7 +55,7 @@ def validate(
     """Judge a bundle again: digests, static gates, goldens, accuracy, sandbox."""
     from edgepack import files as store
     from edgepack.bundle import validation
-    from edgepack.cli.wiring import Trial, oracle_of
+    from edgepack.cli.wiring import DynamicGates, oracle_of
     from edgepack.inference.host import HostRuntime
     from edgepack.profiles import catalogue
 
@@ -66,7 +66,7 @@ def validate(
         whole,
         device,
         HostRuntime(),
-        Trial(sandbox=sandbox),
+        DynamicGates(sandbox=sandbox),
         oracle=oracle_of(validation.profile_of(whole)),
         trusted_pem=key,
         trusted_name=str(trust),
@@ -105,7 +105,7 @@ def bench(
 ) -> int:
     """Run a bundle in its device's stand-in: goldens, memory, instructions, latency."""
     from edgepack.bundle import validation
-    from edgepack.cli.wiring import Trial
+    from edgepack.cli.wiring import DynamicGates
     from edgepack.emulation.bench import Ask
     from edgepack.gates.expected import complete, dynamic_gates, route_of
     from edgepack.gates.finding import Verdict
@@ -115,10 +115,9 @@ def bench(
     device = catalogue.load(profile) if profile else validation.profile_of(whole)
     with output.progress() as bars:
         ask = Ask(repeats=repeats, warmup=warmup, full=full, soak_minutes=soak)
-        trial = Trial(ask=ask, say=bars.say)
-        asked = dynamic_gates(device, route_of(whole.files))
-        verdict = complete(Verdict(trial(whole, device)), asked)
-    figures = trial.figures.get(device.name, {})
+        findings, figures = DynamicGates(ask=ask, say=bars.say).bench(whole, device)
+    asked = dynamic_gates(device, route_of(whole.files))
+    verdict = complete(Verdict(findings), asked)
     if json_:
         output.emit(
             output.as_json(

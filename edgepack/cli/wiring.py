@@ -1,4 +1,4 @@
-"""Which doors a command works with: the runtime that answers, the trial that proves.
+"""What a command works with: the runtime that answers, the gates that run a bundle.
 
 Chosen per device: application cores run in the container, microcontrollers in theirs.
 """
@@ -6,20 +6,20 @@ Chosen per device: application cores run in the container, microcontrollers in t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from edgepack.bundle.archive import Bundle
-from edgepack.gates.expected import MICRO_KINDS, dynamic_gates, route_of
+from edgepack.gates.expected import MICRO_KINDS, Route, dynamic_gates, route_of
 from edgepack.gates.finding import Finding, inconclusive
 from edgepack.inference.host import HostRuntime
 from edgepack.inference.protocol import Runtime
-from edgepack.pipeline.build import Means
+from edgepack.pipeline.pack import BuildTools
 from edgepack.profiles.profile import Profile
 
 if TYPE_CHECKING:
-    from edgepack.emulation.bench import Ask
+    from edgepack.emulation.bench import Ask, Benched
 
 Say = Callable[[str], None]
 
@@ -29,66 +29,60 @@ def _silent(text: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """The dynamic gates of a bundle, run where its device's stand-in is.
+class DynamicGates:
+    """The gates that run a bundle where its device's stand-in is.
 
     Attributes:
-        sandbox: False leaves them open, which is no pass.
-        ask: how long and how often; None is the quick trial.
-        figures: of each profile that was tried, by name; filled as trials run.
+        sandbox: False leaves every one inconclusive.
+        ask: how long and how often; None is the quick run.
     """
 
     sandbox: bool = True
     ask: Ask | None = None
     say: Say = _silent
-    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __call__(self, bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
-        """Return the findings; INCONCLUSIVE with the remedy where a tool is missing."""
+        """Return the findings; inconclusive with the remedy where a tool is missing."""
         if not self.sandbox:
             says = "left out by --no-sandbox; run it again without that"
             gates = dynamic_gates(profile, route_of(bundle.files))
             return tuple(inconclusive(gate, says) for gate in gates)
+        return self.bench(bundle, profile).findings
+
+    def bench(self, bundle: Bundle, profile: Profile) -> Benched:
+        """Return the findings, and the figures behind them where there are any."""
+        from edgepack.bundle.validation import goldens_of
+        from edgepack.emulation.bench import Benched, bench
+        from edgepack.tflite.flatbuffer import read
+
         if profile.kind in MICRO_KINDS:
             from edgepack.firmware import trial as firmware
 
             self.say(f"running the firmware of {profile.name}")
-            return firmware.trial(bundle.model, bundle.files, profile)
-        from edgepack.bundle.validation import goldens_of
-        from edgepack.emulation.bench import bench
-        from edgepack.tflite.flatbuffer import read
-
+            return Benched(firmware.trial(bundle.model, bundle.files, profile), {})
         inputs, outputs = goldens_of(bundle, read(bundle.model))
-        findings, self.figures[profile.name] = bench(
-            bundle.model,
-            profile,
-            inputs,
-            outputs,
-            ask=self.ask,
-            say=self.say,
-        )
-        return findings
+        return bench(bundle.model, profile, inputs, outputs, ask=self.ask, say=self.say)
 
 
-def means_of(*, micro: Literal["c", "tflm"], sandbox: bool, say: Say) -> Means:
-    """Return the doors of one build."""
+def build_tools(*, route: Route, sandbox: bool, say: Say) -> BuildTools:
+    """Return what one build works with."""
 
-    def extras(
+    def firmware_files(
         model: bytes, profile: Profile, name: str, files: Mapping[str, bytes]
     ) -> dict[str, bytes]:
         if profile.kind not in MICRO_KINDS:
             return {}
         from edgepack.firmware import trial as firmware
 
-        say(f"{profile.name}: writing firmware sources ({micro})")
-        return firmware.extras(model, profile, name, files, route=micro)
+        say(f"{profile.name}: writing firmware sources ({route})")
+        return firmware.extras(model, profile, name, files, route=route)
 
-    return Means(
+    return BuildTools(
         runtime=HostRuntime(),
         oracle=oracle_of,
-        trial=Trial(sandbox=sandbox, say=say),
-        extras=extras,
-        route=micro,
+        run_gates=DynamicGates(sandbox=sandbox, say=say),
+        firmware=firmware_files,
+        route=route,
         say=say,
     )
 

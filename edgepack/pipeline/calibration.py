@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from converters.draft import calibration_rows
 from edgepack.gates import calibration
-from edgepack.gates.accuracy import CLASSIFICATION, HALF, AccuracyComparison, compare
+from edgepack.gates.accuracy import HALF, AccuracyComparison, compare
 from edgepack.gates.calibration import CalibrationRows
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.inference import scoring
 from edgepack.inference.protocol import Runtime
+from edgepack.pipeline.compress import Candidate
 from edgepack.pipeline.data.loading import row_digests
-from edgepack.pipeline.workspace import Line
+from edgepack.pipeline.workspace import Workspace
 from edgepack.profiles.profile import Profile
 from edgepack.tflite.flatbuffer import read
 
@@ -24,9 +24,9 @@ MORE_ROWS = 2000
 
 
 def judge(
-    line: Line,
+    workspace: Workspace,
+    candidate: Candidate,
     profile: Profile,
-    options: dict[str, Any],
     runtime: Runtime,
     threshold: float = HALF,
 ) -> Finding:
@@ -36,10 +36,8 @@ def judge(
     training rows are asked too, of which none sees the test part either; those that set no
     range first.
     """
-    samples = line.samples
-    rows = calibration_rows(
-        len(samples.x_train), line.recipe.int8.calibration_samples, line.training.seed
-    )
+    samples, remembering = workspace.samples, workspace.answers.of(runtime)
+    rows = candidate.recipe.int8.rows(samples, workspace.training)
     drawn = samples.x_train[rows]
     tested, digests = set(row_digests(samples.x_test)), row_digests(drawn)
     counted = CalibrationRows(
@@ -50,11 +48,11 @@ def judge(
     refused = calibration.overlap(counted)
     if refused is not None:
         return refused
-    task, limit = line.training.task or CLASSIFICATION, profile.accuracy.max_drop.value
-    halves = [(model, read(model)) for model in line.int8_halves(**options)]
+    task, limit = workspace.task, profile.accuracy.max_drop.value
+    halves = [(model, read(model)) for model in candidate.halves]
 
     def scores(x: Any) -> list[Any]:
-        return [scoring.scores(runtime, model, facts, x) for model, facts in halves]
+        return [scoring.scores(remembering, model, facts, x) for model, facts in halves]
 
     def compared(truth: Any, given: list[Any]) -> AccuracyComparison:
         confidence = profile.accuracy.confidence

@@ -29,6 +29,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from converters.draft import Rewrite, Stage
 from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
 from converters.structure.channels import Channels
@@ -91,23 +92,30 @@ class Recipe:
 
     name: str
     title: str
-    stages: tuple[Any, ...]
+    stages: tuple[Stage, ...]
     int8: Int8
-    rewrites: tuple[Any, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
 
     @property
     def forms(self) -> tuple[str, ...]:
         """The forms of weights that its rewrites make."""
-        return tuple(REWRITES[type(step).__name__.lower()][1] for step in self.rewrites)
+        kinds = [kind_of(step) for step in self.rewrites]
+        return tuple(REWRITES[kind][1] for kind in kinds if kind in REWRITES)
 
-    def words(self) -> list[Any]:
-        """Return the recipe as JSON values that change when anything in it does."""
-        return [described(step) for step in (*self.stages, self.int8, *self.rewrites)]
+    def words(self) -> tuple[tuple[str, dict[str, Any]], ...]:
+        """Return each step as (class, settings): JSON values for a bundle's provenance."""
+        steps: tuple[object, ...] = (*self.stages, self.int8, *self.rewrites)
+        return tuple((type(step).__name__, _settings_of(step)) for step in steps)
 
 
-def described(step: Any) -> list[Any]:
-    """Return a stage as [kind, settings]."""
-    return [type(step).__name__, dataclasses.asdict(step)]
+def kind_of(step: Stage | Rewrite) -> str:
+    """Return what a step is called in recipes and reports: ``prune`` for ``Prune``."""
+    return type(step).__name__.lower()
+
+
+def _settings_of(step: Any) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(step)))
+    return settings
 
 
 def names() -> tuple[str, ...]:

@@ -1,107 +1,212 @@
-"""The production line: one model through a recipe's stages, each result made once.
+"""One model with its data: what any recipe makes of it, each result made once.
 
 Every result is kept under the digest of all that made it (model, data, settings before
-it, seed, package versions, the stages' own source), so a second build reads what a first
-one made, a killed one goes on where it stopped, and TensorFlow is imported only where
-something is really missing.
+it, seed, package versions, the stages' own source), so recipes share what their first
+stages have in common, a second build reads what a first one made, a killed one goes on
+where it stopped, and TensorFlow is imported only where something is really missing.
 """
 
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
-from typing import Any
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters import draft_files
-from converters.draft import Draft, Samples, Training
-from edgepack.files import digest_of
-from edgepack.pipeline import distillation_setup as teaching
-from edgepack.pipeline.recipe import Recipe, described
+from converters.draft import (
+    Draft,
+    KerasModel,
+    Rewrite,
+    Samples,
+    Stage,
+    TeacherUse,
+    Training,
+)
+from converters.quantized.int8 import Converted, Int8
+from edgepack.errors import UsageError
+from edgepack.files import digest_of, sha256
+from edgepack.gates.accuracy import CLASSIFICATION
+from edgepack.inference.protocol import Job, Runtime, Trace
+from edgepack.pipeline.cache import Cache, code_of, settings_of
 from edgepack.pipeline.source import Source
+
+#: ``val`` is for whatever chooses; ``test`` answers once, for what is shipped.
+Part = Literal["val", "test"]
+
+_DRAFTS_IN_MEMORY = 8
+_ANSWERS_BYTES = 256 * 1024**2
+
+
+class Answers:
+    """What runtimes answered, so that the same file and rows are run once.
+
+    Kept in memory only: the answers of optimised kernels are those of this machine.
+    """
+
+    def __init__(self, ceiling_bytes: int = _ANSWERS_BYTES) -> None:
+        self.ceiling_bytes = ceiling_bytes
+        self._kept: OrderedDict[str, Trace] = OrderedDict()
+
+    def of(self, runtime: Runtime) -> Runtime:
+        """Return a runtime that asks ``runtime`` only what it was not asked before."""
+        return _AnsweredOnce(runtime, self)
+
+    def trace(self, runtime: Runtime, job: Job) -> Trace:
+        """Return how ``job`` ended; a timed one is run every time."""
+        if job.repeats or job.min_seconds:
+            return runtime.run(job)
+        arrays = [job.inputs, *job.more_inputs]
+        key = digest_of(
+            runtime.name,
+            sha256(job.model),
+            [(a.dtype.str, a.shape, sha256(np.ascontiguousarray(a).data)) for a in arrays],
+            (job.kernels, job.threads, job.timeout_s),
+        )
+        if key not in self._kept:
+            self._kept[key] = runtime.run(job)
+            while len(self._kept) > 1 and self._bytes() > self.ceiling_bytes:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _bytes(self) -> int:
+        traces = self._kept.values()
+        return sum(0 if trace.outputs is None else trace.outputs.nbytes for trace in traces)
+
+
+@dataclass(frozen=True, slots=True)
+class _AnsweredOnce:
+    runtime: Runtime
+    answers: Answers
+
+    @property
+    def name(self) -> str:
+        return self.runtime.name
+
+    def run(self, job: Job) -> Trace:
+        return self.answers.trace(self.runtime, job)
 
 
 @dataclass(frozen=True)
-class Line:
-    """One model, one recipe, one data set: drafts and .tflite files on demand.
-
-    ``draft(0)`` is the model as it came; ``draft(n)`` what the n-th stage made of it.
+class Workspace:
+    """One model, one data set and how it is trained: drafts and files of any recipe.
 
     Attributes:
+        samples: with all three parts; stages and conversions are given no test row.
         teacher: another model that stages learn from; None takes the model as it came.
+        answers: of runtimes, about the files made here.
     """
 
     source: Source
-    recipe: Recipe
     samples: Samples
     training: Training
     teacher: Source | None = None
-    _drafts: dict[int, Draft] = field(default_factory=dict)
+    answers: Answers = field(default_factory=Answers, compare=False, repr=False)
+    _drafts: OrderedDict[str, Draft] = field(
+        default_factory=OrderedDict, compare=False, repr=False
+    )
 
     @property
-    def last(self) -> int:
-        """The number of the draft that is shipped."""
-        return len(self.recipe.stages)
+    def cache(self) -> Cache:
+        """Where finished work is kept."""
+        return self.source.cache
 
-    def key(self, number: int, *more: Any) -> str:
-        """Return the digest of all that decides the n-th draft."""
-        steps = [described(stage) for stage in self.recipe.stages[:number]]
-        given, teacher = self.training, self.teacher and self.teacher.key
-        settings = (given.task, given.seed, given.batch_size, given.augment, teacher)
-        # A model that no stage has touched does not depend on the data's labels or seed.
-        made_of = (self.samples.digest, settings, steps) if steps else ()
+    @property
+    def task(self) -> str:
+        """What the model is for: one of ``gates.accuracy.TASKS``."""
+        return self.training.task or CLASSIFICATION
+
+    def for_choosing(self) -> Workspace:
+        """Return the same workspace without its test part: for searches and thresholds.
+
+        It shares the cache and what was made already; ``rows("test")`` of it is refused.
+        """
+        return replace(self, samples=self.samples.without_test())
+
+    def rows(self, part: Part) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return inputs ``(N, *input_shape)`` and targets of a part.
+
+        Raises:
+            UsageError: the test part, asked of a workspace that chooses.
+        """
+        samples = self.samples
+        if part == "val":
+            return samples.x_val, samples.y_val
+        if not len(samples.x_test):
+            raise UsageError(
+                "the test part is hidden from what chooses: evaluate candidates on 'val', and "
+                "the one that is shipped on 'test', in the workspace it was taken from"
+            )
+        return samples.x_test, samples.y_test
+
+    def key(self, stages: Sequence[Stage], *more: Any) -> str:
+        """Return the digest of all that decides the draft that ``stages`` make."""
+        made_of: tuple[Any, ...] = ()
+        if stages:  # an untouched model does not depend on the data's labels or the seed
+            steps = [(settings_of(stage), code_of(stage)) for stage in stages]
+            teacher = self.teacher and self.teacher.key
+            made_of = (self.samples.digest, settings_of(self.training), teacher, steps)
         return digest_of("draft", self.source.key, *made_of, *more)
 
-    def draft(self, number: int) -> Draft:
-        """Return the n-th draft, from memory, from the cache, or by running its stage."""
-        if number not in self._drafts:
-            self._drafts[number] = self._first() if number == 0 else self._staged(number)
-        return self._drafts[number]
+    def draft(self, stages: Sequence[Stage]) -> Draft:
+        """Return what ``stages`` make of the model, from memory, the cache, or by running.
 
-    def _first(self) -> Draft:
+        Raises:
+            ModelRefused: a teacher or a stage's ``layers`` that do not fit the model.
+        """
+        chosen = tuple(stages)
+
+        @cache
+        def setup() -> Training:
+            teacher = None if self.teacher is None else self.teacher.loaded.model
+            return training_setup(self.training, self.draft(()).model, teacher, chosen)
+
+        return self._draft(chosen, setup)
+
+    def _draft(self, stages: tuple[Stage, ...], setup: Callable[[], Training]) -> Draft:
+        key = self.key(stages)
+        if key not in self._drafts:
+            made = self._staged(key, stages, setup) if stages else self._untouched()
+            self._drafts[key] = made
+            while len(self._drafts) > _DRAFTS_IN_MEMORY:
+                self._drafts.popitem(last=False)
+        self._drafts.move_to_end(key)
+        return self._drafts[key]
+
+    def _untouched(self) -> Draft:
         return Draft(self.source.loaded.model)
 
-    def _staged(self, number: int) -> Draft:
-        key, cache = self.key(number), self.source.cache
-        folder = cache.find(key)
-        if folder is None:
-            before = self.draft(number - 1)
-            stage = self.recipe.stages[number - 1]
-            after: Draft = stage(before, self.samples, self._lesson)
-            cache.keep(key, lambda new: draft_files.save(after, new))
-            return after
-        return draft_files.load(folder)
+    def _staged(
+        self, key: str, stages: tuple[Stage, ...], setup: Callable[[], Training]
+    ) -> Draft:
+        folder = self.cache.find(key)
+        if folder is not None:
+            return draft_files.load(folder)
+        before, training = self._draft(stages[:-1], setup), setup()
+        after = stages[-1](before, self.samples.without_test(), training)
+        self.cache.keep(key, lambda new: draft_files.save(after, new))
+        return after
 
-    @cached_property
-    def _lesson(self) -> Training:
-        model = self.draft(0).model
-        teacher = None if self.teacher is None else self.teacher.loaded.model
-        return teaching.lesson(self.training, model, teacher, self.recipe.stages)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What there is to say of the teacher, in words for the report."""
-        if self.teacher is None:
-            return ()
-        told = self.teacher.card.notes
-        task, stages = self.training.task, self.recipe.stages
-        return teaching.notes(self.teacher.path.name, told, task, stages)
-
-    def float_scores(self) -> NDArray[np.float32]:
-        """Return the untouched model's outputs on the test part, ``(N, *output_shape)``."""
+    def float_scores(self, part: Part) -> NDArray[np.float32]:
+        """Return the untouched model's outputs on a part, ``(N, *output_shape)``."""
+        x, _ = self.rows(part)
 
         def predict() -> bytes:
             from converters import keras2
 
             out = io.BytesIO()
-            np.save(out, keras2.predict(self.draft(0).model, self.samples.x_test))
+            np.save(out, keras2.predict(self.draft(()).model, x))
             return out.getvalue()
 
-        key = digest_of("float scores", self.source.key, self.samples.digest)
-        raw = self.source.cache.bytes_of(key, predict)
+        key = digest_of("float scores", self.source.key, self.samples.digest, part)
+        raw = self.cache.bytes_of(key, predict)
         return np.asarray(np.load(io.BytesIO(raw), allow_pickle=False), dtype=np.float32)
 
     def float_tflite(self) -> bytes:
@@ -110,53 +215,110 @@ class Line:
         def convert() -> bytes:
             from converters.quantized.int8 import float_tflite
 
-            return float_tflite(self.draft(0).model)
+            return float_tflite(self.draft(()).model)
 
-        return self.source.cache.bytes_of(digest_of("float tflite", self.source.key), convert)
+        return self.cache.bytes_of(digest_of("float tflite", self.source.key), convert)
 
-    def int8_tflite(self, number: int, **options: Any) -> tuple[bytes, tuple[str, ...]]:
-        """Return the n-th draft as full-int8 .tflite bytes, and the notes of all its makers."""
-        int8 = replace(self.recipe.int8, **options)
+    def int8_tflite(self, stages: Sequence[Stage], int8: Int8) -> Converted:
+        """Return a draft as full-int8 .tflite, with the notes of all its makers."""
 
-        def convert() -> dict[str, Any]:
-            draft = self.draft(number)
-            made = int8(draft, self.samples, self.training)
-            return {"hex": made.tflite.hex(), "notes": [*draft.notes, *made.notes]}
+        def convert() -> Converted:
+            draft = self.draft(stages)
+            made = int8(draft, self.samples.without_test(), self.training)
+            return Converted(made.tflite, (*draft.notes, *made.notes))
 
-        key = self.key(number, "int8", asdict(int8), self.samples.digest, self.training.seed)
-        kept = self.source.cache.json_of(key, convert)
-        return bytes.fromhex(kept["hex"]), tuple(dict.fromkeys(kept["notes"]))
+        return self._converted(self._int8_key("int8", stages, int8), convert)
 
-    def rewritten(self, steps: int, **options: Any) -> tuple[bytes, tuple[str, ...]]:
-        """Return the shipped draft's int8 file after some of the recipe's rewrites."""
-        if steps == 0:
-            return self.int8_tflite(self.last, **options)
-        rewrite = self.recipe.rewrites[steps - 1]
+    def rewritten(
+        self, stages: Sequence[Stage], int8: Int8, rewrites: Sequence[Rewrite]
+    ) -> Converted:
+        """Return a draft's int8 file after ``rewrites``, with the notes of all its makers."""
+        if not rewrites:
+            return self.int8_tflite(stages, int8)
 
-        def change() -> dict[str, Any]:
-            before, notes = self.rewritten(steps - 1, **options)
-            int8 = replace(self.recipe.int8, **options)
-            rows = self.samples.x_train[int8.rows(self.samples, self.training)]
-            after, more = rewrite(before, rows)
-            return {"hex": after.hex(), "notes": [*notes, *more]}
+        def change() -> Converted:
+            before = self.rewritten(stages, int8, rewrites[:-1])
+            chosen = int8.rows(self.samples, self.training)
+            after, more = rewrites[-1](before.tflite, self.samples.x_train[chosen])
+            return Converted(after, (*before.notes, *more))
 
-        done = [described(step) for step in self.recipe.rewrites[:steps]]
-        int8 = asdict(replace(self.recipe.int8, **options))
-        settings = (int8, self.samples.digest, self.training.seed, done)
-        kept = self.source.cache.json_of(self.key(self.last, "rewritten", *settings), change)
-        return bytes.fromhex(kept["hex"]), tuple(kept["notes"])
+        done = [(settings_of(step), code_of(step)) for step in rewrites]
+        return self._converted(self._int8_key("rewritten", stages, int8, done), change)
 
-    def int8_halves(self, **options: Any) -> tuple[bytes, bytes]:
-        """Return the shipped draft twice, each calibrated on one half of the rows."""
-        int8 = replace(self.recipe.int8, **options)
+    def int8_halves(self, stages: Sequence[Stage], int8: Int8) -> tuple[bytes, bytes]:
+        """Return a draft's int8 file twice, each calibrated on one half of the rows."""
 
-        def convert() -> list[str]:
-            return [
-                x.hex() for x in int8.halves(self.draft(self.last), self.samples, self.training)
-            ]
+        def convert() -> dict[str, bytes]:
+            samples = self.samples.without_test()
+            first, second = int8.halves(self.draft(stages), samples, self.training)
+            return {"first.tflite": first, "second.tflite": second}
 
-        key = self.key(
-            self.last, "halves", asdict(int8), self.samples.digest, self.training.seed
-        )
-        first, second = self.source.cache.json_of(key, convert)
-        return bytes.fromhex(first), bytes.fromhex(second)
+        kept = self.cache.files_of(self._int8_key("halves", stages, int8), convert)
+        return kept["first.tflite"], kept["second.tflite"]
+
+    def _int8_key(self, what: str, stages: Sequence[Stage], int8: Int8, *more: Any) -> str:
+        calibrated = (self.samples.digest, self.training.seed)
+        return self.key(stages, what, settings_of(int8), calibrated, *more)
+
+    def _converted(self, key: str, make: Callable[[], Converted]) -> Converted:
+        def files() -> dict[str, bytes]:
+            made = make()
+            notes = json.dumps(list(dict.fromkeys(made.notes))).encode()
+            return {"model.tflite": made.tflite, "notes.json": notes}
+
+        kept = self.cache.files_of(key, files)
+        return Converted(kept["model.tflite"], tuple(json.loads(kept["notes.json"])))
+
+    def teacher_notes(self, stages: Sequence[Stage]) -> tuple[str, ...]:
+        """Return what there is to say of the teacher, in words for the report."""
+        if self.teacher is None:
+            return ()
+        told = self.teacher.card.notes
+        return teacher_notes(self.teacher.path.name, told, self.training.task, stages)
+
+
+def training_setup(
+    training: Training,
+    model: KerasModel,
+    teacher: KerasModel | None,
+    stages: Sequence[Stage],
+) -> Training:
+    """Return what every stage is trained with, found to be sound before the first trains.
+
+    Stages learn from ``model`` as it came, or from ``teacher`` where there is one, and not
+    from the stage before.
+
+    Raises:
+        ModelRefused: a teacher of another kind of outputs, or a stage's ``layers`` that are
+            not in both models.
+    """
+    made = replace(training, original=model, teacher=teacher)
+    uses = [TeacherUse.of(stage) for stage in stages]
+    if not any(use.asks or use.layers for use in uses):
+        return made
+    from converters.learning import maps, objective
+
+    if teacher is not None and any(use.distillation for use in uses):
+        goal = objective.objective(model, made)
+        if goal.distils:
+            goal.head_of(teacher)
+    for use in uses:
+        maps.check(model, made.teacher_of(model), use.layers)
+    return made
+
+
+def teacher_notes(
+    name: str, told: Sequence[str], task: str | None, stages: Sequence[Stage]
+) -> tuple[str, ...]:
+    """Return what there is to say of the teacher in the file ``name``, itself told so much.
+
+    Labels alone are learned from where a task is no classification and no map is compared.
+    """
+    said = [f"teacher: {note}" for note in told]
+    classes = task == CLASSIFICATION
+    uses = [TeacherUse.of(stage) for stage in stages]
+    if any(use.asks if classes else use.compares for use in uses):
+        return tuple(said)
+    why = "distillation," if classes else f"{task} learns from its targets, and"
+    idle = f"{name} was not asked: {why} attention and features are 0 in every stage"
+    return (*said, f"teacher: {idle}")

@@ -51,7 +51,7 @@ def _shown(bundle: Bundle, digest: str) -> dict[str, Any]:
         "notes": manifest.notes,
         "provenance": [
             (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-            for key, value in manifest.provenance.items()
+            for key, value in manifest.provenance.model_dump(mode="json").items()
         ],
         "digest": digest,
     }

@@ -18,7 +18,7 @@ def product(outcome: Outcome) -> Any:
     return SimpleNamespace(
         verdict=Verdict((Finding(gate="g", verdict=outcome, says=""),)),
         data=None if outcome is Outcome.FAIL else b"new",
-        made=SimpleNamespace(order=SimpleNamespace(name="m")),
+        result=SimpleNamespace(options=SimpleNamespace(name="m")),
         profile=SimpleNamespace(name="pixel-3"),
     )
 

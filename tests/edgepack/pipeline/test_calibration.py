@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from converters.draft import Training
+from converters.quantized.int8 import Int8
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.inference.protocol import Ending, Job, Trace
 from edgepack.pipeline import calibration
@@ -50,13 +52,17 @@ def judged(
         y_val=np.arange(val) % 2,
         x_test=rng.random((20, 8)) if test is None else x[test],
     )
-    line: Any = SimpleNamespace(
+    workspace: Any = SimpleNamespace(
         samples=samples,
-        recipe=SimpleNamespace(int8=SimpleNamespace(calibration_samples=100)),
-        training=SimpleNamespace(seed=0, task="classification"),
-        int8_halves=lambda: (tiny_tflite(), tiny_tflite()),
+        training=Training(),
+        task="classification",
+        answers=SimpleNamespace(of=lambda asked: asked),
     )
-    return calibration.judge(line, catalogue.load("pixel-3"), {}, runtime)
+    candidate: Any = SimpleNamespace(
+        recipe=SimpleNamespace(int8=Int8(calibration_samples=100)),
+        halves=(tiny_tflite(), tiny_tflite()),
+    )
+    return calibration.judge(workspace, candidate, catalogue.load("pixel-3"), runtime)
 
 
 def test_enough_validation_rows_ask_no_others() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgepack.pipeline.conversion import options_for
+from edgepack.pipeline.compress import ConversionOptions
 from edgepack.profiles.profile import CarriedRuntime
 
 
@@ -24,4 +24,4 @@ def test_old_runtimes_get_per_tensor_dense_weights(
     runtime = CarriedRuntime.model_validate(
         {"name": name, "version": version, "source": "a test"}
     )
-    assert options_for(runtime) == {"per_channel_dense": per_channel}
+    assert ConversionOptions.of(runtime) == ConversionOptions(per_channel_dense=per_channel)

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from converters.draft import Samples, Training
-from edgepack.pipeline import distillation_setup as teaching
 from edgepack.pipeline import recipe
 from edgepack.pipeline.cache import Cache
 from edgepack.pipeline.source import Source
-from edgepack.pipeline.workspace import Line
+from edgepack.pipeline.workspace import Workspace, teacher_notes, training_setup
 
 NONE = np.zeros((0, 4, 4, 1), np.float32)
 EMPTY: dict[str, Any] = {f"{a}_{part}": NONE for a in "xy" for part in ("train", "val", "test")}
@@ -28,14 +27,15 @@ def source(folder: Path, name: str) -> Source:
 def test_no_two_ways_of_teaching_share_a_draft(tmp_path: Path) -> None:
     model, big, other = (source(tmp_path, name) for name in ("m.h5", "big.h5", "other.h5"))
     samples = Samples(**EMPTY, digest="d")
-    lines = [
-        Line(model, recipe.load("qat"), samples, Training(augment=augment), teacher)
+    stages = recipe.load("qat").stages
+    made = [
+        Workspace(model, samples, Training(augment=augment), teacher)
         for augment in ((), ("mirror",), ("mirror", "shift"), ("shift", "mirror"))
         for teacher in (None, model, big, other)
     ]
-    assert len({line.key(1) for line in lines}) == len(lines)
-    assert len({line.key(1, "int8") for line in lines}) == len(lines)
-    assert len({line.key(0) for line in lines}) == 1  # no stage has touched that one
+    assert len({each.key(stages) for each in made}) == len(made)
+    assert len({each.key(stages, "int8") for each in made}) == len(made)
+    assert len({each.key(()) for each in made}) == 1  # no stage has touched that one
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_no_two_ways_of_teaching_share_a_draft(tmp_path: Path) -> None:
 def test_a_teacher_that_nobody_asks_is_said(settings: str, task: str, idle: str | None) -> None:
     text = f'schema = 1\n[[stage]]\nkind = "prune"\n{settings}\n'
     stages = recipe.parse(text.encode(), "r", "r.toml").stages
-    said = teaching.notes("big.h5", ["rebuilt"], task, stages)
+    said = teacher_notes("big.h5", ["rebuilt"], task, stages)
     assert said[0] == "teacher: rebuilt"
     if idle is None:
         assert len(said) == 1
@@ -62,7 +62,7 @@ def test_a_teacher_that_nobody_asks_is_said(settings: str, task: str, idle: str 
 def test_one_stage_that_asks_is_enough() -> None:
     text = b'schema = 1\n[[stage]]\nkind = "prune"\ndistillation = 0\n[[stage]]\nkind = "qat"\n'
     stages = recipe.parse(text, "r", "r.toml").stages
-    assert teaching.notes("big.h5", [], "classification", stages) == ()
+    assert teacher_notes("big.h5", [], "classification", stages) == ()
 
 
 def test_layers_of_a_stage_are_written_in_a_recipe() -> None:
@@ -86,10 +86,10 @@ def test_the_teacher_and_the_layers_are_looked_at_before_any_stage() -> None:
         return recipe.parse(text.encode(), "r", "r.toml").stages
 
     training, model = Training(task="classification"), net("softmax")
-    made = teaching.lesson(training, model, None, stages(""))
+    made = training_setup(training, model, None, stages(""))
     assert made.original is model
     assert made.teacher is None
     with pytest.raises(ModelRefused, match=r"softmax.*Received: sigmoid"):
-        teaching.lesson(training, model, net("sigmoid"), stages(""))
+        training_setup(training, model, net("sigmoid"), stages(""))
     with pytest.raises(ModelRefused, match="Received: 'iner'; nearest: inner"):
-        teaching.lesson(training, model, None, stages('features = 1\nlayers = ["iner"]'))
+        training_setup(training, model, None, stages('features = 1\nlayers = ["iner"]'))
