@@ -1,4 +1,4 @@
-"""Measure ``check``: time from start, planned memory against runtimes, the operator matrix.
+"""Measure ``check`` and ``suggest``: time, planned memory and operators against runtimes.
 
     python benchmarks/check.py [FOLDER of .tflite files …]
 
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from edgepack.compat.operators import incompatible_operators
 from edgepack.gates.check import check
+from edgepack.gates.static import judge
+from edgepack.gates.suggest import suggest
 from edgepack.planning.tflite import plan
 from edgepack.planning.tflm import X86_64, plan_arena
 from edgepack.profiles import catalogue
@@ -25,6 +27,7 @@ from tests.edgepack.asking import ask
 from tests.edgepack.gates.test_check import large
 from tests.edgepack.networks import NETWORKS
 from tests.edgepack.opzoo import cases
+from tests.edgepack.tinymodels import Net
 
 PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
 RELEASES = (("litert", "2.3.0"), ("tflite", "2.14.0"), ("tflm", "0.dev20261023182759"))
@@ -51,6 +54,19 @@ def started(path: Path, profile: str) -> float:
         subprocess.run(words, capture_output=True, check=False)
         took.append(time.perf_counter() - start)
     return min(took)
+
+
+def suggested(operators: int) -> tuple[float, int]:
+    """Return the seconds of one ``suggest`` about a deep model, and the devices asked."""
+    net = Net()
+    first = x = net.tensor((1, 8, 8, 8))
+    for _ in range(operators // 4):
+        wide = net.conv(net.conv(x, 8, 1), 8, depthwise=True)
+        x = net.pool(net.add(wide, x), 1)
+    facts, (profiles, _) = read(net.done([first], [x])), catalogue.every()
+    start = time.perf_counter()
+    suggest(facts, profiles, judge)
+    return time.perf_counter() - start, len(profiles)
 
 
 def verdicts(models: dict[str, bytes]) -> None:
@@ -131,6 +147,8 @@ def main(folders: list[str]) -> None:
         big.write_bytes(large(5))
         for profile in PROFILES:
             print(f"check, {big.stat().st_size:,} B, {profile}: {started(big, profile):.2f} s")
+        seconds, devices = suggested(2_000)
+        print(f"suggest, 2,000 operators, {devices} devices: {seconds:.2f} s")
         if models:
             verdicts(models)
         memory({**models, **{name: make() for name, make in NETWORKS.items()}}, folder)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+import numpy as np
+
 #: Placing is quadratic; models for these devices have a few hundred buffers.
 MOST_PLACED = 3000
 
@@ -144,15 +146,20 @@ def _placed(
         for index, buffer in enumerate(buffers):
             offsets[index], end = end, end + align(buffer.nbytes, alignment)
         return Placement(tuple(offsets), end, floor_bytes(buffers))
-    placed: list[tuple[int, int]] = []  # (offset, index), by offset
-    for index in order:
+    # in the order of placing, so that one comparison finds the placed ones that meet
+    first = np.array([buffers[index].first for index in order])
+    last = np.array([buffers[index].last for index in order])
+    for count, index in enumerate(order):
         buffer = buffers[index]
         offset = buffer.offset
         if offset is None:
-            meeting = ((at, buffers[i]) for at, i in placed if buffers[i].meets(buffer))
-            offset = gap(buffer, ((at, at + other.nbytes) for at, other in meeting))
+            meets = (first[:count] <= buffer.last) & (last[:count] >= buffer.first)
+            meeting = [order[n] for n in np.flatnonzero(meets).tolist()]
+            meeting.sort(key=offsets.__getitem__)  # of equal ones, the one placed first
+            offset = gap(
+                buffer, ((offsets[i], offsets[i] + buffers[i].nbytes) for i in meeting)
+            )
         offsets[index] = offset
-        _insert(placed, offset, index)
     pairs = zip(offsets, buffers, strict=True)
     total = max((offset + buffer.nbytes for offset, buffer in pairs), default=0)
     return Placement(tuple(offsets), total, floor_bytes(buffers))
@@ -166,8 +173,3 @@ def _lowest(buffer: Buffer, taken: Iterable[tuple[int, int]]) -> int:
             break
         candidate = max(candidate, end)
     return candidate
-
-
-def _insert(placed: list[tuple[int, int]], offset: int, index: int) -> None:
-    at = next((n for n, (other, _) in enumerate(placed) if other > offset), len(placed))
-    placed.insert(at, (offset, index))

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from edgepack.compat.delegates import by_xnnpack
 from edgepack.planning.tflite import asks, plan
-from edgepack.planning.tflm import BITS_32, X86_64, plan_arena
-from edgepack.planning.vendor_scratch import vendor_kernels
+from edgepack.planning.tflm import BITS_32, X86_64, Abi, plan_arena
+from edgepack.planning.vendor_scratch import Vendor, vendor_kernels
 from edgepack.planning.xnnpack import kept_bytes
 from edgepack.profiles.profile import Profile
 from edgepack.tflite.facts import Facts
+from edgepack.tflite.per_facts import per_facts
 
 #: Interpreter, tensors and nodes of TensorFlow Lite on the heap: measured with mallinfo2
 #: on 20 models (tflite-runtime 2.14, LiteRT 2.3, x86-64), rounded up.
@@ -46,19 +47,22 @@ class Memory:
 def plan_memory(facts: Facts, profile: Profile) -> Memory:
     """Return the planned peak RAM of one inference, for the runtime that is judged."""
     if profile.runtime.name == "tflm":
-        return _micro(facts, profile)
-    return _mobile(facts, profile)
+        wide = profile.cpu.isa in ("amd64", "arm64", "riscv64")
+        vendor = vendor_kernels(profile.runtime.kernels, profile.cpu)
+        return _micro(facts, X86_64 if wide else BITS_32, vendor)
+    accelerated = any(asked.name == "xnnpack" for asked in profile.delegates)
+    taken = by_xnnpack(facts, profile.runtime).taken if accelerated else frozenset()
+    return _mobile(facts, taken, 4 if profile.cpu.isa == "armv7" else 8)
 
 
-def _micro(facts: Facts, profile: Profile) -> Memory:
+@per_facts
+def _micro(facts: Facts, abi: Abi, vendor: Vendor | None) -> Memory:
     """TFLM reads weights where they lie in flash: RAM is the arena alone.
 
     Firmware reserves no less than the reference kernels take on a 64-bit machine, where
     its goldens are answered; on a smaller core that leaves room.
     """
-    wide = profile.cpu.isa in ("amd64", "arm64", "riscv64")
-    vendor = vendor_kernels(profile.runtime.kernels, profile.cpu)
-    arena = plan_arena(facts, X86_64 if wide else BITS_32, vendor)
+    arena = plan_arena(facts, abi, vendor)
     reference = plan_arena(facts, X86_64)
     parts = (
         ("activations and scratch", arena.plan),
@@ -69,11 +73,14 @@ def _micro(facts: Facts, profile: Profile) -> Memory:
     return _told(parts, arena.unmeasured)
 
 
-def _mobile(facts: Facts, profile: Profile) -> Memory:
-    """Everything the process holds for the model, the file's own pages included."""
-    pointer = 4 if profile.cpu.isa == "armv7" else 8
-    accelerated = any(asked.name == "xnnpack" for asked in profile.delegates)
-    taken = by_xnnpack(facts, profile.runtime).taken if accelerated else frozenset()
+@per_facts
+def _mobile(facts: Facts, taken: frozenset[int], pointer: int) -> Memory:
+    """Everything the process holds for the model, the file's own pages included.
+
+    Args:
+        taken: operators of the main graph that XNNPACK executes.
+        pointer: bytes of an address.
+    """
     planned = plan(facts, taken)
     widest = max(
         (

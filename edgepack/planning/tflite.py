@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from edgepack.planning.arena import Buffer, align, place_as_tflite
 from edgepack.tflite.facts import Facts, Op, Subgraph
+from edgepack.tflite.per_facts import per_facts
 from edgepack.tflite.tensors import Tensor
 
 #: kDefaultTensorAlignment (tensorflow/lite/util.h).
@@ -43,6 +44,7 @@ class Plan:
     kept: int
 
 
+@per_facts
 def plan(facts: Facts, delegated: frozenset[int] = frozenset()) -> Plan:
     """Return what builtin kernels need; operators of the main graph in ``delegated`` ask
     for no scratch of theirs.

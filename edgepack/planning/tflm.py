@@ -17,6 +17,7 @@ from edgepack.planning.arena import Buffer, align, place_as_tflm
 from edgepack.planning.tflm_kernels import CONVOLUTIONS, REDUCTIONS, Keeps, keeps
 from edgepack.planning.vendor_scratch import Vendor
 from edgepack.tflite.facts import Facts, Op, Subgraph
+from edgepack.tflite.per_facts import per_facts
 
 #: MicroArenaBufferAlignment (micro_arena_constants.h).
 ALIGNMENT = 16
@@ -92,6 +93,7 @@ class _Heap:
         self.most = max(self.most, self.tail + head)
 
 
+@per_facts
 def plan_arena(facts: Facts, abi: Abi, vendor: Vendor | None = None) -> Arena:
     """Return the arena that a model buffers, on the machine that ``abi`` describes.
 
