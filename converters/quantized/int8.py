@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,8 @@ class Int8:
             DataRefused: fewer than two rows to calibrate with, or of another shape.
         """
         rows = self.rows(samples, training)
-        return Converted(self._converted(draft, [samples.x_train[rows]])[0])
+        (tflite,), notes = self._converted(draft, [samples.x_train[rows]])
+        return Converted(tflite, notes)
 
     def halves(self, draft: Draft, samples: Samples, training: Training) -> tuple[bytes, bytes]:
         """Return two conversions, each calibrated on one half of the rows alone.
@@ -69,17 +71,21 @@ class Int8:
         """
         rows = self.rows(samples, training)
         parts = [samples.x_train[rows[start::2]] for start in (0, 1)]
-        first, second = self._converted(draft, parts)
+        (first, second), _ = self._converted(draft, parts)
         return first, second
 
     def rows(self, samples: Samples, training: Training) -> NDArray[np.int64]:
         """Return the numbers of the calibration rows in the training part."""
         return calibration_rows(len(samples.x_train), self.calibration_samples, training.seed)
 
-    def _converted(self, draft: Draft, parts: list[NDArray[Any]]) -> list[bytes]:
+    def _converted(
+        self, draft: Draft, parts: list[NDArray[Any]]
+    ) -> tuple[list[bytes], tuple[str, ...]]:
+        """Return a file for each part of the rows, and what there is to say of them all."""
         from converters import keras2
         from converters.graph import canonical
         from converters.tflite import conversion
+        from converters.tflite.contents import kernels
 
         _check(draft.model, parts)
         model = draft.model
@@ -88,10 +94,13 @@ class Int8:
         # Codes trained for one scale a tensor must be converted with one.
         per_channel = self.per_channel_dense and Trait.QUANTIZED not in draft.traits
         made = conversion.convert(model, parts, per_channel_dense=per_channel)
+        silent: frozenset[str] = frozenset()
+        if any(not kernel.codes.any() for tflite in made for kernel in kernels(tflite)):
+            silent = invariants.silent_layers(draft.model, np.concatenate(parts))
         for tflite in made:
             refuse_float(tflite, model)
-            invariants.assert_tflite(tflite, draft)
-        return made
+            invariants.assert_tflite(tflite, draft, silent)
+        return made, _silent_note(silent)
 
 
 def float_tflite(model: Any) -> bytes:
@@ -121,6 +130,13 @@ def refuse_float(tflite: bytes, model: Any) -> None:
             f"{blame.islands(islands, model)}; replace that layer, the converter has no int8 "
             "form of it"
         )
+
+
+def _silent_note(layers: Collection[str]) -> tuple[str, ...]:
+    if not layers:
+        return ()
+    names = ", ".join(sorted(layers))
+    return (f"layers that answer every calibration row alike, before int8 as after: {names}",)
 
 
 def _check(model: Any, parts: list[NDArray[Any]]) -> None:

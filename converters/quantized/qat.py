@@ -74,6 +74,7 @@ class Qat(Taught):
                 f"qat: {draft.model.name} has no layer that can be trained quantized; use "
                 "recipe int8, which quantizes after training"
             )
+        zero_before = invariants.zero_kernels(folded)
         clusters = {name: int(k) for name, k in draft.promises.get("CLUSTERED", {}).items()}
         sparse = set(draft.promises.get("SPARSE", {}))
         kept = {n: v.numpy() != 0 for n, v in keras2.kernels(folded).items() if n in sparse}
@@ -99,8 +100,8 @@ class Qat(Taught):
             promises={**draft.promises, "QUANTIZED": codes},
             notes=draft.notes + _notes(left),
         )
-        invariants.assert_model(done)
-        return done
+        invariants.assert_model(done, zero_before)
+        return replace(done, notes=done.notes + invariants.zero_note(done, zero_before))
 
     def _snap(
         self,
@@ -153,7 +154,7 @@ class Qat(Taught):
                 epochs=epochs,
                 steady=self.distillation == 1,
                 only=[variable for variable in variables if id(variable) not in still],
-                masks=wrapping.zero_masks(model, others, draft),
+                masks=wrapping.zero_masks(model, others, draft.promises.get("SPARSE", {})),
             )
 
 

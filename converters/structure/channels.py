@@ -12,7 +12,7 @@ from converters import settings
 from converters.draft import Draft, Samples, Training
 from converters.learning.taught import MOST_EPOCHS
 from converters.structure.channels_graph import graph
-from converters.structure.cutting import Cut, refuse_compressed
+from converters.structure.cutting import Cut, planned_cost, refuse_compressed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +57,13 @@ class Channels(Cut):
         self.refuse_unreachable(channels)
         setting = (draft, samples, training)
         full, model, kept = model_macs(whole), whole, ""
-        share = self.macs ** (1 / self.steps)
+        cost = now = channels.macs(channels.sizes, self.per_output)
         for step in range(1, self.steps + 1):
-            model, kept = self.shrunk(model, share, setting, channels.widths)
+            # Of the whole model, not of the last step's: a step may cut more than it must.
+            share = self.macs ** (step / self.steps) / (now / cost)
+            if share < 1:
+                model, kept = self.shrunk(model, share, setting, channels.widths)
+                now = planned_cost(model, self.per_output)
             epochs = self.epochs if step == self.steps else self.step_epochs
             hooks = anew(model, samples, training, self.distillation)
             self.tune("channels", model, setting, epochs=epochs, hooks=hooks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -94,8 +95,8 @@ def refuse_unreachable(
     if lowest > share * full:
         raise ModelRefused(
             f"channels: wanted {share:.1%} of the cost kept. Received: {lowest / full:.1%} "
-            f"as the least that multiple ({multiple}), minimum and floor leave; raise macs "
-            "above that, or lower those"
+            f"as the least that multiple ({multiple}), minimum and floor leave; set macs to "
+            f"{math.ceil(lowest / full * 1000) / 1000:g} or more, or lower those"
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from converters import settings
 from converters.draft import Draft, Samples, Training
-from converters.structure.cutting import Cut, refuse_compressed
+from converters.structure.cutting import Cut, planned_cost, refuse_compressed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Collaborate(Cut):
         setting = (draft, samples, training)
         chosen, full = self._splits(whole)
         model, kept = rebuilt(whole, chosen), ""
-        share = self.macs * full / cost(model, self.per_output)
+        share = self.macs * full / planned_cost(model, self.per_output)
         if share < 1:  # the splits alone may have saved enough
             model, kept = self.shrunk(model, share, setting)
         hooks = anew(model, samples, training, self.distillation)
@@ -76,13 +76,4 @@ class Collaborate(Cut):
         net, _ = read(model)
         kernels = plan.weights_of(model, net)
         options = plan.splits(net, kernels, multiple=self.multiple, per_output=self.per_output)
-        return plan.by_energy(options, self.energy), cost(model, self.per_output)
-
-
-def cost(model: Any, per_output: float) -> float:
-    """Return the planned multiply-accumulates of ``model`` and what its outputs add."""
-    from converters.graph.network import read
-    from converters.structure.channels_graph import graph
-
-    channels = graph(read(model)[0])
-    return channels.macs(channels.sizes, per_output)
+        return plan.by_energy(options, self.energy), planned_cost(model, self.per_output)

@@ -122,6 +122,14 @@ class Cut(Taught):
         return smaller, ", ".join(channels.frozen)
 
 
+def planned_cost(model: Any, per_output: float) -> float:
+    """Return the planned multiply-accumulates of ``model`` and what its outputs add."""
+    from converters.graph.network import read
+
+    channels = graph(read(model)[0])
+    return channels.macs(channels.sizes, per_output)
+
+
 def scoring_rows(
     goal: Any, samples: Samples, training: Training, wanted: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -52,6 +52,8 @@ def splits(
         if uses.count(call.layer) != 1 or not _splittable(call):
             continue
         kernel = kernels[call.layer]
+        if not kernel.any():  # its splits lose nothing and save what it never computed
+            continue
         weight = None if fisher is None else fisher[call.layer]
         full, kept = _cost(call, network, None, (), per_output), []
         for method in lowrank_math.methods(kernel):

@@ -60,6 +60,7 @@ class Cluster(Taught):
         wrapping.refuse_quantized(draft.model, "cluster")
         keras2.seed(training.seed)  # the first centroids are drawn
         twin = canonical.simplify(draft.model)
+        zero_before = invariants.zero_kernels(twin)
         found = wrapping.sort_layers(twin)
         # Zeros share one value, so a kernel of few others keeps the promise as it is; TFMOT
         # fails on it, asking for more centroids than there are weights.
@@ -76,6 +77,8 @@ class Cluster(Taught):
                 "let it take depthwise kernels with depthwise = true"
             )
         still = self._on_codes(twin, deep)
+        small = {f"{name}/kernel" for name in found.able if name not in large}
+        promised = draft.promises.get("SPARSE", {})
         sparse = Trait.SPARSE in draft.traits
         wrapped = wrapping.with_clustering(twin, large, self.clusters, sparse)
         self.tune(
@@ -84,8 +87,9 @@ class Cluster(Taught):
             (draft, samples, training),
             steady=self.distillation == 1,
             only=[v for v in wrapped.trainable_variables if id(v) not in still],
+            # Those of few weights that are not zero are trained without a codebook.
             masks=wrapping.zero_masks(
-                twin, set(sizes) - {f"{name}/kernel" for name in large}, draft
+                twin, set(sizes) - {f"{name}/kernel" for name in large}, {*promised, *small}
             ),
         )
         model = keras2.compile_like(wrapping.without_clustering(wrapped), draft.model)
@@ -97,8 +101,8 @@ class Cluster(Taught):
             promises={**draft.promises, "CLUSTERED": dict.fromkeys(names, self.clusters)},
             notes=draft.notes + found.notes("clustered", depthwise=self.depthwise),
         )
-        invariants.assert_model(done)
-        return done
+        invariants.assert_model(done, zero_before)
+        return replace(done, notes=done.notes + invariants.zero_note(done, zero_before))
 
     def _on_codes(self, model: Any, names: list[str]) -> set[int]:
         """Put depthwise kernels onto few codes, in place; return the ``id`` of each variable.

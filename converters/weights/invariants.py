@@ -20,19 +20,22 @@ from converters.weights.codebook import CHANNELS, to_codes, to_tflite
 
 
 def violations(
-    weights: Mapping[str, NDArray[Any]], promises: Mapping[str, Mapping[str, float]]
+    weights: Mapping[str, NDArray[Any]],
+    promises: Mapping[str, Mapping[str, float]],
+    zero_before: Collection[str] = (),
 ) -> list[str]:
     """Return every promise that ``weights`` break, as one line each; empty is good.
 
     ``SPARSE`` promises a share of zeros, ``BLOCKED`` that as large a share of the blocks of
     so many inputs is empty, ``CLUSTERED`` the most distinct values and ``QUANTIZED`` the most
-    int8 codes of one tensor. Every kernel must be finite and hold a weight that is not zero.
+    int8 codes of one tensor. Every kernel must be finite and hold a weight that is not zero,
+    but for those that held none before.
     """
     broken = []
     for name, values in weights.items():
         if not np.isfinite(values).all():
             broken.append(f"{name}: {np.sum(~np.isfinite(values))} weights are NaN or infinite")
-        elif not values.any():
+        elif not values.any() and name not in zero_before:
             broken.append(f"{name}: the layer died, all {values.size} weights are zero")
     for name, share in promises.get("SPARSE", {}).items():
         broken += _missing(name, weights) or _too_dense(name, weights[name], share)
@@ -72,12 +75,28 @@ def _too_many(name: str, values: NDArray[Any], most: float) -> list[str]:
     return [f"{name}: wanted {most:g} distinct values or fewer. Received: {distinct}"]
 
 
-def model_violations(draft: Draft) -> list[str]:
+def model_violations(draft: Draft, zero_before: Collection[str] = ()) -> list[str]:
     """Return every promise of ``draft`` that its Keras weights break.
 
     Kernels that are on int8 codes are counted as codes: their floats differ by channel.
     """
-    return violations(_counted(draft, _on_codes(draft)), draft.promises)
+    return violations(_counted(draft, _on_codes(draft)), draft.promises, zero_before)
+
+
+def zero_kernels(model: Any) -> frozenset[str]:
+    """Return the names of the kernels of ``model`` that hold nothing but zeros."""
+    from converters import keras2
+
+    held = keras2.kernels(model).items()
+    return frozenset(name for name, variable in held if not variable.numpy().any())
+
+
+def zero_note(draft: Draft, zero_before: Collection[str]) -> tuple[str, ...]:
+    """Return the report's line on kernels of ``draft`` that were zero and are; or nothing."""
+    names = sorted(zero_kernels(draft.model) & set(zero_before))
+    if not names:
+        return ()
+    return (f"kernels that were all zero before and are: {', '.join(names)}",)
 
 
 def _on_codes(draft: Draft) -> set[str]:
@@ -109,35 +128,72 @@ def _kinds(draft: Draft) -> dict[str, str]:
     return {layer.name: type(layer).__name__ for layer in layers}
 
 
-def assert_model(draft: Draft) -> None:
-    """Return if every promise of ``draft`` holds.
+def assert_model(draft: Draft, zero_before: Collection[str] = ()) -> None:
+    """Check that every promise of ``draft`` holds and no kernel became zero.
+
+    ``zero_before`` names the kernels that were all zero before the stage: a layer that
+    added nothing but its bias has not died.
 
     Raises:
         InvariantBroken: naming each weight that breaks one.
     """
-    raise_if(model_violations(draft), draft.model.name)
+    raise_if(model_violations(draft, zero_before), draft.model.name)
 
 
-def assert_tflite(tflite: bytes, draft: Draft) -> None:
-    """Return if every promise of ``draft`` holds in the bytes made of it.
+def assert_tflite(tflite: bytes, draft: Draft, silent: Collection[str] = ()) -> None:
+    """Check that every promise of ``draft`` holds in the bytes made of it.
 
     Raises:
         InvariantBroken: naming each weight that breaks one.
     """
-    raise_if(tflite_violations(tflite, draft), f"{draft.model.name}.tflite")
+    raise_if(tflite_violations(tflite, draft, silent), f"{draft.model.name}.tflite")
 
 
-def tflite_violations(tflite: bytes, draft: Draft) -> list[str]:
+def silent_layers(model: Any, rows: NDArray[Any]) -> frozenset[str]:
+    """Return the layers with a kernel that give the same, whatever of ``rows`` they are given.
+
+    Their kernel is zero, or their input is: behind a branch that is always zero, or whose
+    numbers are too small to matter. They add their bias and nothing else.
+    """
+    from converters import keras2
+
+    owners = {name.rpartition("/")[0] for name in keras2.kernels(model)}
+    calls = [
+        (keras2.unwrapped(node.layer).name, node.outputs)
+        for nodes in model._nodes_by_depth.values()
+        for node in nodes
+        if keras2.unwrapped(node.layer).name in owners
+    ]
+    watched = keras2.keras.Model(model.inputs, [tensor for _, tensor in calls])
+    lowest: list[Any] = [np.inf] * len(calls)
+    highest: list[Any] = [-np.inf] * len(calls)
+    for row in rows:
+        made = watched(keras2.tf.constant(row[np.newaxis], keras2.tf.float32), training=False)
+        for at, values in enumerate(keras2.tf.nest.flatten(made)):
+            flat = np.asarray(values).reshape(-1, values.shape[-1])
+            lowest[at] = np.minimum(lowest[at], flat.min(0))
+            highest[at] = np.maximum(highest[at], flat.max(0))
+    heard = {
+        name
+        for (name, _), low, high in zip(calls, lowest, highest, strict=True)
+        if (high > low).any()
+    }
+    return frozenset(owners - heard)
+
+
+def tflite_violations(tflite: bytes, draft: Draft, silent: Collection[str] = ()) -> list[str]:
     """Return every promise of ``draft`` that the kernels of ``tflite`` break.
 
     A kernel that was trained on codes must hold exactly those; one that was not keeps its
-    zeros, and its clusters per channel where it has a scale per channel.
+    zeros, and its clusters per channel where it has a scale per channel. A kernel of zeros
+    is a death, unless its layer is among the ``silent`` ones.
     """
     found, kinds = kernels(tflite), _kinds(draft)
+    sizes = _sizes(draft.model)
     broken = [
         f"{kernel.name}: the layer died, all {kernel.codes.size} codes are zero"
         for kernel in found
-        if not kernel.codes.any()
+        if not kernel.codes.any() and not _is_of(kernel, silent, sizes)
     ]
     promised = {name for numbers in draft.promises.values() for name in numbers}
     for name, values in _counted(draft, draft.promises.get("QUANTIZED", {})).items():
@@ -154,6 +210,22 @@ def tflite_violations(tflite: bytes, draft: Draft) -> list[str]:
             each = [kernel_violations(name, k, wanted, draft.promises) for k in mine]
             broken += sorted(each, key=len)[0]
     return broken
+
+
+def _sizes(model: Any) -> dict[str, int]:
+    """Return how many weights each kernel of ``model`` has, by name."""
+    from converters import keras2
+
+    held = keras2.kernels(model).items()
+    return {name: int(kernel.shape.num_elements()) for name, kernel in held}
+
+
+def _is_of(kernel: Kernel, layers: Collection[str], sizes: Mapping[str, int]) -> bool:
+    """Tell whether ``kernel`` is one of ``layers``; a merged one has lost its layer's name."""
+    owners = {name: name.rpartition("/")[0] for name in sizes}
+    mine = [layer for layer in owners.values() if kernel.belongs_to(layer)]
+    fits = [owners[name] for name, size in sizes.items() if size == kernel.codes.size]
+    return any(layer in layers for layer in mine or fits)
 
 
 def kernel_violations(

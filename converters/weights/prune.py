@@ -73,6 +73,7 @@ class Prune(Taught):
 
         wrapping.refuse_quantized(draft.model, "prune")
         twin = canonical.simplify(draft.model)
+        zero_before = invariants.zero_kernels(twin)
         way = ways(twin, self.sparsity, self.block, depthwise=self.depthwise)
         finetune.check_rows(twin, samples)
         solved: list[str] = []
@@ -80,7 +81,6 @@ class Prune(Taught):
             evidence = sights.evidence(samples, training)
             solved = reconstruct.prune(twin, evidence, self.sparsity, way.blocks)
         chosen = {f"{name}/kernel": self.sparsity for name in solved}
-        known = replace(draft, model=twin, promises={"SPARSE": chosen})
         ramp = self.epochs * finetune.steps_per_epoch(samples, training) // 2
         ours = {n: size for n, size in way.blocks.items() if n not in chosen} | way.depthwise
         climb = climbing.start(twin, ours, self.sparsity, ramp)
@@ -105,7 +105,7 @@ class Prune(Taught):
             (draft, samples, training),
             steady=not (theirs or ours),
             hooks=finetune.Hooks(before_step=before_step, after_epoch=after_epoch),
-            masks=wrapping.zero_masks(twin, chosen.keys(), known) + climb.masks,
+            masks=wrapping.zero_masks(twin, chosen, chosen) + climb.masks,
         )
         wrapping.apply_masks(pruned)
         model = keras2.compile_like(wrapping.without_pruning(wrapped), draft.model)
@@ -121,5 +121,5 @@ class Prune(Taught):
             promises=promises,
             notes=draft.notes + way.notes,
         )
-        invariants.assert_model(done)
-        return done
+        invariants.assert_model(done, zero_before)
+        return replace(done, notes=done.notes + invariants.zero_note(done, zero_before))

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from converters import keras2
-from converters.draft import Draft
 from converters.errors import ModelRefused
 
 #: What TFMOT prunes and clusters and the .tflite can be counted for; depthwise is ours.
@@ -165,11 +164,15 @@ def without_clustering(wrapped: Any) -> Any:
     return keras2.tfmot.clustering.keras.strip_clustering(wrapped)
 
 
-def zero_masks(model: Any, names: Collection[str], draft: Draft) -> list[tuple[Any, Any]]:
-    """Return (variable, mask) of each kernel among ``names`` whose zeros are promised."""
-    promised = draft.promises.get("SPARSE", {})
+def zero_masks(
+    model: Any, names: Collection[str], sparse: Collection[str]
+) -> list[tuple[Any, Any]]:
+    """Return (variable, mask) of each kernel among ``names`` that must keep its zeros.
+
+    ``sparse`` names those that must.
+    """
     return [
         (variable, keras2.tf.cast(variable != 0, variable.dtype))
         for name, variable in keras2.kernels(model).items()
-        if name in names and name in promised
+        if name in names and name in sparse
     ]

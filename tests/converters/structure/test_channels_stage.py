@@ -163,3 +163,16 @@ def test_a_model_of_which_nothing_can_be_cut_is_told_so(samples: Samples, k2: An
     model = k2.Model(inputs, k2.layers.Dense(3, activation="softmax")(flat))
     with pytest.raises(ModelRefused, match=r"that may be cut\. Received: none"):
         CUT(Draft(model), samples, TRAINING)
+
+
+def test_the_least_macs_that_a_refusal_names_can_be_cut_to_in_any_number_of_steps(
+    start: Draft, samples: Samples
+) -> None:
+    tight = dataclasses.replace(CUT, minimum=16, multiple=8, epochs=1)
+    with pytest.raises(ModelRefused, match="set macs to") as refused:
+        dataclasses.replace(tight, macs=0.05)(start, samples, TRAINING)
+    least = float(str(refused.value).partition("set macs to ")[2].split()[0])
+    whole = model_macs(start.model)
+    for steps in (1, 2, 4):
+        done = dataclasses.replace(tight, macs=least, steps=steps)(start, samples, TRAINING)
+        assert model_macs(done.model) <= least * whole
