@@ -31,7 +31,7 @@ from structured_nets import NETS
 from structured_summary import summary
 
 from converters.draft import Draft, Training
-from converters.learning.augment import VIEWS
+from converters.learning.augment import ALIASES, VIEWS
 from converters.quantized.int8 import Int8
 from converters.structure.channels import Channels
 from converters.structure.collaborate import Collaborate
@@ -93,14 +93,14 @@ class Run:
         from converters.learning import finetune, objective, recalibrate
 
         share = self.stage.distillation if share < 0 else share
-        plan = finetune.Plan(
+        plan = finetune.FineTuneSettings(
             stage="fit",
             epochs=epochs,
             learning_rate=rate,
             distillation=share if teacher is not None else 0.0,
         )
         goal = objective.objective(model, self.training)
-        hooks = recalibrate.anew(model, self.samples, self.training, plan.distillation)
+        hooks = recalibrate.recalibration(model, self.samples, self.training, plan.distillation)
         finetune.fine_tune(
             model, goal, self.samples, self.training, plan, teacher=teacher, hooks=hooks
         )
@@ -167,11 +167,11 @@ class Run:
         """Return the widest net within the share of the cost that the cut keeps, untrained."""
 
         def cost(model: Any) -> float:
-            channels = graph(network.read(canonical.simplify(model))[0])
+            channels = channel_graph(network.read(canonical.simplify(model))[0])
             return channels.macs(channels.sizes, self.asked.per_output)
 
         from converters.graph import canonical, network
-        from converters.structure.channels_graph import graph
+        from converters.structure.channels_graph import channel_graph
 
         budget = self.asked.macs * cost(base)
         for width in np.arange(1.0, 0.1, -0.02):
@@ -249,7 +249,7 @@ def main() -> None:
     wanted.add_argument("--steps", type=int, default=3, help="cuts on the way")
     wanted.add_argument("--floor", type=float, default=0.4, help="see Cut")
     wanted.add_argument("--multiple", type=int, default=8, help="see Cut")
-    wanted.add_argument("--augment", nargs="*", default=[], choices=list(VIEWS))
+    wanted.add_argument("--augment", nargs="*", default=[], choices=[*VIEWS, *ALIASES])
     wanted.add_argument("--distillation", type=float, default=0.7)
     wanted.add_argument("--rate", type=float, default=1e-3, help="learning rate")
     wanted.add_argument("--per-output", type=float, default=50.0, help="see Channels")

@@ -8,7 +8,7 @@ MOST_PER_OUTPUT = 1_000_000
 
 
 def share(stage: Any, *names: str) -> None:
-    """Return if each of these settings of ``stage`` lies in [0, 1].
+    """Check that each of these settings of ``stage`` lies in [0, 1].
 
     Raises:
         ValueError: one does not; it is named.
@@ -19,8 +19,8 @@ def share(stage: Any, *names: str) -> None:
             raise ValueError(f"{name}: wanted a share in [0, 1]. Received: {value}")
 
 
-def below_one(stage: Any, *names: str) -> None:
-    """Return if each of these settings of ``stage`` lies in [0, 1).
+def half_open_share(stage: Any, *names: str) -> None:
+    """Check that each of these settings of ``stage`` lies in [0, 1).
 
     Raises:
         ValueError: one does not; it is named.
@@ -31,8 +31,8 @@ def below_one(stage: Any, *names: str) -> None:
             raise ValueError(f"{name}: wanted a share in [0, 1). Received: {value}")
 
 
-def part(stage: Any, *names: str) -> None:
-    """Return if each of these settings of ``stage`` lies in (0, 1).
+def open_share(stage: Any, *names: str) -> None:
+    """Check that each of these settings of ``stage`` lies in (0, 1).
 
     Raises:
         ValueError: one does not; it is named.
@@ -44,7 +44,7 @@ def part(stage: Any, *names: str) -> None:
 
 
 def between(least: float, most: float, stage: Any, *names: str) -> None:
-    """Return if each of these settings of ``stage`` lies from ``least`` to ``most``.
+    """Check that each of these settings of ``stage`` lies from ``least`` to ``most``.
 
     The upper end is there for what nobody means: a slip of the key that would train for
     years, or a number that overflows.

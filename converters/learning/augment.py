@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from converters.errors import DataRefused
 
 Rows = NDArray[np.float32]
-_REACH = 8  # a shift goes up to an eighth of the side
+_REACH = 8  # a translation goes up to an eighth of the side
 
 
-class Augmenting:
+class RandomViews:
     """Random views of a batch, drawn anew at every call, the same for the same seed."""
 
     def __init__(self, views: Sequence[str], seed: int) -> None:
-        self.views, self.draw = tuple(views), np.random.default_rng((seed, 2))
+        self.views, self.draw = canonical(views), np.random.default_rng((seed, 2))
 
     def __call__(self, rows: Rows) -> Rows:
         """Return a view of each of ``(N, *shape) float32``, a new array."""
@@ -32,15 +32,16 @@ class Augmenting:
 
 
 def check(views: Sequence[str], shape: tuple[int | None, ...]) -> None:
-    """Return if each of ``views`` is known and fits rows of ``shape``.
+    """Check that each of ``views`` is known and fits rows of ``shape``.
 
     Raises:
         DataRefused: one does not; it is named with those that would do.
     """
     fitting = [name for name, (_, fits, _) in VIEWS.items() if fits(shape)]
     for name in views:
-        if name not in fitting:
-            needs = f"; {name} needs {VIEWS[name][2]}" if name in VIEWS else ""
+        known = ALIASES.get(name, name)
+        if known not in fitting:
+            needs = f"; {name} needs {VIEWS[known][2]}" if known in VIEWS else ""
             raise DataRefused(
                 f"augment: wanted views that fit rows of shape {shape}: "
                 f"{', '.join(fitting) or 'none does'}. Received: {name!r}{needs}"
@@ -50,7 +51,7 @@ def check(views: Sequence[str], shape: tuple[int | None, ...]) -> None:
 def check_targets(
     views: Sequence[str], shape: tuple[int | None, ...], task: str | None
 ) -> None:
-    """Return if targets of ``shape`` still belong to a row that is shown in ``views``.
+    """Check that targets of ``shape`` still belong to a row that is shown in ``views``.
 
     A map of targets would have to be moved as its row is; what is rebuilt is the row itself.
 
@@ -70,22 +71,22 @@ def _some(rows: Rows, draw: np.random.Generator, axis: int) -> Rows:
     return np.where(chosen.reshape((-1,) + (1,) * (rows.ndim - 1)), np.flip(rows, axis), rows)
 
 
-def _mirror(rows: Rows, draw: np.random.Generator) -> Rows:
+def _hflip(rows: Rows, draw: np.random.Generator) -> Rows:
     return _some(rows, draw, 2)
 
 
-def _flip(rows: Rows, draw: np.random.Generator) -> Rows:
+def _vflip(rows: Rows, draw: np.random.Generator) -> Rows:
     return _some(rows, draw, 1)
 
 
-def _turn(rows: Rows, draw: np.random.Generator) -> Rows:
+def _rotate90(rows: Rows, draw: np.random.Generator) -> Rows:
     quarters, turned = draw.integers(0, 4, len(rows)), np.empty_like(rows)
     for count in range(4):
         turned[quarters == count] = np.rot90(rows[quarters == count], count, (1, 2))
     return turned
 
 
-def _shift(rows: Rows, draw: np.random.Generator) -> Rows:
+def _translate(rows: Rows, draw: np.random.Generator) -> Rows:
     """Return the rows moved along each axis but the last, the edge repeated behind them."""
     for axis in range(1, rows.ndim - 1):
         side = rows.shape[axis]
@@ -115,8 +116,15 @@ View = tuple[Callable[[Rows, Any], Rows], Callable[[tuple[int | None, ...]], boo
 
 #: Name -> (what it does, which shapes of a row it fits, in words).
 VIEWS: dict[str, View] = {
-    "mirror": (_mirror, _image, "images (height, width, channels)"),
-    "flip": (_flip, _image, "images (height, width, channels)"),
-    "turn": (_turn, _square, "square images (side, side, channels)"),
-    "shift": (_shift, _long, "images, or series (steps, channels)"),
+    "hflip": (_hflip, _image, "images (height, width, channels)"),
+    "vflip": (_vflip, _image, "images (height, width, channels)"),
+    "rotate90": (_rotate90, _square, "square images (side, side, channels)"),
+    "translate": (_translate, _long, "images, or series (steps, channels)"),
 }
+#: Words that were in use before -> the views they name.
+ALIASES = {"mirror": "hflip", "flip": "vflip", "turn": "rotate90", "shift": "translate"}
+
+
+def canonical(views: Sequence[str]) -> tuple[str, ...]:
+    """Return ``views`` in their order, each once, aliases by the name of what they do."""
+    return tuple(dict.fromkeys(ALIASES.get(name, name) for name in views))

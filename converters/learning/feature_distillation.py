@@ -25,7 +25,7 @@ _ROWS, _BATCH, _PLACES = 256, 16, 256  # of which a regressor's start is solved
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class FeatureDistillation:
     """Both models with the maps that are compared, and what that costs.
 
     Attributes:
@@ -55,7 +55,7 @@ class Likeness:
         total = tf.zeros(())
         if self.attention:
             looks = [
-                tf.reduce_mean(tf.reduce_sum((looking(a) - looking(b)) ** 2, -1))
+                tf.reduce_mean(tf.reduce_sum((attention_map(a) - attention_map(b)) ** 2, -1))
                 for a, b in zip(mine, theirs, strict=True)
             ]
             total += self.attention * tf.add_n(looks) / len(looks)
@@ -71,13 +71,13 @@ class Likeness:
         return total
 
 
-def looking(rows: Any) -> Any:
+def attention_map(rows: Any) -> Any:
     """Return where maps ``(N, *places, channels)`` look, ``(N, places)`` of length 1."""
     energy = tf.reduce_mean(rows**2, -1)
     return tf.math.l2_normalize(tf.reshape(energy, (tf.shape(energy)[0], -1)), -1)
 
 
-def between(
+def compare_maps(
     model: Any,
     teacher: Any,
     x: NDArray[Any],
@@ -86,7 +86,7 @@ def between(
     attention: float = 0.0,
     features: float = 0.0,
     layers: Sequence[str] = (),
-) -> Likeness:
+) -> FeatureDistillation:
     """Return the likeness of ``model`` and ``teacher`` with these weights.
 
     ``x`` are training rows, of which variances and a regressor's start are taken; without
@@ -104,13 +104,15 @@ def between(
                 f"{tuple(pair.student.shape[1:])}; leave it out, or set attention to 0"
             )
     student = keras.Model(model.inputs, [model.outputs[0], *(p.student for p in found)])
-    told = keras.Model(rewritten.inputs, [rewritten.outputs[0], *(p.teacher for p in found)])
+    teacher_maps = keras.Model(
+        rewritten.inputs, [rewritten.outputs[0], *(p.teacher for p in found)]
+    )
     count = len(found)
     regressors: list[tuple[Any, Any] | None] = [None] * count
     variances = [1.0] * count
     if features:
         rows = x[calibration_rows(len(x), _ROWS, training.seed)]
-        seen = _sampled((student, told), rows, training.seed)
+        seen = _sampled((student, teacher_maps), rows, training.seed)
         for at, (pair, mine, theirs) in enumerate(zip(found, *seen, strict=True)):
             variances[at] = float(theirs.var(0).mean())
             if not variances[at] > 0:
@@ -120,9 +122,9 @@ def between(
                 )
             if mine.shape[-1] != theirs.shape[-1]:
                 regressors[at] = _regressor(mine, theirs)
-    return Likeness(
+    return FeatureDistillation(
         student,
-        told,
+        teacher_maps,
         attention,
         features,
         tuple(pair.name for pair in found),

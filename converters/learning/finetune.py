@@ -20,7 +20,7 @@ from converters.learning.objective import Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class FineTuneSettings:
     """How long and how fast to fine-tune.
 
     Attributes:
@@ -35,7 +35,7 @@ class Plan:
         steady: normalize by the moving statistics and drop nothing out while training, so
             that what is trained is what is deployed.
         attention, features: weights of the distances to the teacher's inner maps, see
-            ``likeness``; they come on top of the loss of the outputs.
+            ``feature_distillation``; they come on top of the loss of the outputs.
         layers: whose maps; none chooses them, see ``maps``.
     """
 
@@ -85,7 +85,7 @@ def fine_tune(
     objective: Objective,
     samples: Samples,
     training: Training,
-    plan: Plan,
+    plan: FineTuneSettings,
     *,
     teacher: Any,
     hooks: Hooks | None = None,
@@ -107,25 +107,26 @@ def fine_tune(
         TrainingFailed: the loss is not finite.
     """
     from converters import keras2
-    from converters.learning import feature_distillation as likeness
-    from converters.learning import showing, steps
+    from converters.learning import feature_distillation, showing, steps
 
     check_rows(model, samples)
     hooks = hooks or Hooks()
     keras2.seed(training.seed)
     alpha = plan.distillation if objective.distils else 0.0
     head = objective.head_of(teacher) if alpha else None
-    lesson = steps.Lesson(objective, teacher if alpha else None, alpha, plan.temperature, head)
-    shown = showing.Showing(model, samples.x_train, training, mixed=alpha == 1)
-    train = lesson.part(samples.x_train, samples.y_train, asked_anew=shown.anew)
-    val = lesson.part(samples.x_val, samples.y_val)
+    distillation_loss = steps.DistillationLoss(
+        objective, teacher if alpha else None, alpha, plan.temperature, head
+    )
+    inputs = showing.TrainingInputs(model, samples.x_train, training, mixed=alpha == 1)
+    train = distillation_loss.part(samples.x_train, samples.y_train, ask_later=inputs.varies)
+    val = distillation_loss.part(samples.x_val, samples.y_val)
     per_epoch = steps_per_epoch(samples, training)
     total = per_epoch * plan.epochs
     weights = list(model.trainable_variables if only is None else only)
     pace = keras2.keras.optimizers.schedules.CosineDecay(plan.learning_rate, total, alpha=0.01)
-    alike = None
+    inner = None
     if plan.attention or plan.features:
-        alike = likeness.between(
+        inner = feature_distillation.compare_maps(
             model,
             teacher,
             samples.x_train,
@@ -135,8 +136,10 @@ def fine_tune(
             layers=plan.layers,
         )
     trained = (weights, tuple(masks))
-    step = steps.training_step(model, trained, lesson, pace, anew=shown.anew, likeness=alike)
-    judge = steps.judging(model, lesson)
+    step = steps.training_step(
+        model, trained, distillation_loss, pace, ask_teacher=inputs.varies, inner=inner
+    )
+    val_loss = steps.validation_loss(model, distillation_loss)
 
     shuffle = np.random.default_rng(training.seed)
     best, kept, history = math.inf, None, []
@@ -148,12 +151,12 @@ def fine_tune(
             hooks.before_step(at)
             rows = order[number * training.batch_size : (number + 1) * training.batch_size]
             with steady(model, plan.steady):
-                loss = float(step(*train.batch(rows, shown(rows))))
+                loss = float(step(*train.batch(rows, inputs(rows))))
             _finite(loss, plan, f"step {at} of {total}")
             if training.progress is not None:
                 training.progress(plan.stage, at + 1, total)
         allowed = hooks.after_epoch(epoch)
-        loss = steps.mean_loss(judge, val)
+        loss = steps.mean_loss(val_loss, val)
         _finite(loss, plan, f"validation after epoch {epoch + 1} of {plan.epochs}")
         history.append(loss)
         if allowed and loss < best:
@@ -164,7 +167,7 @@ def fine_tune(
     return tuple(history)
 
 
-def _finite(loss: float, plan: Plan, where: str) -> None:
+def _finite(loss: float, plan: FineTuneSettings, where: str) -> None:
     if not math.isfinite(loss):
         raise TrainingFailed(
             f"{plan.stage}: the loss at {where} is {loss}: wanted a finite number. Lower its "

@@ -25,7 +25,7 @@ _ACTIVATING = ("ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU")
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class MapPair:
     """One map in both models, as symbolic tensors ``(N, *places, channels)``.
 
     Attributes:
@@ -38,7 +38,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Maps:
+class FeatureMaps:
     """The maps of one model by the name of the layer that makes them, in order.
 
     Attributes:
@@ -75,7 +75,7 @@ class Maps:
         return found
 
 
-def read(model: Any) -> Maps:
+def read(model: Any) -> FeatureMaps:
     """Return the maps of ``model``, under the names that layers had before a wrapper."""
     from converters import keras2
 
@@ -95,7 +95,7 @@ def read(model: Any) -> Maps:
         and hasattr(found[0][1], "shape")
         and type(found[0][0]).__name__ != "InputLayer"  # the same in both, whatever is learned
     }
-    return Maps(model, made, readers, frozenset(id(end) for end in model.outputs))
+    return FeatureMaps(model, made, readers, frozenset(id(end) for end in model.outputs))
 
 
 def _activates(layer: Any) -> bool:
@@ -105,7 +105,7 @@ def _activates(layer: Any) -> bool:
 
 def pairs(
     model: Any, teacher: Any, training: Training, wanted: Sequence[str], *, flat: bool
-) -> tuple[Any, tuple[Pair, ...]]:
+) -> tuple[Any, tuple[MapPair, ...]]:
     """Return the teacher as rewritten, and the maps of ``model`` to compare with its.
 
     Without ``wanted`` names these are the last activation at each resolution: of the same
@@ -163,13 +163,13 @@ def check(model: Any, teacher: Any, wanted: Sequence[str]) -> None:
                 )
 
 
-def _chosen(own: Maps, told: Maps, *, flat: bool) -> dict[str, str]:
+def _chosen(own: FeatureMaps, told: FeatureMaps, *, flat: bool) -> dict[str, str]:
     mine, theirs = (maps.last_activations(flat=flat) for maps in (own, told))
     return {name: theirs[places] for places, name in mine.items() if places in theirs}
 
 
 def _named(
-    user: Any, teacher: Any, forms: tuple[Maps, Maps], wanted: Sequence[str]
+    user: Any, teacher: Any, forms: tuple[FeatureMaps, FeatureMaps], wanted: Sequence[str]
 ) -> dict[str, str]:
     from converters.graph import canonical
 
@@ -189,7 +189,7 @@ def _named(
     return dict(zip(*found, strict=True))
 
 
-def _pair(mine: Maps, told: Maps, one: str, other: str) -> Pair:
+def _pair(mine: FeatureMaps, told: FeatureMaps, one: str, other: str) -> MapPair:
     if one not in mine.made:
         raise ModelRefused(
             f"layers: {one} is not in the model as it is trained here; wanted one of: "
@@ -202,4 +202,4 @@ def _pair(mine: Maps, told: Maps, one: str, other: str) -> Pair:
             f"layers: {one}: wanted a map of the same places as the teacher's {other}, "
             f"{places[1]}. Received: {places[0]}; name another layer"
         )
-    return Pair(one, student, teacher)
+    return MapPair(one, student, teacher)

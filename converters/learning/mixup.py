@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Mixing:
+class Mixup:
     """Random mixtures of two rows each: ``a x + (1 - a) x'``, a uniform in [0, 1]."""
 
     def __init__(self, seed: int) -> None:
@@ -35,7 +35,7 @@ class Mixing:
         return mixed
 
 
-def mixes(model: Any) -> bool:
+def mixup_fits(model: Any) -> bool:
     """Tell whether mixtures of the model's inputs mean anything: not those of word numbers."""
     words = any(type(layer).__name__ == "Embedding" for layer in model.layers)
     return bool(model.inputs[0].dtype.is_floating) and not words

@@ -12,7 +12,9 @@ from converters.learning.finetune import Hooks
 _ROWS, _BATCH = 2048, 128
 
 
-def anew(model: Any, samples: Samples, training: Training, share: float) -> Hooks | None:
+def recalibration(
+    model: Any, samples: Samples, training: Training, share: float
+) -> Hooks | None:
     """Return what takes the statistics anew after each epoch of learning the teacher alone.
 
     ``share`` is the teacher's of the loss: at 1 a student sees mixtures of rows, whose

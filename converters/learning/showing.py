@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from converters.draft import Training
 from converters.learning import augment
-from converters.learning.mixup import Mixing, mixes
+from converters.learning.mixup import Mixup, mixup_fits
 
 
-class Showing:
+class TrainingInputs:
     """Makes the inputs of each step; draws from the seed alone.
 
     Attributes:
@@ -23,12 +23,12 @@ class Showing:
         augment.check(training.augment, tuple(x.shape[1:]))
         augment.check_targets(training.augment, tuple(model.output_shape[1:]), training.task)
         self.x = x
-        self.views = augment.Augmenting(training.augment, training.seed)
-        self.mixing = Mixing(training.seed) if mixed and mixes(model) else None
-        self.anew = bool(training.augment or self.mixing)
+        self.views = augment.RandomViews(training.augment, training.seed)
+        self.mixup = Mixup(training.seed) if mixed and mixup_fits(model) else None
+        self.varies = bool(training.augment or self.mixup)
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Return the inputs of one step, ``(len(rows), *shape) float32``."""
-        if self.mixing is not None:
-            return self.mixing(self.x, rows, self.views)
+        if self.mixup is not None:
+            return self.mixup(self.x, rows, self.views)
         return self.views(self.x[rows].astype(np.float32))

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.keras2 import keras, predict, tf
-from converters.learning.feature_distillation import Likeness
+from converters.learning.feature_distillation import FeatureDistillation
 from converters.learning.objective import Objective
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TrainingRows:
     """Rows with what is to be learned of them.
 
     Attributes:
@@ -41,7 +41,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class DistillationLoss:
     """What is minimised: ``alpha`` of the distance to the teacher, the rest the hard loss.
 
     Attributes:
@@ -56,13 +56,15 @@ class Lesson:
     temperature: float
     head: str | None = None
 
-    def part(self, x: NDArray[Any], y: NDArray[Any], *, asked_anew: bool = False) -> Part:
+    def part(
+        self, x: NDArray[Any], y: NDArray[Any], *, ask_later: bool = False
+    ) -> TrainingRows:
         """Return rows to learn from; the teacher's word is kept unless it is asked anew."""
         targets = self.objective.targets(x, y)
         itself = self.objective.reconstructs and targets.shape == x.shape
-        if self.teacher is None or asked_anew:
-            return Part(x, targets, np.zeros((len(x), 1), np.float32), itself)
-        return Part(x, targets, predict(self.teacher, x), itself)
+        if self.teacher is None or ask_later:
+            return TrainingRows(x, targets, np.zeros((len(x), 1), np.float32), itself)
+        return TrainingRows(x, targets, predict(self.teacher, x), itself)
 
     def loss(self, outputs: Any, y: Any, soft: Any) -> Any:
         """Return the loss of a batch, a scalar tensor."""
@@ -78,37 +80,37 @@ class Lesson:
 def training_step(
     model: Any,
     trained: tuple[Sequence[Any], Sequence[tuple[Any, Any]]],
-    lesson: Lesson,
+    distillation_loss: DistillationLoss,
     pace: Any,
     *,
-    anew: bool,
-    likeness: Likeness | None = None,
+    ask_teacher: bool,
+    inner: FeatureDistillation | None = None,
 ) -> Any:
     """Return a function of a batch that takes one step of Adam and gives the loss.
 
-    ``trained`` are the variables, and (variable, mask) whose zeros stay; with ``anew`` the
-    teacher is asked about the batch. ``likeness`` adds how far inner maps are from the
+    ``trained`` are the variables, and (variable, mask) whose zeros stay; with ``ask_teacher``
+    the teacher is asked about the batch. ``inner`` adds how far inner maps are from the
     teacher's, which is asked for those at every step.
     """
     optimizer = keras.optimizers.Adam(pace)
     weights, masks = trained
-    asked = lesson.teacher if anew else None
-    if likeness is not None:
-        weights = [*weights, *likeness.variables]
+    asked = distillation_loss.teacher if ask_teacher else None
+    if inner is not None:
+        weights = [*weights, *inner.variables]
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(x: Any, y: Any, soft: Any) -> Any:
-        if likeness is not None:
-            told, *theirs = likeness.teacher(x, training=False)
-            soft = soft if asked is None else told
+        if inner is not None:
+            teacher_maps, *theirs = inner.teacher(x, training=False)
+            soft = soft if asked is None else teacher_maps
         elif asked is not None:
             soft = asked(x, training=False)
         with tf.GradientTape() as tape:
-            if likeness is None:
-                loss = lesson.loss(model(x, training=True), y, soft)
+            if inner is None:
+                loss = distillation_loss.loss(model(x, training=True), y, soft)
             else:
-                outputs, *mine = likeness.student(x, training=True)
-                loss = lesson.loss(outputs, y, soft) + likeness.loss(mine, theirs)
+                outputs, *mine = inner.student(x, training=True)
+                loss = distillation_loss.loss(outputs, y, soft) + inner.loss(mine, theirs)
             total_loss = loss + tf.add_n(model.losses) if model.losses else loss
         gradients = tape.gradient(total_loss, weights)
         pairs = [(g, w) for g, w in zip(gradients, weights, strict=True) if g is not None]
@@ -120,20 +122,20 @@ def training_step(
     return step
 
 
-def judging(model: Any, lesson: Lesson) -> Any:
+def validation_loss(model: Any, distillation_loss: DistillationLoss) -> Any:
     """Return a function of a batch that gives the loss of the deployed model."""
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def judge(x: Any, y: Any, soft: Any) -> Any:
-        return lesson.loss(model(x, training=False), y, soft)
+    def val_loss(x: Any, y: Any, soft: Any) -> Any:
+        return distillation_loss.loss(model(x, training=False), y, soft)
 
-    return judge
+    return val_loss
 
 
-def mean_loss(judge: Any, part: Part, batch: int = 256) -> float:
+def mean_loss(val_loss: Any, part: TrainingRows, batch: int = 256) -> float:
     """Return the mean loss of a whole part, each row weighing the same."""
     count, total = len(part.x), 0.0
     for at in range(0, count, batch):
         rows = np.arange(at, min(at + batch, count))
-        total += float(judge(*part.batch(rows, part.x[rows]))) * len(rows)
+        total += float(val_loss(*part.batch(rows, part.x[rows]))) * len(rows)
     return total / count

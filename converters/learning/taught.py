@@ -15,14 +15,14 @@ Setting = tuple[Draft, Samples, Training]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taught:
+class FineTuneStage:
     """Settings of a fine-tune that learns from the uncompressed model.
 
     Attributes:
         epochs: passes over the training part.
         learning_rate: of Adam at the first step.
         distillation: share of the loss that matches the uncompressed model, in [0, 1]; at
-            1 labels are not used (see ``finetune.Plan``).
+            1 labels are not used (see ``finetune.FineTuneSettings``).
         attention: weight, beside that loss, of where inner layers look compared with the
             teacher's (see ``likeness``); 0 does not compare.
         features: weight of what those layers hold compared with the teacher's.
@@ -95,7 +95,7 @@ class Taught:
         from converters.learning import finetune, objective
 
         draft, samples, training = setting
-        plan = finetune.Plan(
+        plan = finetune.FineTuneSettings(
             stage=name,
             epochs=self.epochs if epochs is None else epochs,
             learning_rate=self.learning_rate,

@@ -120,15 +120,15 @@ def refuse_float(tflite: bytes, model: Any) -> None:
     Raises:
         FloatIsland: naming operators that do not, their tensors, and the layer.
     """
-    from converters.tflite import blame
+    from converters.tflite import layer_names
     from converters.tflite.contents import float_islands
 
     islands = float_islands(tflite)
     if islands:
         raise FloatIsland(
             f"{model.name}: wanted integer operators only. Received: "
-            f"{blame.islands(islands, model)}; replace that layer, the converter has no int8 "
-            "form of it"
+            f"{layer_names.describe_float(islands, model)}; replace that layer, the converter "
+            "has no int8 form of it"
         )
 
 

@@ -15,14 +15,14 @@ import numpy as np
 from converters import settings
 from converters.draft import Draft, Samples, Training, Trait, calibration_rows
 from converters.errors import ModelRefused
-from converters.learning.taught import Taught
+from converters.learning.taught import FineTuneStage
 from converters.weights import codebook, invariants
 
 _ROWS_FOR_MEANS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Qat(Taught):
+class Qat(FineTuneStage):
     """Train with the rounding of the int8 device, keeping the draft's zeros and clusters.
 
     BatchNormalization is folded first, because the folded kernel is the one deployed.
@@ -50,7 +50,7 @@ class Qat(Taught):
         Raises:
             ValueError: a setting out of its range.
         """
-        Taught.__post_init__(self)
+        FineTuneStage.__post_init__(self)
         settings.between(0, 1_000_000, self, "bit_price")
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
@@ -114,8 +114,7 @@ class Qat(Taught):
         """Return the codebooks; with ``reconstruct`` also put the kernels onto them."""
         from converters.graph import canonical
         from converters.learning import finetune
-        from converters.weights import layer_problems as sights
-        from converters.weights import snapping
+        from converters.weights import layer_problems, snapping
 
         if not coded or not self.reconstruct:
             return snapping.books(folded, coded, self.bit_price)
@@ -124,7 +123,7 @@ class Qat(Taught):
         return snapping.snap(
             folded,
             folded if whole is None else canonical.deployable(whole),
-            sights.evidence(samples, training),
+            layer_problems.calibration_data(samples, training),
             coded,
             kept,
             bit_price=self.bit_price,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from converters import settings
 from converters.draft import Draft, Samples, Training
 from converters.learning.taught import MOST_EPOCHS
-from converters.structure.channels_graph import graph
+from converters.structure.channels_graph import channel_graph
 from converters.structure.cutting import Cut, planned_cost, refuse_compressed
 
 
@@ -49,11 +49,11 @@ class Channels(Cut):
         """
         from converters.graph import canonical
         from converters.graph.network import model_macs, parameters, read
-        from converters.learning.recalibrate import anew
+        from converters.learning.recalibrate import recalibration
 
         refuse_compressed(draft, "channels")
         whole = canonical.simplify(draft.model)
-        channels = graph(read(whole)[0])
+        channels = channel_graph(read(whole)[0])
         self.refuse_unreachable(channels)
         setting = (draft, samples, training)
         full, model, kept = model_macs(whole), whole, ""
@@ -65,7 +65,7 @@ class Channels(Cut):
                 model, kept = self.shrunk(model, share, setting, channels.widths)
                 now = planned_cost(model, self.per_output)
             epochs = self.epochs if step == self.steps else self.step_epochs
-            hooks = anew(model, samples, training, self.distillation)
+            hooks = recalibration(model, samples, training, self.distillation)
             self.tune("channels", model, setting, epochs=epochs, hooks=hooks)
         note = (
             f"channels: {model_macs(model):,} of {full:,} multiply-accumulates (planned) and "

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import ModelRefused
-from converters.structure.channels_graph import Graph
+from converters.structure.channels_graph import ChannelGraph
 
 
 def choose(
-    graph: Graph,
+    graph: ChannelGraph,
     importance: NDArray[np.float64],
     share: float,
     *,
@@ -70,7 +70,7 @@ def choose(
 
 
 def refuse_unreachable(
-    graph: Graph,
+    graph: ChannelGraph,
     share: float,
     least: NDArray[np.float64],
     multiple: int,
@@ -100,7 +100,7 @@ def refuse_unreachable(
         )
 
 
-def floors(graph: Graph, before: Mapping[str, int], share: float) -> NDArray[np.float64]:
+def floors(graph: ChannelGraph, before: Mapping[str, int], share: float) -> NDArray[np.float64]:
     """Return how many channels of each group are ``share`` of what there were before.
 
     ``before`` is how many channels each layer made before any cut.
@@ -116,7 +116,9 @@ def floors(graph: Graph, before: Mapping[str, int], share: float) -> NDArray[np.
     return least
 
 
-def _ranked(graph: Graph, importance: NDArray[np.float64], group: int) -> NDArray[np.int64]:
+def _ranked(
+    graph: ChannelGraph, importance: NDArray[np.float64], group: int
+) -> NDArray[np.int64]:
     """Return the channels of ``group``, the least important first; ties by their number."""
     members = np.flatnonzero(graph.group == group)
     return members[np.argsort(importance[members], kind="stable")]

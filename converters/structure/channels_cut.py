@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from converters.errors import ModelRefused
 from converters.graph.network import DEPTHWISE, FORWARD, TRANSPOSED, Call, Network
-from converters.structure.channels_graph import Graph
+from converters.structure.channels_graph import ChannelGraph
 
 Mask = NDArray[np.bool_]
 Weights = list[NDArray[Any]]
 
 
-def cut(model: Any, network: Network, graph: Graph, kept: Mask) -> Any:
+def cut(model: Any, network: Network, graph: ChannelGraph, kept: Mask) -> Any:
     """Return ``model`` with only the ``kept`` channels, ``(channels,) bool``.
 
     Layers keep their names; ``model`` is left as it was.
@@ -51,7 +51,7 @@ def cut(model: Any, network: Network, graph: Graph, kept: Mask) -> Any:
 
 
 def _narrow(
-    words: dict[str, Any], call: Call, network: Network, graph: Graph, kept: Mask
+    words: dict[str, Any], call: Call, network: Network, graph: ChannelGraph, kept: Mask
 ) -> None:
     """Write the new number of channels into a layer's config, where it is told there."""
     left = int(kept[graph.tensors[call.outputs[0]]].sum())
@@ -63,7 +63,7 @@ def _narrow(
         words["target_shape"] = [*network.shapes[call.outputs[0]][:-1], left]
 
 
-def _sliced(call: Call, values: Weights, graph: Graph, kept: Mask) -> Weights:
+def _sliced(call: Call, values: Weights, graph: ChannelGraph, kept: Mask) -> Weights:
     if not values:
         return values
     if call.layer in graph.ports:

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.graph.network import DEPTHWISE, Call, Network, positions, taps, weighted
-from converters.structure.channels_rules import RULES, Bond, unknown
+from converters.structure.channels_rules import RULES, ChannelUnions, unknown
 
 Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
+class KernelChannels:
     """The channels on both sides of a layer's kernel, by number, in the kernel's order."""
 
     reads: Ids
@@ -31,7 +31,7 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
+class KernelCost:
     """What one call of a kernel costs: ``unit * reads * makes``, or ``unit * makes``.
 
     Attributes:
@@ -46,7 +46,7 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Graph:
+class ChannelGraph:
     """The channels of a network.
 
     Attributes:
@@ -60,9 +60,9 @@ class Graph:
     """
 
     tensors: Mapping[int, Ids]
-    ports: Mapping[str, Ports]
+    ports: Mapping[str, KernelChannels]
     group: Ids
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[KernelCost, ...]
     reads: NDArray[np.int64]
     makes: NDArray[np.int64]
     frozen: tuple[str, ...]
@@ -91,7 +91,7 @@ class Graph:
         return total
 
 
-def graph(network: Network) -> Graph:
+def channel_graph(network: Network) -> ChannelGraph:
     """Return the channel-dependency graph of ``network``.
 
     The channels of the model's inputs and outputs are frozen, and so are those of a layer
@@ -100,24 +100,24 @@ def graph(network: Network) -> Graph:
     Raises:
         ModelRefused: a kernel's input is of unknown size.
     """
-    bond = Bond(network)
+    unions = ChannelUnions(network)
     for tensor in network.inputs:
-        bond.freeze(bond.new(tensor), "")
+        unions.freeze(unions.new(tensor), "")
     for call in network.calls:
-        RULES.get(call.kind, unknown)(call, bond)
+        RULES.get(call.kind, unknown)(call, unions)
     for tensor in network.outputs:
-        bond.freeze(bond.ids[tensor], "")
-    roots = bond.roots()
+        unions.freeze(unions.ids[tensor], "")
+    roots = unions.roots()
     names, channel = np.unique(roots, return_inverse=True)
-    tensors = {tensor: channel[ids] for tensor, ids in bond.ids.items()}
+    tensors = {tensor: channel[ids] for tensor, ids in unions.ids.items()}
     free = np.ones(len(names), bool)
-    free[channel[bond.frozen_ids()]] = False
+    free[channel[unions.frozen_ids()]] = False
 
     ports, kernels, rows = {}, [], []
     for call in network.calls:
-        if weighted(call) and call.layer in bond.ports:
-            reads, makes = (channel[side] for side in bond.ports[call.layer])
-            ports[call.layer] = Ports(reads=reads, makes=makes)
+        if weighted(call) and call.layer in unions.ports:
+            reads, makes = (channel[side] for side in unions.ports[call.layer])
+            ports[call.layer] = KernelChannels(reads=reads, makes=makes)
             kernels.append(_kernel_of(call, network))
             rows.append([np.bincount(ids, minlength=len(names)) for ids in (reads, makes)])
     counts = np.asarray(rows, np.int64).reshape(len(kernels), 2, len(names))
@@ -130,19 +130,19 @@ def graph(network: Network) -> Graph:
         group[used] = inverse.ravel()
     fixed = counts[:, :, ~used].sum(2)
     wide = alike.reshape(len(kernels), 2, -1)
-    return Graph(
+    return ChannelGraph(
         tensors=tensors,
         ports=ports,
         group=group,
         kernels=tuple(kernels),
         reads=np.column_stack([wide[:, 0], fixed[:, 0]]),
         makes=np.column_stack([wide[:, 1], fixed[:, 1]]),
-        frozen=bond.reasons(),
+        frozen=unions.reasons(),
     )
 
 
-def _kernel_of(call: Call, network: Network) -> Kernel:
-    return Kernel(
+def _kernel_of(call: Call, network: Network) -> KernelCost:
+    return KernelCost(
         layer=call.layer,
         unit=positions(call, network) * taps(call),
         outputs=prod(int(size or 1) for size in network.shapes[call.outputs[0]][:-1]),

@@ -1,7 +1,7 @@
 """What each kind of layer does to the channels it is given: one rule a kind.
 
-A rule says it in ``Bond``: new variables, the same ones handed on, united ones, or frozen
-ones. A kind without a rule freezes whatever it touches, and is named.
+A rule says it in ``ChannelUnions``: new variables, the same ones handed on, united ones, or
+frozen ones. A kind without a rule freezes whatever it touches, and is named.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PASS = (
 _UNITE = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 
 
-class Bond:
+class ChannelUnions:
     """The variables of a network's channels, and which of them were united or frozen.
 
     ``ids`` maps each tensor to the variables on its last axis, ``ports`` each layer with a
@@ -89,137 +89,137 @@ class Bond:
         return at
 
 
-def unknown(call: Call, bond: Bond) -> None:
+def unknown(call: Call, unions: ChannelUnions) -> None:
     """Freeze everything the call touches."""
     reason = f"{call.layer} ({call.kind})"
     for tensor in call.inputs:
-        bond.freeze(bond.ids[tensor], reason)
+        unions.freeze(unions.ids[tensor], reason)
     for tensor in call.outputs:
-        bond.freeze(bond.new(tensor), reason)
+        unions.freeze(unions.new(tensor), reason)
 
 
-def _makes(call: Call, bond: Bond) -> None:
+def _makes(call: Call, unions: ChannelUnions) -> None:
     """A kernel that reads every input channel and makes new ones."""
-    settings, reads = call.settings, bond.ids[call.inputs[0]]
+    settings, reads = call.settings, unions.ids[call.inputs[0]]
     if _first(settings) or settings.get("groups", 1) != 1 or len(call.inputs) != 1:
-        return unknown(call, bond)
-    if call.layer in bond.ports:  # shared: the same kernel, so the same channels
-        before, made = bond.ports[call.layer]
-        bond.unite(before, reads)
-        bond.ids[call.outputs[0]] = made
+        return unknown(call, unions)
+    if call.layer in unions.ports:  # shared: the same kernel, so the same channels
+        before, made = unions.ports[call.layer]
+        unions.unite(before, reads)
+        unions.ids[call.outputs[0]] = made
         return None
-    made = bond.new(call.outputs[0])
-    bond.ports[call.layer] = (reads, made)
+    made = unions.new(call.outputs[0])
+    unions.ports[call.layer] = (reads, made)
     if not _alone(settings.get("activation", "linear")):
-        bond.freeze(made, f"{call.layer} ({call.kind} with {settings['activation']})")
+        unions.freeze(made, f"{call.layer} ({call.kind} with {settings['activation']})")
     return None
 
 
-def _depthwise(call: Call, bond: Bond) -> None:
+def _depthwise(call: Call, unions: ChannelUnions) -> None:
     """A kernel a channel: what comes out is what went in, ``multiplier`` times."""
     settings = call.settings
     if _first(settings) or not _alone(settings.get("activation", "linear")):
-        return unknown(call, bond)
-    reads = bond.ids[call.inputs[0]]
-    if call.layer in bond.ports:
-        bond.unite(bond.ports[call.layer][0], reads)
+        return unknown(call, unions)
+    reads = unions.ids[call.inputs[0]]
+    if call.layer in unions.ports:
+        unions.unite(unions.ports[call.layer][0], reads)
     made = np.repeat(reads, int(settings["depth_multiplier"]))
-    bond.ports.setdefault(call.layer, (reads, made))
-    bond.ids[call.outputs[0]] = made
+    unions.ports.setdefault(call.layer, (reads, made))
+    unions.ids[call.outputs[0]] = made
     return None
 
 
-def _passes(call: Call, bond: Bond) -> None:
+def _passes(call: Call, unions: ChannelUnions) -> None:
     """Nothing happens between channels."""
     if _first(call.settings):
-        return unknown(call, bond)
-    bond.ids[call.outputs[0]] = bond.ids[call.inputs[0]]
+        return unknown(call, unions)
+    unions.ids[call.outputs[0]] = unions.ids[call.inputs[0]]
     return None
 
 
-def _activation(call: Call, bond: Bond) -> None:
-    return (_passes if _alone(call.settings["activation"]) else _mixes)(call, bond)
+def _activation(call: Call, unions: ChannelUnions) -> None:
+    return (_passes if _alone(call.settings["activation"]) else _mixes)(call, unions)
 
 
-def _carries(call: Call, bond: Bond) -> None:
+def _carries(call: Call, unions: ChannelUnions) -> None:
     """A layer with weights of its own a channel: BatchNormalization, PReLU."""
-    if not _last(call, bond):
-        return unknown(call, bond)
-    ids = bond.ids[call.inputs[0]]
-    bond.unite(bond.carried.setdefault(call.layer, ids), ids)
-    bond.ids[call.outputs[0]] = ids
+    if not _last(call, unions):
+        return unknown(call, unions)
+    ids = unions.ids[call.inputs[0]]
+    unions.unite(unions.carried.setdefault(call.layer, ids), ids)
+    unions.ids[call.outputs[0]] = ids
     return None
 
 
-def _rescales(call: Call, bond: Bond) -> None:
+def _rescales(call: Call, unions: ChannelUnions) -> None:
     alike = all(np.ndim(call.settings.get(key, 0)) == 0 for key in ("scale", "offset"))
-    return _passes(call, bond) if alike else unknown(call, bond)
+    return _passes(call, unions) if alike else unknown(call, unions)
 
 
-def _mixes(call: Call, bond: Bond) -> None:
+def _mixes(call: Call, unions: ChannelUnions) -> None:
     """Channels stay what they are, but each depends on all: none may go."""
-    if len(call.inputs) != 1 or not _last(call, bond):
-        return unknown(call, bond)
-    bond.freeze(bond.ids[call.inputs[0]], f"{call.layer} ({call.kind})")
-    return _passes(call, bond)
+    if len(call.inputs) != 1 or not _last(call, unions):
+        return unknown(call, unions)
+    unions.freeze(unions.ids[call.inputs[0]], f"{call.layer} ({call.kind})")
+    return _passes(call, unions)
 
 
-def _unites(call: Call, bond: Bond) -> None:
+def _unites(call: Call, unions: ChannelUnions) -> None:
     """Element by element: partners go together; one channel for all stays."""
-    made = channels(bond.network, call.outputs[0])
-    sides = [bond.ids[tensor] for tensor in call.inputs]
+    made = channels(unions.network, call.outputs[0])
+    sides = [unions.ids[tensor] for tensor in call.inputs]
     if any(len(ids) not in (1, made) for ids in sides):
-        return unknown(call, bond)
+        return unknown(call, unions)
     whole = [ids for ids in sides if len(ids) == made]
     for ids in sides:
         if len(ids) == made:
-            bond.unite(whole[0], ids)
+            unions.unite(whole[0], ids)
         else:
-            bond.freeze(ids, f"{call.layer} ({call.kind} of one channel with {made})")
-    bond.ids[call.outputs[0]] = whole[0]
+            unions.freeze(ids, f"{call.layer} ({call.kind} of one channel with {made})")
+    unions.ids[call.outputs[0]] = whole[0]
     return None
 
 
-def _joins(call: Call, bond: Bond) -> None:
+def _joins(call: Call, unions: ChannelUnions) -> None:
     """Concatenation: side by side along channels, else partner by partner."""
-    rank = len(bond.network.shapes[call.outputs[0]])
-    sides = [bond.ids[tensor] for tensor in call.inputs]
+    rank = len(unions.network.shapes[call.outputs[0]])
+    sides = [unions.ids[tensor] for tensor in call.inputs]
     if call.settings["axis"] in (-1, rank):
-        bond.ids[call.outputs[0]] = np.concatenate(sides)
+        unions.ids[call.outputs[0]] = np.concatenate(sides)
         return
     for ids in sides[1:]:
-        bond.unite(sides[0], ids)
-    bond.ids[call.outputs[0]] = sides[0]
+        unions.unite(sides[0], ids)
+    unions.ids[call.outputs[0]] = sides[0]
 
 
-def _reshapes(call: Call, bond: Bond) -> None:
+def _reshapes(call: Call, unions: ChannelUnions) -> None:
     """Decidable where sizes are known: all that meet in one new channel go together."""
-    before, after = (bond.network.shapes[side[0]] for side in (call.inputs, call.outputs))
+    before, after = (unions.network.shapes[side[0]] for side in (call.inputs, call.outputs))
     if _first(call.settings) or None in (*before, *after) or not after or not before:
-        return unknown(call, bond)
-    ids = bond.ids[call.inputs[0]]
+        return unknown(call, unions)
+    ids = unions.ids[call.inputs[0]]
     rows = np.broadcast_to(ids, (prod(before[:-1]), len(ids))).reshape(-1, after[-1])  # type: ignore[arg-type]
     pairs = np.stack([np.broadcast_to(rows[0], rows.shape).ravel(), rows.ravel()], 1)
     pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
-    bond.unite(pairs[:, 0], pairs[:, 1])
-    bond.ids[call.outputs[0]] = rows[0].copy()
+    unions.unite(pairs[:, 0], pairs[:, 1])
+    unions.ids[call.outputs[0]] = rows[0].copy()
     return None
 
 
-def _permutes(call: Call, bond: Bond) -> None:
+def _permutes(call: Call, unions: ChannelUnions) -> None:
     dims = call.settings["dims"]
-    return _passes(call, bond) if dims[-1] == len(dims) else unknown(call, bond)
+    return _passes(call, unions) if dims[-1] == len(dims) else unknown(call, unions)
 
 
 def _first(settings: Any) -> bool:
     return bool(settings.get("data_format") == "channels_first")
 
 
-def _last(call: Call, bond: Bond) -> bool:
+def _last(call: Call, unions: ChannelUnions) -> bool:
     """Tell whether the axis that the layer names is the channels' own."""
     axis = call.settings.get("axis", -1)
     axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
-    return axis in (-1, len(bond.network.shapes[call.inputs[0]]))
+    return axis in (-1, len(unions.network.shapes[call.inputs[0]]))
 
 
 def _alone(activation: Any) -> bool:
@@ -229,7 +229,7 @@ def _alone(activation: Any) -> bool:
     return activation is None or (isinstance(activation, str) and activation in ALONE)
 
 
-RULES: dict[str, Callable[[Call, Bond], None]] = {
+RULES: dict[str, Callable[[Call, ChannelUnions], None]] = {
     **dict.fromkeys((*FORWARD, *TRANSPOSED), _makes),
     **dict.fromkeys(DEPTHWISE, _depthwise),
     **dict.fromkeys(_PASS, _passes),

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from converters.graph.network import DEPTHWISE, TRANSPOSED, Network
 from converters.learning.objective import Objective
-from converters.structure.channels_graph import Graph
+from converters.structure.channels_graph import ChannelGraph
 
 Criterion = Literal["taylor", "l1", "l2", "bn"]
 Scores = NDArray[np.float64]
 
 
-def by_weights(model: Any, network: Network, graph: Graph, criterion: Criterion) -> Scores:
+def by_weights(
+    model: Any, network: Network, graph: ChannelGraph, criterion: Criterion
+) -> Scores:
     """Return ``(channels,)`` importances from weights, of mean 1 in each group.
 
     Norms of different layers are on scales of their own, so only their order in a group
@@ -55,7 +57,7 @@ def by_weights(model: Any, network: Network, graph: Graph, criterion: Criterion)
 def taylor(
     model: Any,
     read: tuple[Network, dict[int, Any]],
-    graph: Graph,
+    graph: ChannelGraph,
     objective: Objective,
     rows: tuple[NDArray[Any], NDArray[Any]],
     *,
@@ -101,7 +103,7 @@ def taylor(
     return found / len(x)
 
 
-def _taps(network: Network, graph: Graph) -> list[int]:
+def _taps(network: Network, graph: ChannelGraph) -> list[int]:
     """Return the tensors in which channels are made, behind their BatchNormalization.
 
     Zeroing a channel before a BatchNormalization would leave its shift.

@@ -34,7 +34,7 @@ class Collaborate(Cut):
             ValueError: a setting out of its range.
         """
         Cut.__post_init__(self)
-        settings.part(self, "energy")
+        settings.open_share(self, "energy")
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with thin kernels and fewer channels, fine-tuned.
@@ -45,7 +45,7 @@ class Collaborate(Cut):
         """
         from converters.graph import canonical
         from converters.graph.network import model_macs
-        from converters.learning.recalibrate import anew
+        from converters.learning.recalibrate import recalibration
         from converters.structure.lowrank import words
         from converters.structure.lowrank_build import rebuilt
 
@@ -57,7 +57,7 @@ class Collaborate(Cut):
         share = self.macs * full / planned_cost(model, self.per_output)
         if share < 1:  # the splits alone may have saved enough
             model, kept = self.shrunk(model, share, setting)
-        hooks = anew(model, samples, training, self.distillation)
+        hooks = recalibration(model, samples, training, self.distillation)
         self.tune("collaborate", model, setting, hooks=hooks)
         told = [
             f"collaborate: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "

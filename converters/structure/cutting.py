@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from converters import settings
 from converters.draft import Draft, Samples, Training, Trait, calibration_rows
 from converters.errors import ModelRefused
-from converters.learning.taught import Setting, Taught
+from converters.learning.taught import FineTuneStage, Setting
 from converters.structure import channels_choice
-from converters.structure.channels_graph import Graph, graph
+from converters.structure.channels_graph import ChannelGraph, channel_graph
 from converters.structure.channels_scores import Criterion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut(Taught):
+class Cut(FineTuneStage):
     """How far channels are cut, and by what measure.
 
     Attributes:
@@ -54,14 +54,14 @@ class Cut(Taught):
         Raises:
             ValueError: a setting out of its range.
         """
-        Taught.__post_init__(self)
-        settings.part(self, "macs")
+        FineTuneStage.__post_init__(self)
+        settings.open_share(self, "macs")
         settings.between(0, settings.MOST_PER_OUTPUT, self, "per_output")
         settings.between(1, 65_536, self, "multiple", "minimum")
         settings.between(1, 1_000_000, self, "rows")
-        settings.below_one(self, "floor")
+        settings.half_open_share(self, "floor")
 
-    def refuse_unreachable(self, channels: Graph) -> None:
+    def refuse_unreachable(self, channels: ChannelGraph) -> None:
         """Return if a model of these can be cut to ``macs``: before it is trained at all.
 
         Raises:
@@ -93,12 +93,11 @@ class Cut(Taught):
         from converters.learning.recalibrate import recalibrate
         from converters.structure import channels_scores as scores
         from converters.structure.channels_cut import cut
-        from converters.weights import layer_problems as sights
-        from converters.weights import reconstruct
+        from converters.weights import layer_problems, reconstruct
 
         draft, samples, training = setting
         found = read(model)
-        channels = graph(found[0])
+        channels = channel_graph(found[0])
         if self.criterion == "taylor":
             goal = objective.objective(draft.model, training)
             rows = scoring_rows(goal, samples, training, self.rows)
@@ -117,7 +116,9 @@ class Cut(Taught):
         smaller = cut(model, found[0], channels, kept)
         if self.reconstruct:
             made = {layer: kept[ports.makes] for layer, ports in channels.ports.items()}
-            reconstruct.narrowed(smaller, model, sights.evidence(samples, training), made)
+            reconstruct.refit_cut(
+                smaller, model, layer_problems.calibration_data(samples, training), made
+            )
         recalibrate(smaller, samples, training)
         return smaller, ", ".join(channels.frozen)
 
@@ -126,7 +127,7 @@ def planned_cost(model: Any, per_output: float) -> float:
     """Return the planned multiply-accumulates of ``model`` and what its outputs add."""
     from converters.graph.network import read
 
-    channels = graph(read(model)[0])
+    channels = channel_graph(read(model)[0])
     return channels.macs(channels.sizes, per_output)
 
 

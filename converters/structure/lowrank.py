@@ -12,12 +12,12 @@ from typing import Any
 from converters import settings
 from converters.draft import Draft, Samples, Training
 from converters.errors import ModelRefused
-from converters.learning.taught import Taught
+from converters.learning.taught import FineTuneStage
 from converters.structure.cutting import refuse_compressed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LowRank(Taught):
+class LowRank(FineTuneStage):
     """Replace kernels by thin ones until the model costs a share of what it did.
 
     Dense and 1x1 kernels by SVD, k x k ones by a k x 1 and a 1 x k or by Tucker-2,
@@ -43,9 +43,9 @@ class LowRank(Taught):
         Raises:
             ValueError: a setting out of its range.
         """
-        Taught.__post_init__(self)
-        settings.part(self, "macs")
-        settings.below_one(self, "energy")
+        FineTuneStage.__post_init__(self)
+        settings.open_share(self, "macs")
+        settings.half_open_share(self, "energy")
         settings.between(0, settings.MOST_PER_OUTPUT, self, "per_output")
         settings.between(1, 65_536, self, "multiple")
 
@@ -58,7 +58,7 @@ class LowRank(Taught):
         """
         from converters.graph import canonical
         from converters.graph.network import model_macs
-        from converters.learning.recalibrate import anew
+        from converters.learning.recalibrate import recalibration
         from converters.structure.lowrank_build import rebuilt
 
         refuse_compressed(draft, "lowrank")
@@ -66,7 +66,7 @@ class LowRank(Taught):
         chosen = self._chosen(whole)
         model = rebuilt(whole, chosen)
         setting = (draft, samples, training)
-        hooks = anew(model, samples, training, self.distillation)
+        hooks = recalibration(model, samples, training, self.distillation)
         self.tune("lowrank", model, setting, hooks=hooks)
         told = (
             f"lowrank: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
@@ -79,7 +79,7 @@ class LowRank(Taught):
         """Return the split of each layer that is to have one."""
         from converters.graph.network import read
         from converters.structure import lowrank_plan as plan
-        from converters.structure.channels_graph import graph
+        from converters.structure.channels_graph import channel_graph
 
         net, _ = read(model)
         options = plan.splits(
@@ -96,7 +96,7 @@ class LowRank(Taught):
                     "energy. Received: none; lower energy, or leave the stage out"
                 )
             return chosen
-        channels = graph(net)
+        channels = channel_graph(net)
         full = channels.macs(channels.sizes, self.per_output)
         saving = (1 - self.macs) * full
         chosen, saved = plan.within(options, plan.costs(net, self.per_output), saving)

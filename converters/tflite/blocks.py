@@ -38,7 +38,7 @@ class Blocks:
         Raises:
             ValueError: a setting out of its range.
         """
-        settings.below_one(self, "min_empty")
+        settings.half_open_share(self, "min_empty")
 
     def __call__(
         self, tflite: bytes, rows: NDArray[Any] | None = None

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import ConverterCrashed, ModelRefused
-from converters.tflite import blame, convert_process
+from converters.tflite import convert_process, layer_names
 from converters.tflite.convert_worker import REFUSED, Job, write_jobs
 
 TIMEOUT_S = 1800.0
@@ -113,10 +113,12 @@ def _run(folder: Path, model: Any, timeout_s: float) -> None:
     refused = folder / REFUSED
     if refused.exists():
         said = refused.read_text(encoding="utf-8")
-        told = f"{said}{blame.owner(said, model)}"
+        told = f"{said}{layer_names.layer_in(said, model)}"
         raise ConverterCrashed(f"{name}: the converter refused it: {told}; {_REMEDY}")
     ended = f"died by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
-    raise ConverterCrashed(f"{name}: the converter {ended}{blame.loops(model)}; {_REMEDY}")
+    raise ConverterCrashed(
+        f"{name}: the converter {ended}{layer_names.recurrent_layers(model)}; {_REMEDY}"
+    )
 
 
 def _signal(number: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Prices = NDArray[np.float64]
+Saliency = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
@@ -30,7 +30,7 @@ def each_keeps_one(units: int, share: float) -> bool:
     return units * (1 - share) >= 1
 
 
-def dense_prices(kernel: NDArray[Any], block: int) -> Prices:
+def dense_saliency(kernel: NDArray[Any], block: int) -> Saliency:
     """Return the sum of squares of each block of ``(inputs, outputs)``, ``(blocks, outputs)``.
 
     That is what removing the block costs where inputs are of one size and independent.
@@ -39,7 +39,7 @@ def dense_prices(kernel: NDArray[Any], block: int) -> Prices:
     return np.asarray(squares.sum(axis=1))
 
 
-def depthwise_prices(kernel: NDArray[Any]) -> Prices:
+def depthwise_saliency(kernel: NDArray[Any]) -> Saliency:
     """Return each weight over its channel's largest, ``(h * w, channels)``.
 
     Channels are normalized after a depthwise convolution, so their sizes tell nothing of
@@ -50,20 +50,20 @@ def depthwise_prices(kernel: NDArray[Any]) -> Prices:
     return np.asarray(flat / np.where(largest == 0, 1, largest))
 
 
-def cheapest(prices: Prices, count: int, *, spare: bool) -> Mask:
+def least_salient(saliency: Saliency, count: int, *, spare: bool) -> Mask:
     """Return where the ``count`` cheapest of ``(U, C)`` are; ties go to the first.
 
     With ``spare`` the dearest of each column is never among them, even if fewer go then.
     """
-    ranked = prices
+    ranked = saliency
     if spare:
-        columns = prices.shape[1]
-        ranked = prices.copy()
-        ranked[prices.argmax(axis=0), np.arange(columns)] = np.inf
-        count = min(count, prices.size - columns)
-    gone = np.zeros(prices.size, bool)
+        columns = saliency.shape[1]
+        ranked = saliency.copy()
+        ranked[saliency.argmax(axis=0), np.arange(columns)] = np.inf
+        count = min(count, saliency.size - columns)
+    gone = np.zeros(saliency.size, bool)
     gone[np.argsort(ranked, axis=None, kind="stable")[:count]] = True
-    return gone.reshape(prices.shape)
+    return gone.reshape(saliency.shape)
 
 
 def kept(kernel: NDArray[Any], share: float, block: int) -> Mask:
@@ -73,8 +73,8 @@ def kept(kernel: NDArray[Any], share: float, block: int) -> Mask:
     multiplier)``, single weights. The share is rounded up.
     """
     dense = kernel.ndim == 2
-    prices = dense_prices(kernel, block) if dense else depthwise_prices(kernel)
-    stays = ~cheapest(prices, math.ceil(share * prices.size), spare=True)
+    saliency = dense_saliency(kernel, block) if dense else depthwise_saliency(kernel)
+    stays = ~least_salient(saliency, math.ceil(share * saliency.size), spare=True)
     return (stays.repeat(block, axis=0) if dense else stays).reshape(kernel.shape)
 
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from converters.draft import Draft, Samples, Training, Trait
 from converters.errors import ModelRefused
-from converters.learning.taught import Taught
+from converters.learning.taught import FineTuneStage
 from converters.weights import codebook, invariants
 from converters.weights.codebook import CHANNELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster(Taught):
+class Cluster(FineTuneStage):
     """Let each kernel keep a few distinct values, then fine-tune those.
 
     Zeros of a pruned draft stay, as one of the values. The .tflite does not shrink; its
@@ -44,7 +44,7 @@ class Cluster(Taught):
         """
         if not 3 <= self.clusters <= 256:
             raise ValueError(f"clusters: wanted 3 to 256. Received: {self.clusters}")
-        Taught.__post_init__(self)
+        FineTuneStage.__post_init__(self)
 
     def __call__(self, draft: Draft, samples: Samples, training: Training) -> Draft:
         """Return the draft with few values per kernel, promised by name and counted.
@@ -61,7 +61,7 @@ class Cluster(Taught):
         keras2.seed(training.seed)  # the first centroids are drawn
         twin = canonical.simplify(draft.model)
         zero_before = invariants.zero_kernels(twin)
-        found = wrapping.sort_layers(twin)
+        found = wrapping.kernel_layers(twin)
         # Zeros share one value, so a kernel of few others keeps the promise as it is; TFMOT
         # fails on it, asking for more centroids than there are weights.
         sizes = {

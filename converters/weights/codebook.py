@@ -45,10 +45,10 @@ class Codebook:
         """Return the code of one value, given on the scale of codes."""
         return int(self.codes[np.searchsorted(self.edges, value)])
 
-    def snap(self, values: NDArray[np.floating]) -> NDArray[np.int16]:
+    def codes_of(self, values: NDArray[np.floating]) -> NDArray[np.int16]:
         """Return the code of each value, given on the scale of codes."""
-        snapped: NDArray[np.int16] = self.codes[np.searchsorted(self.edges, values)]
-        return snapped
+        codes: NDArray[np.int16] = self.codes[np.searchsorted(self.edges, values)]
+        return codes
 
 
 def scales(kernel: NDArray[np.floating], channels: Axes) -> NDArray[np.float32]:
@@ -154,5 +154,7 @@ def project(
 ) -> NDArray[np.float32]:
     """Return ``kernel`` on its codes, as floats: on ``book``'s, or on all 255 of them."""
     scale = scales(kernel, channels)
-    codes = to_codes(kernel, channels) if book is None else book.snap(kernel / scale * LIMIT)
+    codes = (
+        to_codes(kernel, channels) if book is None else book.codes_of(kernel / scale * LIMIT)
+    )
     return (codes / np.float32(LIMIT) * scale).astype(np.float32)

@@ -17,7 +17,7 @@ from converters.weights import choice
 
 
 @dataclass(frozen=True, slots=True)
-class Climb:
+class GradualMasks:
     """Kernels on their way to a share of zeros.
 
     Attributes:
@@ -50,11 +50,13 @@ class Climb:
             variable.assign(variable * mask)
 
 
-def start(model: Any, blocks: Mapping[str, int], share: float, ramp: int) -> Climb:
-    """Return the climb of the kernels of ``model`` named in ``blocks``, by their block."""
+def gradual_masks(
+    model: Any, blocks: Mapping[str, int], share: float, ramp: int
+) -> GradualMasks:
+    """Return growing masks for the kernels of ``model`` named in ``blocks``, by their block."""
     kernels = keras2.kernels(model)
     held = {
         name: (kernels[name], keras2.tf.Variable(keras2.tf.ones_like(kernels[name])), block)
         for name, block in blocks.items()
     }
-    return Climb(held, share, ramp)
+    return GradualMasks(held, share, ramp)

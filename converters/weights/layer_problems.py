@@ -34,25 +34,25 @@ Kept = Mapping[str, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class CalibrationData:
     """Rows of the data that the layers are fitted on, and the seed of what is drawn."""
 
     rows: NDArray[Any]
     seed: int
 
 
-def evidence(samples: Samples, training: Training) -> Evidence:
+def calibration_data(samples: Samples, training: Training) -> CalibrationData:
     """Return rows of the training part, drawn by the seed; labels are not looked at."""
     rows = calibration_rows(len(samples.x_train), _ROWS, training.seed)
-    return Evidence(samples.x_train[rows], training.seed)
+    return CalibrationData(samples.x_train[rows], training.seed)
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class LayerProblem:
     """What one layer is to do: its quadratic, and the shape of its kernel."""
 
     layer: Any
-    problem: least_squares.Quadratic
+    quadratic: least_squares.Quadratic
     shape: tuple[int, ...]
 
     def write(self, matrix: NDArray[np.float64]) -> None:
@@ -64,13 +64,13 @@ class Sight:
 
     def mask(self, kept: Kept) -> NDArray[np.bool_]:
         """Return what may differ from zero as ``(D, C)``, the bias too where there is one."""
-        kernel = kept.get(name_of(self.layer), np.ones(self.shape, bool))
+        kernel = kept.get(kernel_name(self.layer), np.ones(self.shape, bool))
         flat = kernel.reshape(-1, self.shape[-1])
         bias = np.full((1, flat.shape[1]), self.layer.use_bias)
         return np.concatenate([flat, bias])
 
 
-def able(layer: Any, most: int = MOST_INPUTS) -> bool:
+def is_solvable(layer: Any, most: int = MOST_INPUTS) -> bool:
     """Tell whether ``layer`` is one whose kernel is solved for: dense, or a convolution."""
     kind = type(layer).__name__
     if kind not in ("Conv2D", "Dense") or len(layer.inbound_nodes) != 1:
@@ -80,25 +80,25 @@ def able(layer: Any, most: int = MOST_INPUTS) -> bool:
     return int(math.prod(layer.kernel.shape[:-1])) <= most
 
 
-def name_of(layer: Any) -> str:
+def kernel_name(layer: Any) -> str:
     """Return the name of a layer's kernel, as ``keras2.kernels`` gives it."""
     return f"{layer.name}/kernel"
 
 
-def walk(
+def layer_problems(
     model: Any,
     reference: Any,
-    evidence: Evidence,
-    asked: Callable[[Any], bool],
+    data: CalibrationData,
+    is_wanted: Callable[[Any], bool],
     made: Mapping[str, NDArray[np.bool_]] = MappingProxyType({}),
-) -> Iterator[Sight]:
+) -> Iterator[LayerProblem]:
     """Yield what each layer is to do, in an order in which inputs are final when seen.
 
     ``made`` are the channels of the reference's layers that ``model`` still makes, where it
     does not make all.
     """
     for layer in _ordered(model):
-        if not asked(layer):
+        if not is_wanted(layer):
             continue
         partner = reference.get_layer(layer.name)
         views = (
@@ -107,11 +107,11 @@ def walk(
         )
         made_here = made.get(layer.name, np.ones(partner.kernel.shape[-1], bool))
         wanted = _matrix(partner)[:, made_here]
-        second, cross = _moments(views, (layer, partner), wanted, evidence)
+        second, cross = _moments(views, (layer, partner), wanted, data)
         start = wanted if wanted.shape == _matrix(layer).shape else _matrix(layer)
         gain = _gain(partner)[made_here]
-        problem = least_squares.Quadratic(second, cross, start, gain**2)
-        yield Sight(layer, problem, tuple(layer.kernel.shape))
+        quadratic = least_squares.Quadratic(second, cross, start, gain**2)
+        yield LayerProblem(layer, quadratic, tuple(layer.kernel.shape))
 
 
 def _ordered(model: Any) -> list[Any]:
@@ -123,7 +123,7 @@ def _moments(
     views: tuple[Any, Any],
     layers: tuple[Any, Any],
     wanted: NDArray[np.float64],
-    evidence: Evidence,
+    data: CalibrationData,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean of ``x x'`` and of ``x y'`` over drawn output points of the rows.
 
@@ -133,13 +133,13 @@ def _moments(
     Raises:
         TrainingFailed: values that are no numbers.
     """
-    draw = np.random.default_rng(evidence.seed)
+    draw = np.random.default_rng(data.seed)
     size = len(_matrix(layers[0]))
     second, cross, count = np.zeros((size, size)), np.zeros((size, wanted.shape[1])), 0
     places = math.prod(length or 1 for length in layers[1].output_shape[1:-1])
     batch = int(np.clip(_MOST_BYTES / (4 * places * len(wanted)), 1, 128))
-    for at in range(0, len(evidence.rows), batch):
-        part = tf.constant(evidence.rows[at : at + batch], tf.float32)
+    for at in range(0, len(data.rows), batch):
+        part = tf.constant(data.rows[at : at + batch], tf.float32)
         inputs, theirs = (
             _inputs(layer, view(part, training=False))
             for layer, view in zip(layers, views, strict=True)

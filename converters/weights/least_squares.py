@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.weights.choice import cheapest
+from converters.weights.choice import least_salient
 
 Matrix = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -109,14 +109,14 @@ def prune(problem: Quadratic, mask: Mask, share: float, block: int = 1) -> tuple
         part = 1 - (1 - number / _ROUNDS) ** 2
         removed = int(np.ceil(part * share * units))
         ranked = np.where(mask, price, -1.0)[:-1:block]
-        gone = cheapest(ranked, removed, spare=block > 1)
+        gone = least_salient(ranked, removed, spare=block > 1)
         mask = mask.copy()
         mask[:-1] &= ~gone.repeat(block, axis=0)
         weights, price = solve(problem, mask, block)
     return weights, mask
 
 
-def snap(
+def round_to_codes(
     problem: Quadratic, mask: Mask, sizes: Matrix, code_of: Callable[[float], int], limit: int
 ) -> Matrix:
     """Return the weights, each but the bias on a code, the others making up for it in turn.

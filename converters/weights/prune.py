@@ -4,7 +4,7 @@ Which those are is solved layer by layer (see ``reconstruct``). Where that is no
 or not wanted, TFMOT prunes by magnitude: sparsity climbs along a cubic while the rest of
 the weights train (Zhu and Gupta 2017, arXiv:1710.01878), then stays while they recover.
 Blocks and depthwise kernels, which TFMOT prunes not at all or without leaving each output
-something, climb by masks of our own (see ``climbing``).
+something, climb by masks of our own (see ``gradual_masks``).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 from converters import settings
 from converters.draft import Draft, Samples, Training, Trait
-from converters.learning.taught import Taught
+from converters.learning.taught import FineTuneStage
 from converters.tflite.blocks import BLOCK
 from converters.weights import invariants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prune(Taught):
+class Prune(FineTuneStage):
     """Zero the least important weights of each kernel, then fine-tune the rest.
 
     The .tflite does not shrink, unless its dense kernels are pruned in blocks and stored
@@ -48,8 +48,8 @@ class Prune(Taught):
         Raises:
             ValueError: a setting out of its range.
         """
-        Taught.__post_init__(self)
-        settings.part(self, "sparsity")
+        FineTuneStage.__post_init__(self)
+        settings.open_share(self, "sparsity")
         if self.block not in (1, BLOCK):
             raise ValueError(
                 f"block: wanted 1, or {BLOCK} as the int8 kernels read them. "
@@ -66,30 +66,28 @@ class Prune(Taught):
         from converters import keras2
         from converters.graph import canonical
         from converters.learning import finetune
-        from converters.weights import gradual_masks as climbing
-        from converters.weights import layer_problems as sights
-        from converters.weights import reconstruct, wrapping
-        from converters.weights.pruning_plan import ways
+        from converters.weights import gradual_masks, layer_problems, reconstruct, wrapping
+        from converters.weights.pruning_plan import pruning_plan
 
         wrapping.refuse_quantized(draft.model, "prune")
         twin = canonical.simplify(draft.model)
         zero_before = invariants.zero_kernels(twin)
-        way = ways(twin, self.sparsity, self.block, depthwise=self.depthwise)
+        plan = pruning_plan(twin, self.sparsity, self.block, depthwise=self.depthwise)
         finetune.check_rows(twin, samples)
         solved: list[str] = []
         if self.reconstruct:
-            evidence = sights.evidence(samples, training)
-            solved = reconstruct.prune(twin, evidence, self.sparsity, way.blocks)
+            calibration_data = layer_problems.calibration_data(samples, training)
+            solved = reconstruct.prune(twin, calibration_data, self.sparsity, plan.blocks)
         chosen = {f"{name}/kernel": self.sparsity for name in solved}
         ramp = self.epochs * finetune.steps_per_epoch(samples, training) // 2
-        ours = {n: size for n, size in way.blocks.items() if n not in chosen} | way.depthwise
-        climb = climbing.start(twin, ours, self.sparsity, ramp)
-        theirs = [n for n in way.able if f"{n}/kernel" not in chosen.keys() | ours.keys()]
+        ours = {n: size for n, size in plan.blocks.items() if n not in chosen} | plan.depthwise
+        growing = gradual_masks.gradual_masks(twin, ours, self.sparsity, ramp)
+        theirs = [n for n in plan.able if f"{n}/kernel" not in chosen.keys() | ours.keys()]
         wrapped, pruned = wrapping.with_pruning(twin, theirs, self.sparsity, ramp)
 
         def before_step(step: int) -> None:
             wrapping.set_pruning_step(pruned, step)
-            climb.before_step(step)
+            growing.before_step(step)
 
         def after_epoch(epoch: int) -> bool:
             """Put the zeros in; only weights with all of them may be kept."""
@@ -105,21 +103,21 @@ class Prune(Taught):
             (draft, samples, training),
             steady=not (theirs or ours),
             hooks=finetune.Hooks(before_step=before_step, after_epoch=after_epoch),
-            masks=wrapping.zero_masks(twin, chosen, chosen) + climb.masks,
+            masks=wrapping.zero_masks(twin, chosen, chosen) + growing.masks,
         )
         wrapping.apply_masks(pruned)
         model = keras2.compile_like(wrapping.without_pruning(wrapped), draft.model)
         names = (*chosen, *ours, *wrapping.pruned_names(model, pruned))
         promises = {**draft.promises, "SPARSE": dict.fromkeys(names, self.sparsity)}
         traits = draft.traits | Trait.SPARSE
-        if way.blocks:
-            promises["BLOCKED"], traits = way.blocks, traits | Trait.BLOCKED
+        if plan.blocks:
+            promises["BLOCKED"], traits = plan.blocks, traits | Trait.BLOCKED
         done = replace(
             draft,
             model=keras2.copy(model),
             traits=traits,
             promises=promises,
-            notes=draft.notes + way.notes,
+            notes=draft.notes + plan.notes,
         )
         invariants.assert_model(done, zero_before)
         return replace(done, notes=done.notes + invariants.zero_note(done, zero_before))

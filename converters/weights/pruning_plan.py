@@ -14,7 +14,7 @@ from converters.weights import choice, wrapping
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class PruningPlan:
     """The kernels of one model, by the way they are pruned.
 
     Attributes:
@@ -30,7 +30,7 @@ class Ways:
     notes: tuple[str, ...]
 
 
-def ways(model: Any, share: float, block: int, *, depthwise: bool) -> Ways:
+def pruning_plan(model: Any, share: float, block: int, *, depthwise: bool) -> PruningPlan:
     """Return how the kernels of ``model`` get a ``share`` of zeros.
 
     Dense kernels lose blocks where the inputs divide into them and each output can keep one;
@@ -39,12 +39,14 @@ def ways(model: Any, share: float, block: int, *, depthwise: bool) -> Ways:
     Raises:
         ModelRefused: no kernel is pruned at all, or none in the blocks asked for.
     """
-    found = wrapping.sort_layers(model)
+    layers = wrapping.kernel_layers(model)
     blocked: dict[str, int] = {}
     if block > 1:
-        blocked = _blocked(model, found.able, share, block)
-    deep, thin = _deep(model, found.depthwise, share) if depthwise else ({}, [])
-    if not found.able and not deep:
+        blocked = _blocked(model, layers.able, share, block)
+    depthwise_kernels, thin = (
+        _depthwise_kernels(model, layers.depthwise, share) if depthwise else ({}, [])
+    )
+    if not layers.able and not depthwise_kernels:
         raise ModelRefused(
             f"prune: {model.name} has no layer that is pruned (dense and convolution kernels; "
             "depthwise ones with depthwise = true); leave the stage out"
@@ -54,8 +56,8 @@ def ways(model: Any, share: float, block: int, *, depthwise: bool) -> Ways:
             f"prune: {model.name} has no dense kernel that can lose {share:.0%} of its blocks "
             f"of {block} inputs and keep one an output; leave block out, or lower sparsity"
         )
-    notes = found.notes("pruned", depthwise=depthwise)
-    single = [name for name in found.able if f"{name}/kernel" not in blocked]
+    notes = layers.notes("pruned", depthwise=depthwise)
+    single = [name for name in layers.able if f"{name}/kernel" not in blocked]
     if blocked and single:
         notes += (
             f"pruned weight by weight, as blocks of {block} are for dense kernels whose inputs "
@@ -63,7 +65,7 @@ def ways(model: Any, share: float, block: int, *, depthwise: bool) -> Ways:
         )
     if thin:
         notes += (f"not pruned, as a channel would keep no weight: {', '.join(thin)}",)
-    return Ways(found.able, blocked, deep, notes)
+    return PruningPlan(layers.able, blocked, depthwise_kernels, notes)
 
 
 def _blocked(model: Any, able: list[str], share: float, block: int) -> dict[str, int]:
@@ -76,13 +78,15 @@ def _blocked(model: Any, able: list[str], share: float, block: int) -> dict[str,
     }
 
 
-def _deep(model: Any, names: list[str], share: float) -> tuple[dict[str, int], list[str]]:
+def _depthwise_kernels(
+    model: Any, names: list[str], share: float
+) -> tuple[dict[str, int], list[str]]:
     """Return the depthwise kernels that are pruned, and the layers that are too thin for it."""
-    deep, thin = {}, []
+    depthwise_kernels, thin = {}, []
     for name in names:
         size = math.prod(model.get_layer(name).kernel_size)
         if choice.each_keeps_one(size, share):
-            deep[f"{name}/depthwise_kernel"] = 1
+            depthwise_kernels[f"{name}/depthwise_kernel"] = 1
         else:
             thin.append(name)
-    return deep, thin
+    return depthwise_kernels, thin

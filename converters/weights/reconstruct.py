@@ -17,12 +17,19 @@ from numpy.typing import NDArray
 from converters import keras2
 from converters.weights import codebook, least_squares
 from converters.weights.codebook import CHANNELS, LIMIT, Codebook
-from converters.weights.layer_problems import MOST_AT_ONCE, Evidence, Kept, able, name_of, walk
+from converters.weights.layer_problems import (
+    MOST_AT_ONCE,
+    CalibrationData,
+    Kept,
+    is_solvable,
+    kernel_name,
+    layer_problems,
+)
 
 
 def prune(
     model: Any,
-    evidence: Evidence,
+    data: CalibrationData,
     share: float,
     blocks: Mapping[str, int] = MappingProxyType({}),
 ) -> list[str]:
@@ -32,25 +39,25 @@ def prune(
     blocks of so many inputs.
     """
     done = []
-    for sight in walk(model, keras2.copy(model), evidence, able):
-        block = blocks.get(name_of(sight.layer), 1)
-        matrix, _ = least_squares.prune(sight.problem, sight.mask({}), share, block)
-        sight.write(matrix)
-        done.append(sight.layer.name)
+    for problem in layer_problems(model, keras2.copy(model), data, is_solvable):
+        block = blocks.get(kernel_name(problem.layer), 1)
+        matrix, _ = least_squares.prune(problem.quadratic, problem.mask({}), share, block)
+        problem.write(matrix)
+        done.append(problem.layer.name)
     return done
 
 
 def refit(
-    model: Any, reference: Any, evidence: Evidence, names: Collection[str], kept: Kept
+    model: Any, reference: Any, data: CalibrationData, names: Collection[str], kept: Kept
 ) -> None:
     """Give the kernels ``names`` their best values, in place, zero outside of ``kept``."""
-    for sight in walk(model, reference, evidence, _among(names)):
-        matrix, _ = least_squares.solve(sight.problem, sight.mask(kept))
-        sight.write(matrix)
+    for problem in layer_problems(model, reference, data, _among(names)):
+        matrix, _ = least_squares.solve(problem.quadratic, problem.mask(kept))
+        problem.write(matrix)
 
 
-def narrowed(
-    model: Any, reference: Any, evidence: Evidence, made: Mapping[str, NDArray[np.bool_]]
+def refit_cut(
+    model: Any, reference: Any, data: CalibrationData, made: Mapping[str, NDArray[np.bool_]]
 ) -> None:
     """Let each kernel of ``model`` make up for channels that it no longer has, in place.
 
@@ -59,26 +66,28 @@ def narrowed(
     with every layer seeing what the ones before it now give.
     """
 
-    def asked(layer: Any) -> bool:
-        return able(layer, MOST_AT_ONCE)
+    def is_wanted(layer: Any) -> bool:
+        return is_solvable(layer, MOST_AT_ONCE)
 
-    for sight in walk(model, reference, evidence, asked, made):
-        matrix, _ = least_squares.solve(sight.problem, sight.mask({}))
-        sight.write(matrix)
+    for problem in layer_problems(model, reference, data, is_wanted, made):
+        matrix, _ = least_squares.solve(problem.quadratic, problem.mask({}))
+        problem.write(matrix)
 
 
-def snap(
-    model: Any, reference: Any, evidence: Evidence, books: Mapping[str, Codebook], kept: Kept
+def round_to_codes(
+    model: Any, reference: Any, data: CalibrationData, books: Mapping[str, Codebook], kept: Kept
 ) -> None:
     """Put each kernel that has a book onto its codes, in place, one making up for another."""
-    for sight in walk(model, reference, evidence, _among(books)):
-        mask = sight.mask(kept)
-        exact, _ = least_squares.solve(sight.problem, mask)
-        kernel = exact[:-1].reshape(sight.shape)
-        each = codebook.scales(kernel, CHANNELS[type(sight.layer).__name__])
+    for problem in layer_problems(model, reference, data, _among(books)):
+        mask = problem.mask(kept)
+        exact, _ = least_squares.solve(problem.quadratic, mask)
+        kernel = exact[:-1].reshape(problem.shape)
+        each = codebook.scales(kernel, CHANNELS[type(problem.layer).__name__])
         sizes = np.broadcast_to(each, kernel.shape).reshape(-1, kernel.shape[-1])[0] / LIMIT
-        code_of = books[name_of(sight.layer)].code_of
-        sight.write(least_squares.snap(sight.problem, mask, sizes, code_of, LIMIT))
+        code_of = books[kernel_name(problem.layer)].code_of
+        problem.write(
+            least_squares.round_to_codes(problem.quadratic, mask, sizes, code_of, LIMIT)
+        )
 
 
 def reference_of(model: Any, teacher: Any) -> Any:
@@ -91,4 +100,4 @@ def reference_of(model: Any, teacher: Any) -> Any:
 
 
 def _among(names: Collection[str]) -> Callable[[Any], bool]:
-    return lambda layer: name_of(layer) in names and able(layer)
+    return lambda layer: kernel_name(layer) in names and is_solvable(layer)

@@ -52,7 +52,7 @@ def books(model: Any, clusters: Mapping[str, int], bit_price: float) -> dict[str
 def snap(
     model: Any,
     teacher: Any,
-    evidence: Any,
+    calibration_data: Any,
     clusters: Mapping[str, int],
     kept: Mapping[str, NDArray[np.bool_]],
     *,
@@ -60,15 +60,15 @@ def snap(
 ) -> dict[str, Codebook]:
     """Put the kernels ``clusters`` of ``model`` onto codes, in place; return their books.
 
-    ``evidence`` is that of ``reconstruct``; ``kept`` tells where kernels may differ from
-    zero. A kernel that ``reconstruct`` does not take keeps its values here.
+    ``kept`` tells where kernels may differ from zero. A kernel that ``reconstruct`` does not
+    take keeps its values here.
     """
     from converters.weights import reconstruct
 
     reference = reconstruct.reference_of(model, teacher)
-    reconstruct.refit(model, reference, evidence, clusters, kept)
+    reconstruct.refit(model, reference, calibration_data, clusters, kept)
     found = books(model, clusters, bit_price)
-    reconstruct.snap(model, reference, evidence, found, kept)
+    reconstruct.round_to_codes(model, reference, calibration_data, found, kept)
     return found
 
 

@@ -30,7 +30,7 @@ def refuse_quantized(model: Any, stage: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Sorted:
+class KernelLayers:
     """The layers with a kernel, by who compresses them.
 
     Attributes:
@@ -55,9 +55,9 @@ class Sorted:
         return tuple(lines)
 
 
-def sort_layers(model: Any) -> Sorted:
+def kernel_layers(model: Any) -> KernelLayers:
     """Return the layers of ``model`` that have a kernel, sorted."""
-    found = Sorted([], [], [])
+    found = KernelLayers([], [], [])
     held = {name.rpartition("/")[0] for name in keras2.kernels(model)}
     for layer in model.layers:
         kind = type(layer).__name__

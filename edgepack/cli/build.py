@@ -60,7 +60,7 @@ def build(
         list[str] | None,
         typer.Option(
             "--augment",
-            help="Random views of training rows: mirror, flip, turn, shift; may be repeated.",
+            help="Random training views: hflip, vflip, rotate90, translate (repeatable).",
         ),
     ] = None,
     teacher: Annotated[
@@ -98,6 +98,8 @@ def build(
     json_: Json = False,
 ) -> int:
     """Compress a Keras model, judge it for each device, and write one bundle a device."""
+    from converters.learning.augment import canonical
+
     request = Request(
         model=model,
         data=data,
@@ -107,7 +109,7 @@ def build(
         task=task,
         pixels=pixels,
         seed=seed,
-        augment=tuple(dict.fromkeys(augment or ())),
+        augment=canonical(augment or ()),
         teacher=teacher,
         strict=strict,
         allow_code=allow_code,

@@ -106,7 +106,7 @@ def _taught(request: Request, recipe: Recipe) -> None:
     Raises:
         UsageError: an unknown view, or a recipe that trains nothing.
     """
-    from converters.learning.augment import VIEWS
+    from converters.learning.augment import ALIASES, VIEWS
     from edgepack.errors import UsageError
     from edgepack.suggestions import did_you_mean
 
@@ -114,7 +114,7 @@ def _taught(request: Request, recipe: Recipe) -> None:
         if name not in VIEWS:
             raise UsageError(
                 f"--augment: wanted {', '.join(VIEWS)}. Received: {name!r}"
-                f"{did_you_mean(name, VIEWS, 0.0)}"
+                f"{did_you_mean(name, (*VIEWS, *ALIASES), 0.0)}"
             )
     given = {"--augment": request.augment, "--teacher": request.teacher}
     for option, value in given.items():

@@ -7,8 +7,15 @@ import pytest
 
 from converters.draft import Training
 from converters.errors import DataRefused
-from converters.learning.augment import VIEWS, Augmenting, check, check_targets
-from converters.learning.mixup import Mixing
+from converters.learning.augment import (
+    ALIASES,
+    VIEWS,
+    RandomViews,
+    canonical,
+    check,
+    check_targets,
+)
+from converters.learning.mixup import Mixup
 
 
 def images(rows: int = 64, side: int = 16, channels: int = 3) -> np.ndarray:
@@ -19,7 +26,7 @@ def images(rows: int = 64, side: int = 16, channels: int = 3) -> np.ndarray:
 def test_the_seed_repeats_a_view_and_the_rows_stay_as_they_were(name: str) -> None:
     rows = images()
     kept = rows.copy()
-    first, again, other = (Augmenting([name], seed)(rows) for seed in (5, 5, 6))
+    first, again, other = (RandomViews([name], seed)(rows) for seed in (5, 5, 6))
     assert first.shape == rows.shape
     assert first.dtype == np.float32
     assert (first == again).all()
@@ -27,17 +34,26 @@ def test_the_seed_repeats_a_view_and_the_rows_stay_as_they_were(name: str) -> No
     assert (rows == kept).all()
 
 
-@pytest.mark.parametrize("name", ["mirror", "flip", "turn"])
+@pytest.mark.parametrize("name", ["hflip", "vflip", "rotate90"])
 def test_a_view_only_moves_the_pixels_of_its_own_row(name: str) -> None:
     rows = images()
-    seen = Augmenting([name], 1)(rows)
+    seen = RandomViews([name], 1)(rows)
     assert (np.sort(seen.reshape(64, -1)) == np.sort(rows.reshape(64, -1))).all()
     assert 0 < (seen == rows).all((1, 2, 3)).sum() < 64
 
 
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_the_old_word_of_a_view_does_the_same(alias: str, name: str) -> None:
+    assert (RandomViews([alias], 4)(images()) == RandomViews([name], 4)(images())).all()
+    assert canonical([alias, name, "hflip"]) == canonical([name, "hflip"])
+    check([alias], (32, 32, 3))
+    with pytest.raises(DataRefused, match=f"'{alias}'; {alias} needs"):
+        check([alias], (64,))
+
+
 def test_a_mirrored_row_is_its_mirror_image_or_itself() -> None:
     rows = images()
-    for before, after in zip(rows, Augmenting(["mirror"], 2)(rows), strict=True):
+    for before, after in zip(rows, RandomViews(["hflip"], 2)(rows), strict=True):
         assert (after == before).all() or (after == before[:, ::-1]).all()
 
 
@@ -50,7 +66,7 @@ def test_a_shift_goes_up_to_an_eighth_along_each_axis_and_repeats_the_edge(
         np.arange(side, dtype=np.float32).reshape(-1, *[1] * (len(shape) - 1)), shape
     )
     rows = np.stack([ramp] * 64)
-    moved = Augmenting(["shift"], 3)(rows)
+    moved = RandomViews(["translate"], 3)(rows)
     along = moved[(slice(None), slice(None), *[0] * (len(shape) - 1))]
     by = along[:, side // 2] - side // 2
     assert np.abs(by).max() == side // 8
@@ -61,10 +77,14 @@ def test_a_shift_goes_up_to_an_eighth_along_each_axis_and_repeats_the_edge(
 @pytest.mark.parametrize(
     ("names", "shape", "says"),
     [
-        (["mirror"], (40, 3), "shift.*'mirror'; mirror needs images"),
-        (["turn"], (32, 48, 3), "mirror, flip, shift.*'turn'; turn needs square"),
-        (["shift"], (64,), "none does.*'shift'"),
-        (["wobble"], (32, 32, 3), "mirror, flip, turn, shift.*'wobble'$"),
+        (["hflip"], (40, 3), "translate.*'hflip'; hflip needs images"),
+        (
+            ["rotate90"],
+            (32, 48, 3),
+            "hflip, vflip, translate.*'rotate90'; rotate90 needs square",
+        ),
+        (["translate"], (64,), "none does.*'translate'"),
+        (["wobble"], (32, 32, 3), "hflip, vflip, rotate90, translate.*'wobble'$"),
     ],
 )
 def test_a_view_that_fits_no_row_is_refused_with_those_that_do(
@@ -76,17 +96,17 @@ def test_a_view_that_fits_no_row_is_refused_with_those_that_do(
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_a_map_of_targets_is_refused_because_it_would_stay_where_it_was(task: str) -> None:
-    with pytest.raises(DataRefused, match=r"targets of shape \(8, 8, 1\) and views mirror"):
-        check_targets(["mirror"], (8, 8, 1), task)
+    with pytest.raises(DataRefused, match=r"targets of shape \(8, 8, 1\) and views hflip"):
+        check_targets(["hflip"], (8, 8, 1), task)
     check_targets([], (8, 8, 1), task)
-    check_targets(["mirror"], (10,), task)
-    check_targets(["mirror"], (8, 8, 1), "reconstruction")
+    check_targets(["hflip"], (10,), task)
+    check_targets(["hflip"], (8, 8, 1), "reconstruction")
 
 
 def test_both_halves_of_a_mixture_are_views() -> None:
     rows = np.zeros((4, 8, 8, 1), np.float32)
     rows[:, :, :4] = 1  # the left half is bright; mirrored, the right one
-    mixed = Mixing(0)(rows, np.zeros(256, np.int64), Augmenting(["mirror"], 0))
+    mixed = Mixup(0)(rows, np.zeros(256, np.int64), RandomViews(["hflip"], 0))
     left, right = mixed[:, 0, 0, 0], mixed[:, 0, 7, 0]
     assert np.allclose(left + right, 1)
     assert {(a > 0.999, b > 0.999) for a, b in zip(left, right, strict=True)} == {
@@ -129,8 +149,10 @@ def test_a_student_sees_views_and_the_teacher_sees_the_same(distillation: float)
 
     told, teacher = seeing()
     shown, student = seeing()
-    training = Training(task="classification", batch_size=16, augment=("mirror",))
-    plan = finetune.Plan(stage="t", epochs=1, learning_rate=1e-3, distillation=distillation)
+    training = Training(task="classification", batch_size=16, augment=("hflip",))
+    plan = finetune.FineTuneSettings(
+        stage="t", epochs=1, learning_rate=1e-3, distillation=distillation
+    )
     goal = objective.objective(student, training)
     finetune.fine_tune(student, goal, samples, training, plan, teacher=teacher)
     steps = [batch for batch in shown if len(batch) == 16]
@@ -158,9 +180,9 @@ def test_what_is_rebuilt_is_the_view_that_was_shown() -> None:
     inputs = keras.Input((8, 8, 1))
     kept = keras.layers.Conv2D(1, 1, kernel_initializer="ones", use_bias=False)
     model = keras.Model(inputs, kept(inputs))
-    views = ("mirror", "turn", "shift")
+    views = ("hflip", "rotate90", "translate")
     training = Training(task="reconstruction", batch_size=16, augment=views)
     goal = objective.objective(model, training)
-    plan = finetune.Plan(stage="t", epochs=2, learning_rate=0.1)
+    plan = finetune.FineTuneSettings(stage="t", epochs=2, learning_rate=0.1)
     finetune.fine_tune(model, goal, samples, training, plan, teacher=model)
     assert kept.get_weights()[0].item() == 1

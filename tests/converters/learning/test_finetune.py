@@ -10,7 +10,7 @@ import pytest
 
 from converters.draft import Samples, Training
 from converters.errors import DataRefused
-from converters.learning.mixup import Mixing
+from converters.learning.mixup import Mixup
 
 TRAINING = Training(task="classification", seed=2, batch_size=16)
 
@@ -48,14 +48,14 @@ def trained(model: Any, teacher: Any, samples: Samples, **plan: Any) -> tuple[fl
     settings = {"stage": "test", "epochs": 3, "learning_rate": 1e-2, "distillation": 1.0} | plan
     goal = objective.objective(model, TRAINING)
     return finetune.fine_tune(
-        model, goal, samples, TRAINING, finetune.Plan(**settings), teacher=teacher
+        model, goal, samples, TRAINING, finetune.FineTuneSettings(**settings), teacher=teacher
     )
 
 
 def test_a_mixture_lies_between_two_rows_and_the_seed_repeats_it() -> None:
     x = np.array([[0.0], [10.0]])
     rows = np.zeros(64, np.int64)
-    first, again, other = (Mixing(seed)(x, rows) for seed in (5, 5, 6))
+    first, again, other = (Mixup(seed)(x, rows) for seed in (5, 5, 6))
     assert first.dtype == np.float32
     assert ((first >= 0) & (first <= 10)).all()
     assert (first > 0).any()
@@ -114,7 +114,7 @@ def test_masked_weights_stay_zero_after_every_step() -> None:
         objective.objective(student, TRAINING),
         data(),
         TRAINING,
-        finetune.Plan(stage="test", epochs=1, learning_rate=1e-2),
+        finetune.FineTuneSettings(stage="test", epochs=1, learning_rate=1e-2),
         teacher=net(0),
         masks=[(kernel, tf.cast(kernel != 0, tf.float32))],
     )

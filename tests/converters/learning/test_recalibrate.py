@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from converters.draft import Samples, Training
-from converters.learning.recalibrate import anew, recalibrate
+from converters.learning.recalibrate import recalibrate, recalibration
 
 pytestmark = pytest.mark.train
 
@@ -57,7 +57,7 @@ def test_learning_from_mixtures_ends_each_epoch_on_statistics_of_rows(
     samples = Samples(
         x_train=rows, y_train=none, x_val=none, y_val=none, x_test=none, y_test=none
     )
-    hooks = anew(model, samples, Training(), share)
+    hooks = recalibration(model, samples, Training(), share)
     assert (hooks is not None) == taken
     if hooks is not None:
         assert hooks.after_epoch(0)

@@ -7,11 +7,11 @@ import pytest
 
 from converters.errors import ModelRefused
 from converters.structure.channels_choice import choose, floors
-from converters.structure.channels_graph import Graph
+from converters.structure.channels_graph import ChannelGraph
 from tests.converters.structure.test_channels_graph import Sketch
 
 
-def chain(*widths: int) -> Graph:
+def chain(*widths: int) -> ChannelGraph:
     """Return 1x1 convolutions one after another, of these widths, and a head of 4."""
     net, at = Sketch(), 0
     for width in widths:
@@ -19,7 +19,7 @@ def chain(*widths: int) -> Graph:
     return net.done(net.conv(at, 4))
 
 
-def left(graph: Graph, kept: np.ndarray) -> list[int]:
+def left(graph: ChannelGraph, kept: np.ndarray) -> list[int]:
     return np.bincount(graph.group[kept & (graph.group >= 0)]).tolist()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from converters.errors import ModelRefused
 from converters.graph.network import Call, Network
-from converters.structure.channels_graph import Graph, graph
+from converters.structure.channels_graph import ChannelGraph, channel_graph
 
 SIZE = 4
 
@@ -51,8 +51,8 @@ class Sketch:
     def same(self, kind: str, *tensors: int, **more: Any) -> int:
         return self.call(kind, *tensors, shape=self.shapes[tensors[0]], **more)
 
-    def done(self, *outputs: int) -> Graph:
-        return graph(
+    def done(self, *outputs: int) -> ChannelGraph:
+        return channel_graph(
             Network(calls=tuple(self.calls), shapes=self.shapes, inputs=(0,), outputs=outputs)
         )
 

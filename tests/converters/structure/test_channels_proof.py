@@ -14,7 +14,7 @@ import pytest
 
 from converters.graph.network import macs, read
 from converters.structure.channels_cut import cut
-from converters.structure.channels_graph import Graph, graph
+from converters.structure.channels_graph import ChannelGraph, channel_graph
 from tests.converters import structured_models
 
 pytestmark = pytest.mark.train
@@ -27,7 +27,7 @@ def simple(build: Build, k2: Any) -> Any:
     return canonical.simplify(structured_models.trained_looking(build, k2))
 
 
-def half_gone(channels: Graph) -> np.ndarray:
+def half_gone(channels: ChannelGraph) -> np.ndarray:
     """Keep a random half of each group: no rule may rely on which ones."""
     rng, kept = np.random.default_rng(1), np.ones(len(channels.group), bool)
     for number, size in enumerate(channels.sizes):
@@ -36,7 +36,7 @@ def half_gone(channels: Graph) -> np.ndarray:
     return kept
 
 
-def silenced(model: Any, channels: Graph, kept: np.ndarray, k2: Any) -> Any:
+def silenced(model: Any, channels: ChannelGraph, kept: np.ndarray, k2: Any) -> Any:
     """Return a twin in which all that makes the channels cut is zero."""
     from converters import keras2
 
@@ -79,7 +79,7 @@ def test_a_cut_model_answers_as_the_whole_one_with_those_channels_silent(
 ) -> None:
     model = simple(build, k2)
     net, _ = read(model)
-    channels = graph(net)
+    channels = channel_graph(net)
     kept = half_gone(channels)
     smaller = cut(model, net, channels, kept)
     x = np.random.default_rng(2).normal(size=(5, *model.input_shape[1:])).astype(np.float32)
@@ -98,7 +98,7 @@ def test_the_costs_of_the_graph_are_those_of_the_network_that_is_cut(
 ) -> None:
     model = simple(build, k2)
     net, _ = read(model)
-    channels = graph(net)
+    channels = channel_graph(net)
     assert channels.macs(channels.sizes) == macs(net)
     kept = half_gone(channels)
     left = np.bincount(channels.group[kept & (channels.group >= 0)])
@@ -108,7 +108,7 @@ def test_the_costs_of_the_graph_are_those_of_the_network_that_is_cut(
 def test_keeping_all_gives_the_same_model(k2: Any) -> None:
     model = simple(structured_models.residual, k2)
     net, _ = read(model)
-    channels = graph(net)
+    channels = channel_graph(net)
     same = cut(model, net, channels, np.ones(len(channels.group), bool))
     for one, other in zip(model.get_weights(), same.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -127,7 +127,7 @@ def test_a_published_architecture_is_cut_alike(name: str, k2: Any) -> None:
         classifier_activation=None,
     )
     net, _ = read(model)
-    channels = graph(net)
+    channels = channel_graph(net)
     kept = half_gone(channels)
     x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype(np.float32)
     got = answers(cut(model, net, channels, kept), x)[0]

@@ -14,7 +14,7 @@ from converters.graph.network import model_macs, read
 from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
 from converters.structure.channels import Channels
-from converters.structure.channels_graph import Graph, graph
+from converters.structure.channels_graph import ChannelGraph, channel_graph
 from converters.structure.channels_scores import taylor
 from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
@@ -120,7 +120,7 @@ def test_taylor_is_the_change_of_the_loss_when_a_channel_is_scaled(k2: Any) -> N
     x, y = rng.normal(size=(6, 5)).astype(np.float32), rng.integers(0, 3, 6)
     goal = objective.objective(model, TRAINING)
     found = read(model)
-    channels: Graph = graph(found[0])
+    channels: ChannelGraph = channel_graph(found[0])
     scores = taylor(model, found, channels, goal, (x, y))
     step = 1e-2
     for at, channel in enumerate(channels.ports["hidden"].makes):

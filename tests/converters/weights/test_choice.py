@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from converters.tflite.contents import Kernel
 from converters.weights import invariants
-from converters.weights.choice import blocks_fit, cheapest, each_keeps_one, empty_blocks, kept
+from converters.weights.choice import (
+    blocks_fit,
+    each_keeps_one,
+    empty_blocks,
+    kept,
+    least_salient,
+)
 
 BLOCK = 16
 
@@ -68,7 +74,11 @@ def test_what_went_stays_gone_when_more_goes(share: float) -> None:
 
 
 def test_ties_go_to_the_first_and_a_channel_of_zeros_does_not_matter() -> None:
-    assert cheapest(np.zeros((3, 1)), 2, spare=False).ravel().tolist() == [True, True, False]
+    assert least_salient(np.zeros((3, 1)), 2, spare=False).ravel().tolist() == [
+        True,
+        True,
+        False,
+    ]
     assert kept(np.zeros((3, 3, 2, 1)), 0.5, 1).sum() == 9
 
 

@@ -45,7 +45,7 @@ def test_no_codebook_drawn_at_random_is_nearer() -> None:
     values = kernel()
     level = (values / scales(values, CONV) * LIMIT).ravel()
     book = fit(values, CONV, 6)
-    ours = ((level - book.snap(level)) ** 2).mean()
+    ours = ((level - book.codes_of(level)) ** 2).mean()
     rng = np.random.default_rng(1)
     for _ in range(300):
         drawn = np.unique([-LIMIT, 0, LIMIT, *rng.integers(-126, 127, 3)])
@@ -59,7 +59,7 @@ def test_a_higher_price_never_buys_more_entropy() -> None:
     for price in (0.0, 10.0, 50.0, 200.0):
         book = fit(values, CONV, 16, price)
         level = values / scales(values, CONV) * LIMIT
-        paid.append(entropy(book.snap(level)))
+        paid.append(entropy(book.codes_of(level)))
     assert paid == sorted(paid, reverse=True)
     assert paid[-1] < paid[0]
 
@@ -68,13 +68,13 @@ def test_a_higher_price_never_buys_more_entropy() -> None:
 @given(st.floats(-LIMIT, LIMIT))
 def test_one_value_and_an_array_get_the_same_code(value: float) -> None:
     book = fit(kernel(), CONV, 7, 20.0)
-    assert book.code_of(value) == book.snap(np.array([value]))[0]
+    assert book.code_of(value) == book.codes_of(np.array([value]))[0]
 
 
 @pytest.mark.parametrize("price", [0.0, 55.0, 500.0])
 def test_codes_are_their_own_codes(price: float) -> None:
     book = fit(kernel(), CONV, 16, price)
-    assert (book.snap(book.codes.astype(float)) == book.codes).all()
+    assert (book.codes_of(book.codes.astype(float)) == book.codes).all()
 
 
 def test_the_converter_finds_the_codes_again() -> None:
@@ -82,7 +82,7 @@ def test_the_converter_finds_the_codes_again() -> None:
     book = fit(values, CONV, 16, 55.0)
     on_codes = project(values, CONV, book)
     level = values / scales(values, CONV) * LIMIT
-    assert (to_codes(on_codes, CONV) == book.snap(level)).all()
+    assert (to_codes(on_codes, CONV) == book.codes_of(level)).all()
     assert (on_codes[values == 0] == 0).all()
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from converters.weights.choice import kept
-from converters.weights.least_squares import Quadratic, prune, snap, solve
+from converters.weights.least_squares import Quadratic, prune, round_to_codes, solve
 
 INPUTS, CHANNELS = 6, 3
 
@@ -159,14 +159,14 @@ def test_a_layer_without_bias_gets_none() -> None:
     weights, after = prune(found, mask, 0.5)
     assert not after[-1].any()
     assert (weights[-1] == 0).all()
-    assert (snap(found, after, np.full(CHANNELS, 0.1), round, 127)[-1] == 0).all()
+    assert (round_to_codes(found, after, np.full(CHANNELS, 0.1), round, 127)[-1] == 0).all()
 
 
 def test_every_weight_but_the_bias_lands_on_a_code() -> None:
     found, _ = problem()
     _, mask = prune(found, whole(), 0.5)
     sizes = np.array([0.1, 0.2, 0.3])
-    weights = snap(found, mask, sizes, round, 127)
+    weights = round_to_codes(found, mask, sizes, round, 127)
     codes = weights[:-1] / sizes
     assert np.allclose(codes, np.rint(codes))
     assert (weights[:-1][~mask[:-1]] == 0).all()
@@ -176,7 +176,9 @@ def test_the_largest_of_a_channel_keeps_the_limit() -> None:
     found, _ = problem()
     exact, _ = solve(found, whole())
     largest = np.abs(exact[:-1]).max(axis=0)
-    weights = snap(found, whole(), largest / 127, lambda value: 127 * round(value / 127), 127)
+    weights = round_to_codes(
+        found, whole(), largest / 127, lambda value: 127 * round(value / 127), 127
+    )
     assert np.allclose(np.abs(weights[:-1]).max(axis=0), largest)
 
 
@@ -186,5 +188,5 @@ def test_making_up_for_rounding_beats_rounding_to_the_nearest() -> None:
         size = 0.5
         nearest = found.start.copy()
         nearest[:-1] = np.rint(nearest[:-1] / size) * size
-        ours = snap(found, whole(), np.full(CHANNELS, size), round, 127)
+        ours = round_to_codes(found, whole(), np.full(CHANNELS, size), round, 127)
         assert loss(found, ours) < loss(found, nearest)

@@ -33,20 +33,20 @@ def model() -> Any:
 
 
 @pytest.fixture(scope="module")
-def evidence() -> Any:
-    from converters.weights.layer_problems import Evidence
+def calibration_data() -> Any:
+    from converters.weights.layer_problems import CalibrationData
 
     rng = np.random.default_rng(0)
     smooth = rng.normal(size=(256, 8, 8, 2)).cumsum(1).cumsum(2)
-    return Evidence(smooth.astype(np.float32), 1)
+    return CalibrationData(smooth.astype(np.float32), 1)
 
 
-def halved(model: Any, evidence: Any) -> Any:
+def halved(model: Any, calibration_data: Any) -> Any:
     from converters import keras2
     from converters.weights import reconstruct
 
     twin = keras2.copy(model)
-    assert reconstruct.prune(twin, evidence, 0.5) == ["first", "second", "last"]
+    assert reconstruct.prune(twin, calibration_data, 0.5) == ["first", "second", "last"]
     return twin
 
 
@@ -61,41 +61,41 @@ def by_size(model: Any) -> Any:
     return twin
 
 
-def apart(model: Any, other: Any, evidence: Any) -> float:
+def apart(model: Any, other: Any, calibration_data: Any) -> float:
     from converters import keras2
 
-    a, b = (keras2.predict(each, evidence.rows) for each in (model, other))
+    a, b = (keras2.predict(each, calibration_data.rows) for each in (model, other))
     return float(((a - b) ** 2).mean())
 
 
 def test_half_of_each_kernel_is_zero_and_depthwise_ones_are_whole(
-    model: Any, evidence: Any
+    model: Any, calibration_data: Any
 ) -> None:
     from converters import keras2
 
-    for name, kernel in keras2.kernels(halved(model, evidence)).items():
+    for name, kernel in keras2.kernels(halved(model, calibration_data)).items():
         assert (kernel.numpy() == 0).mean() == (0 if "depth" in name else 0.5), name
 
 
 def test_it_answers_nearer_to_before_than_without_the_smallest(
-    model: Any, evidence: Any
+    model: Any, calibration_data: Any
 ) -> None:
-    ours = apart(model, halved(model, evidence), evidence)
-    assert ours < 0.5 * apart(model, by_size(model), evidence)
+    ours = apart(model, halved(model, calibration_data), calibration_data)
+    assert ours < 0.5 * apart(model, by_size(model), calibration_data)
 
 
-def test_it_repeats_to_the_bit(model: Any, evidence: Any) -> None:
-    first, second = (halved(model, evidence).get_weights() for _ in range(2))
+def test_it_repeats_to_the_bit(model: Any, calibration_data: Any) -> None:
+    first, second = (halved(model, calibration_data).get_weights() for _ in range(2))
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
-def test_the_reference_is_not_changed(model: Any, evidence: Any) -> None:
+def test_the_reference_is_not_changed(model: Any, calibration_data: Any) -> None:
     before = [np.array(w) for w in model.get_weights()]
-    halved(model, evidence)
+    halved(model, calibration_data)
     assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
 
 
-def test_refitting_takes_back_what_clustering_did(model: Any, evidence: Any) -> None:
+def test_refitting_takes_back_what_clustering_did(model: Any, calibration_data: Any) -> None:
     from converters import keras2
     from converters.weights import reconstruct
 
@@ -103,10 +103,10 @@ def test_refitting_takes_back_what_clustering_did(model: Any, evidence: Any) -> 
     for name, kernel in keras2.kernels(coarse).items():
         if "depth" not in name:
             kernel.assign(np.sign(kernel.numpy()) * np.float32(0.1))
-    before = apart(model, coarse, evidence)
+    before = apart(model, coarse, calibration_data)
     names = {"first/kernel", "second/kernel", "last/kernel"}
-    reconstruct.refit(coarse, model, evidence, names, {})
-    assert apart(model, coarse, evidence) < 1e-3 * before
+    reconstruct.refit(coarse, model, calibration_data, names, {})
+    assert apart(model, coarse, calibration_data) < 1e-3 * before
 
 
 def test_a_teacher_of_another_shape_is_no_reference(model: Any) -> None:
@@ -120,7 +120,9 @@ def test_a_teacher_of_another_shape_is_no_reference(model: Any) -> None:
     assert reconstruct.reference_of(model, model) is model
 
 
-def test_weights_that_are_no_numbers_are_named_by_layer(model: Any, evidence: Any) -> None:
+def test_weights_that_are_no_numbers_are_named_by_layer(
+    model: Any, calibration_data: Any
+) -> None:
     from converters import keras2
     from converters.weights import reconstruct
 
@@ -128,19 +130,19 @@ def test_weights_that_are_no_numbers_are_named_by_layer(model: Any, evidence: An
     layer = broken.get_layer("depth")
     layer.set_weights([np.full_like(w, np.nan) for w in layer.get_weights()])
     with pytest.raises(TrainingFailed, match="second"):
-        reconstruct.prune(broken, evidence, 0.5)
+        reconstruct.prune(broken, calibration_data, 0.5)
 
 
-def test_kernels_make_up_for_channels_that_are_gone(model: Any, evidence: Any) -> None:
+def test_kernels_make_up_for_channels_that_are_gone(model: Any, calibration_data: Any) -> None:
     """Least squares on what is left is nearer to the outputs than slicing, and repeats."""
     from converters import keras2
     from converters.graph.network import read
     from converters.structure.channels_cut import cut
-    from converters.structure.channels_graph import graph
+    from converters.structure.channels_graph import channel_graph
     from converters.weights import reconstruct
 
     net, _ = read(model)
-    channels = graph(net)
+    channels = channel_graph(net)
     kept = np.ones(len(channels.group), bool)
     for group in range(len(channels.sizes)):
         kept[np.flatnonzero(channels.group == group)[::3]] = False
@@ -149,27 +151,31 @@ def test_kernels_make_up_for_channels_that_are_gone(model: Any, evidence: Any) -
     refitted = []
     for _ in range(2):
         twin = keras2.copy(sliced)
-        reconstruct.narrowed(twin, model, evidence, made)
+        reconstruct.refit_cut(twin, model, calibration_data, made)
         refitted.append(twin)
-    assert apart(model, refitted[0], evidence) < 0.5 * apart(model, sliced, evidence)
+    assert apart(model, refitted[0], calibration_data) < 0.5 * apart(
+        model, sliced, calibration_data
+    )
     first, again = (each.get_weights() for each in refitted)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
 
 
-def test_a_cut_of_nothing_is_solved_to_the_same_answers(model: Any, evidence: Any) -> None:
+def test_a_cut_of_nothing_is_solved_to_the_same_answers(
+    model: Any, calibration_data: Any
+) -> None:
     from converters import keras2
     from converters.weights import reconstruct
 
     twin = keras2.copy(model)
-    reconstruct.narrowed(twin, model, evidence, {})
-    scale = float((keras2.predict(model, evidence.rows) ** 2).mean())
-    assert apart(model, twin, evidence) < 1e-4 * scale
+    reconstruct.refit_cut(twin, model, calibration_data, {})
+    scale = float((keras2.predict(model, calibration_data.rows) ** 2).mean())
+    assert apart(model, twin, calibration_data) < 1e-4 * scale
 
 
 def test_images_of_a_series_are_fitted_like_so_many_single_ones() -> None:
     from converters.keras2 import keras
     from converters.weights import reconstruct
-    from converters.weights.reconstruct import Evidence
+    from converters.weights.reconstruct import CalibrationData
 
     rows = np.random.default_rng(0).normal(size=(32, 3, 5, 5, 2)).astype(np.float32)
     made = []
@@ -178,7 +184,7 @@ def test_images_of_a_series_are_fitted_like_so_many_single_ones() -> None:
         conv = keras.layers.Conv2D(4, 3, name="conv")
         model = keras.Model(inputs, conv(inputs))
         conv.set_weights([np.random.default_rng(1).normal(size=(3, 3, 2, 4)), np.ones(4)])
-        assert reconstruct.prune(model, Evidence(x, 1), 0.5) == ["conv"]
+        assert reconstruct.prune(model, CalibrationData(x, 1), 0.5) == ["conv"]
         made.append(conv.get_weights()[0])
     assert np.mean(made[0] == 0) == 0.5
     assert np.abs(made[0] - made[1]).max() <= 1e-6

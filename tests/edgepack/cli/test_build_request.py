@@ -21,12 +21,12 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("given", "near"), [("miror", "mirror"), ("shift ", "shift")])
 def test_an_unknown_view_names_the_nearest(capsys: Capture, given: str, near: str) -> None:
-    says = one_line(run(capsys, *BUILD, "--augment", "turn", "--augment", given), 2)
-    assert "wanted mirror, flip, turn, shift" in says
+    says = one_line(run(capsys, *BUILD, "--augment", "rotate90", "--augment", given), 2)
+    assert "wanted hflip, vflip, rotate90, translate" in says
     assert f"{given!r}, did you mean {near!r}?" in says
 
 
-@pytest.mark.parametrize("words", [("--augment", "mirror"), ("--teacher", "t.h5")])
+@pytest.mark.parametrize("words", [("--augment", "hflip"), ("--teacher", "t.h5")])
 def test_a_recipe_that_trains_nothing_takes_neither(
     capsys: Capture, words: tuple[str, str]
 ) -> None:
@@ -53,7 +53,7 @@ def test_both_reach_the_request_and_a_view_counts_once(
         raise Asked
 
     monkeypatch.setattr(build, "settle", settle)
-    words = ("--augment", "shift", "--augment", "mirror", "--augment", "shift")
+    words = ("--augment", "shift", "--augment", "hflip", "--augment", "translate")
     run(capsys, *BUILD, *words, "--teacher", "big.keras")
-    assert seen[0].augment == ("shift", "mirror")
+    assert seen[0].augment == ("translate", "hflip")
     assert seen[0].teacher == Path("big.keras")

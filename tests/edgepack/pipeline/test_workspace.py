@@ -30,7 +30,7 @@ def test_no_two_ways_of_teaching_share_a_draft(tmp_path: Path) -> None:
     stages = recipe.load("qat").stages
     made = [
         Workspace(model, samples, Training(augment=augment), teacher)
-        for augment in ((), ("mirror",), ("mirror", "shift"), ("shift", "mirror"))
+        for augment in ((), ("hflip",), ("hflip", "translate"), ("translate", "hflip"))
         for teacher in (None, model, big, other)
     ]
     assert len({each.key(stages) for each in made}) == len(made)

@@ -19,7 +19,7 @@ _CASTS = ("DEQUANTIZE", "QUANTIZE")
 _SHOWN = 3
 
 
-def islands(found: Iterable[str], model: Any) -> str:
+def describe_float(found: Iterable[str], model: Any) -> str:
     """Return float operators as one phrase, one tensor each, with the layers they are of."""
     layers, listed = dict(_layers(model)), list(found)
     first = {island.split(" ")[0]: island for island in reversed(listed)}
@@ -34,7 +34,7 @@ def islands(found: Iterable[str], model: Any) -> str:
     return f"{'; '.join(words[:_SHOWN])}{more}{of}"
 
 
-def owner(message: str, model: Any) -> str:
+def layer_in(message: str, model: Any) -> str:
     """Return the layer whose path stands in ``message``, as a phrase or nothing."""
     layers = dict(_layers(model))
     found = _steps(message, layers)
@@ -45,7 +45,7 @@ def _steps(text: str, layers: Mapping[str, str]) -> list[str]:
     return [step for step in re.split(r"[/;':\s]", text) if step in layers]
 
 
-def loops(model: Any) -> str:
+def recurrent_layers(model: Any) -> str:
     """Return the layers of ``model`` that a converter may die of, as a phrase or nothing."""
     found = [f"{name} ({kind})" for name, kind in _layers(model) if kind in _LOOPS]
     return f" on the loop of {', '.join(found)}" if found else ""

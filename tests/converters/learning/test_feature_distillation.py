@@ -44,18 +44,20 @@ def net(seed: int = 3, width: int = 32, activation: str = "relu", strides: int =
     return keras2.keras.Model(inputs, outputs, name="net")
 
 
-def between(model: Any, teacher: Any, samples: Samples, **settings: Any) -> Any:
-    from converters.learning import feature_distillation as likeness
+def feature_distillation(model: Any, teacher: Any, samples: Samples, **settings: Any) -> Any:
+    from converters.learning import feature_distillation
 
     training = settings.pop("training", TRAINING)
-    return likeness.between(model, teacher, samples.x_train, training, **settings)
+    return feature_distillation.compare_maps(
+        model, teacher, samples.x_train, training, **settings
+    )
 
 
 def trained(model: Any, teacher: Any, samples: Samples, **settings: Any) -> Any:
     from converters.learning import finetune, objective
 
     training = settings.pop("training", TRAINING)
-    plan = finetune.Plan(
+    plan = finetune.FineTuneSettings(
         **{"stage": "t", "epochs": 2, "learning_rate": 1e-3, "distillation": 0.5} | settings
     )
     goal = objective.objective(model, training)
@@ -69,38 +71,40 @@ def weights(model: Any) -> list[np.ndarray]:
 def test_attention_is_the_distance_of_normalised_mean_squares(samples: Samples) -> None:
     rng = np.random.default_rng(1)
     mine, theirs = rng.normal(size=(5, 4, 3, 6)), rng.normal(size=(5, 4, 3, 9))
-    alike = between(net(1), net(2, width=16), samples, attention=3.0)
+    inner = feature_distillation(net(1), net(2, width=16), samples, attention=3.0)
     looks = [(rows**2).mean(-1).reshape(5, 12) for rows in (mine, theirs)]
     looks = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in looks]
     wanted = 3 * ((looks[0] - looks[1]) ** 2).sum(1).mean()
     maps = [[rows.astype(np.float32)] * 2 for rows in (mine, theirs)]
-    assert float(alike.loss(*maps)) == pytest.approx(wanted, rel=1e-5)
+    assert float(inner.loss(*maps)) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_features_are_errors_over_the_teachers_variance(samples: Samples) -> None:
     student, teacher = net(1), net(2)
-    alike = between(student, teacher, samples, features=2.0, layers=("second",))
-    assert alike.regressors == (None,)
+    inner = feature_distillation(student, teacher, samples, features=2.0, layers=("second",))
+    assert inner.regressors == (None,)
     mine, theirs = (
-        np.asarray(model(samples.x_train)[1]) for model in (alike.student, alike.teacher)
+        np.asarray(model(samples.x_train)[1]) for model in (inner.student, inner.teacher)
     )
     variance = theirs.reshape(-1, 32).var(0).mean()  # 160 rows of 16 places: all are taken
     wanted = 2 * ((mine - theirs) ** 2).mean() / variance
-    assert float(alike.loss([mine], [theirs])) == pytest.approx(wanted, rel=1e-4)
+    assert float(inner.loss([mine], [theirs])) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_a_regressor_starts_at_the_best_linear_map(samples: Samples) -> None:
-    alike = between(net(1, width=8), net(2), samples, features=1.0, layers=("second",))
+    inner = feature_distillation(
+        net(1, width=8), net(2), samples, features=1.0, layers=("second",)
+    )
     mine, theirs = (
-        np.asarray(model(samples.x_train)[1]) for model in (alike.student, alike.teacher)
+        np.asarray(model(samples.x_train)[1]) for model in (inner.student, inner.teacher)
     )
     wide = np.hstack([mine.reshape(-1, 8), np.ones((mine.size // 8, 1))])
     solved = np.linalg.lstsq(wide, theirs.reshape(-1, 32), rcond=None)[0]
     rest = ((wide @ solved - theirs.reshape(-1, 32)) ** 2).mean()
     wanted = rest / theirs.reshape(-1, 32).var(0).mean()
-    assert float(alike.loss([mine], [theirs])) == pytest.approx(wanted, rel=1e-3)
+    assert float(inner.loss([mine], [theirs])) == pytest.approx(wanted, rel=1e-3)
     assert wanted < 1
-    assert [tuple(v.shape) for v in alike.variables] == [(8, 32), (32,)]
+    assert [tuple(v.shape) for v in inner.variables] == [(8, 32), (32,)]
 
 
 @pytest.mark.parametrize("distillation", [0.0, 0.5])
@@ -114,7 +118,7 @@ def test_with_both_weights_zero_training_is_what_it_was(
     student, teacher, twin = net(1), net(2), net(1)
     trained(student, teacher, samples, distillation=distillation, epochs=1)
     keras2.seed(TRAINING.seed)
-    told = keras2.predict(teacher, samples.x_train)
+    teacher_maps = keras2.predict(teacher, samples.x_train)
     pace = keras.optimizers.schedules.CosineDecay(1e-3, 5, alpha=0.01)
     adam = keras.optimizers.Adam(pace)
     sparse = keras.losses.SparseCategoricalCrossentropy()
@@ -134,12 +138,17 @@ def test_with_both_weights_zero_training_is_what_it_was(
 
     order = np.random.default_rng(TRAINING.seed).permutation(160)
     for rows in order.reshape(5, 32):
-        step(*(tf.constant(part[rows]) for part in (samples.x_train, samples.y_train, told)))
+        step(
+            *(
+                tf.constant(part[rows])
+                for part in (samples.x_train, samples.y_train, teacher_maps)
+            )
+        )
     for one, other in zip(weights(student), weights(twin), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("augment", [(), ("mirror",)])
+@pytest.mark.parametrize("augment", [(), ("hflip",)])
 @pytest.mark.parametrize("distillation", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("kind", ["attention", "features"])
 def test_maps_come_nearer_than_without(
@@ -151,9 +160,9 @@ def test_maps_come_nearer_than_without(
         student = net(1)
         settings = {"distillation": distillation, "training": training, kind: weight}
         trained(student, teacher, samples, **settings)
-        alike = between(student, teacher, samples, **{kind: 1.0})
-        maps = (model(samples.x_test)[1:] for model in (alike.student, alike.teacher))
-        away.append(float(alike.loss(*maps)))
+        inner = feature_distillation(student, teacher, samples, **{kind: 1.0})
+        maps = (model(samples.x_test)[1:] for model in (inner.student, inner.teacher))
+        away.append(float(inner.loss(*maps)))
     assert away[1] < 0.9 * away[0]
 
 
@@ -173,47 +182,47 @@ STAGES = [
 def test_each_stage_compares_the_layers_of_the_users_model(
     samples: Samples, monkeypatch: pytest.MonkeyPatch, stage: Any, layers: tuple[str, ...]
 ) -> None:
-    from converters.learning import feature_distillation as likeness
+    from converters.learning import feature_distillation
 
     model, seen = net(2), []
-    original = likeness.between
+    original = feature_distillation.feature_distillation
 
     def noted(*given: Any, **settings: Any) -> Any:
         seen.append(original(*given, **settings))
         return seen[-1]
 
-    monkeypatch.setattr(likeness, "between", noted)
+    monkeypatch.setattr(feature_distillation, "between", noted)
     before = weights(model)
     replace(stage, layers=layers)(Draft(model), samples, replace(TRAINING, original=model))
     assert seen
-    for alike in seen:
+    for inner in seen:
         # Behind its normalization and activation, wherever those were folded to.
-        assert alike.names == ("seen", "second")
-        told = [np.asarray(part) for part in alike.teacher(samples.x_test)]
+        assert inner.names == ("seen", "second")
+        teacher_maps = [np.asarray(part) for part in inner.teacher(samples.x_test)]
         whole = [model.get_layer(name).output for name in ("seen", "second")]
         from converters.keras2 import keras
 
         wanted = keras.Model(model.inputs, whole)(samples.x_test)
-        for one, other in zip(told[1:], wanted, strict=True):
+        for one, other in zip(teacher_maps[1:], wanted, strict=True):
             np.testing.assert_allclose(one, np.asarray(other), atol=1e-4)
     assert all((a == b).all() for a, b in zip(before, weights(model), strict=True))
 
 
 def test_a_trained_quantized_map_starts_near_the_teachers(samples: Samples) -> None:
     """What is compared in training for int8 is the same tensor, rounded: not one before it."""
-    from converters.learning import feature_distillation as likeness
+    from converters.learning import feature_distillation
 
     model, first = net(2), []
-    original = likeness.between
+    original = feature_distillation.feature_distillation
 
     def noted(*given: Any, **settings: Any) -> Any:
-        alike = original(*given, **settings)
-        maps = (each(samples.x_train)[1:] for each in (alike.student, alike.teacher))
-        first.append(float(alike.loss(*maps)))
-        return alike
+        inner = original(*given, **settings)
+        maps = (each(samples.x_train)[1:] for each in (inner.student, inner.teacher))
+        first.append(float(inner.loss(*maps)))
+        return inner
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(likeness, "between", noted)
+        patch.setattr(feature_distillation, "between", noted)
         stage = Qat(epochs=3, features=1.0, distillation=1.0, learning_rate=1e-4)
         stage(Draft(model), samples, replace(TRAINING, original=model))
     assert len(first) == 2
@@ -225,9 +234,9 @@ def test_another_teacher_is_compared_where_resolutions_meet(samples: Samples) ->
     for number, layer in enumerate(teacher.layers):
         layer._name = f"other_{number}"
     training = replace(TRAINING, original=student, teacher=teacher)
-    alike = between(student, teacher, samples, features=1.0, training=training)
-    assert alike.names == ("seen", "second")
-    shapes = [tuple(part.shape[1:]) for part in alike.teacher.outputs[1:]]
+    inner = feature_distillation(student, teacher, samples, features=1.0, training=training)
+    assert inner.names == ("seen", "second")
+    shapes = [tuple(part.shape[1:]) for part in inner.teacher.outputs[1:]]
     assert shapes == [(8, 8, 24), (4, 4, 24)]
 
 
@@ -246,7 +255,7 @@ def test_layers_that_cannot_be_compared_are_named(
     for each in (student, teacher):
         each.layers[-2]._name = "global_average_pooling2d"
     with pytest.raises(ModelRefused, match=says):
-        between(student, teacher, samples, attention=1.0, layers=layers)
+        feature_distillation(student, teacher, samples, attention=1.0, layers=layers)
 
 
 @pytest.mark.parametrize(
@@ -265,14 +274,14 @@ def test_nothing_to_compare_is_said(
     flat = keras.layers.Flatten()(inputs)
     model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(flat))
     with pytest.raises(ModelRefused, match=says):
-        between(model, model, samples, **asked)
+        feature_distillation(model, model, samples, **asked)
 
 
 def test_an_input_is_no_layer_to_compare(samples: Samples) -> None:
     model = net(1)
     name = model.layers[0].name
     with pytest.raises(ModelRefused, match=f"not of an input. Received: '{name}'"):
-        between(model, net(2), samples, features=1.0, layers=(name,))
+        feature_distillation(model, net(2), samples, features=1.0, layers=(name,))
 
 
 def test_a_map_that_is_the_same_for_all_rows_is_refused(samples: Samples) -> None:
@@ -280,7 +289,7 @@ def test_a_map_that_is_the_same_for_all_rows_is_refused(samples: Samples) -> Non
     last = teacher.get_layer("second")
     last.set_weights([np.zeros_like(weight) for weight in last.get_weights()])
     with pytest.raises(ModelRefused, match="second: wanted a teacher's map that differs"):
-        between(net(1), teacher, samples, features=1.0)
+        feature_distillation(net(1), teacher, samples, features=1.0)
 
 
 @pytest.mark.parametrize("task", ["regression", "reconstruction"])
@@ -306,7 +315,7 @@ def test_values_are_learned_with_maps_too(samples: Samples, task: str) -> None:
     for weight in (0.0, 10.0):
         student = made(2)
         trained(student, teacher, rows, training=training, features=weight, learning_rate=1e-2)
-        alike = between(student, teacher, samples, features=1.0, layers=("inner",))
-        maps = (model(samples.x_test)[1:] for model in (alike.student, alike.teacher))
-        away.append(float(alike.loss(*maps)))
+        inner = feature_distillation(student, teacher, samples, features=1.0, layers=("inner",))
+        maps = (model(samples.x_test)[1:] for model in (inner.student, inner.teacher))
+        away.append(float(inner.loss(*maps)))
     assert away[1] < 0.9 * away[0]
