@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.emulation.bench import Ask, bench
-from edgepack.emulation.session import Trial
+from edgepack.emulation.bench import BenchOptions, BenchRun, bench
 from edgepack.gates import sandbox_memory as memory
 from edgepack.inference.host import HostRuntime
-from edgepack.inference.protocol import Ending, Job
+from edgepack.inference.protocol import ExitStatus, Job
 from edgepack.profiles import catalogue
 from edgepack.profiles.hardware import SourcedBytes
 from edgepack.profiles.profile import Profile
@@ -101,14 +100,14 @@ def counts(engine: Engine) -> None:
             one, other = runtime.run(job), runtime.run(job)
             plain = [replace(runtime, counted=False).run(job) for _ in range(2)]
             took = [
-                statistics.fmean(trace.extra["process_cpu_s"] for trace in pair)
+                statistics.fmean(trace.process_cpu_s for trace in pair)
                 for pair in ((one, other), plain)
             ]
             row(
                 Path(name).stem,
                 spec.tag,
-                one.extra["instructions"]["total"],
-                one.extra["instructions_each"] == other.extra["instructions_each"],
+                one.instructions.total,
+                one.instructions.each == other.instructions.each,
                 f"{took[0] / took[1]:.2f}x ({took[0]:.2f} s of {took[1]:.2f} s)",
             )
 
@@ -124,14 +123,16 @@ def memory_verdicts(engine: Engine) -> None:
             rows = random_rows(model, 2)
             if len(rows) != 1:
                 continue
-            trial = Trial.of(engine, profile, model, Ask(seconds=0.1))
+            trial = BenchRun.of(engine, profile, model, BenchOptions(seconds=0.1))
             free = trial.native.run(Job(model=model, inputs=rows[0][:1], repeats=20, warmup=3))
-            if free.ending is not Ending.OK:
+            if free.status is not ExitStatus.OK:
                 row(name, trial.native.spec.tag, free.says)
                 continue
             need = memory.need_bytes(free)
             verdicts = [
-                Trial.of(engine, granted(profile, need, share), model, Ask(seconds=0.1))
+                BenchRun.of(
+                    engine, granted(profile, need, share), model, BenchOptions(seconds=0.1)
+                )
                 .memory(rows[0])[0]
                 .verdict.value
                 for share in shares
@@ -153,10 +154,16 @@ def benches(engine: Engine, profiles: list[str]) -> None:
             if golden.outputs is None:
                 row(profile.name, name, golden.says)
                 continue
-            findings, figures = bench(model, profile, rows[0], golden.outputs, engine=engine)
-            counted = figures.get("instructions") or {"by_class": {"total": "-"}}
-            verdicts = " ".join(f"{f.gate}={f.verdict.value}" for f in findings)
-            row(profile.name, name, figures["seconds"], counted["by_class"]["total"], verdicts)
+            result = bench(model, profile, rows[0], golden.outputs, engine=engine)
+            figures = result.figures
+            counted = figures.instructions if figures is not None else None
+            row(
+                profile.name,
+                name,
+                figures.seconds if figures is not None else "-",
+                counted.total if counted is not None else "-",
+                " ".join(f"{f.gate}={f.verdict.value}" for f in result.findings),
+            )
 
 
 def calibrate(engine: Engine) -> None:
@@ -224,11 +231,11 @@ def _count_published(engine: Engine, name: str, precision: str, model: bytes) ->
                 model=model, inputs=rows, kernels=kernels, repeats=5, warmup=1, timeout_s=600
             )
             trace = runtime.run(job)
-            path = "xnnpack" if trace.extra.get("delegates") else "builtin"
+            path = "xnnpack" if trace.delegates else "builtin"
             print(
                 f'\n[[count]]\nmodel = "{name}"\nprecision = "{precision}"\n'
                 f'arch = "{spec.arch}"\nkernels = "{path}"\nruntime = "{trace.runtime}"\n'
-                f"instructions = {trace.extra['instructions']['total']}",
+                f"instructions = {trace.instructions.total}",
                 flush=True,
             )
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from converters.tflite import tflite_edit
 from converters.tflite.blocks import Blocks
 from converters.tflite.narrow import Narrow
-from edgepack.inference.protocol import Ending, Job
+from edgepack.inference.protocol import Job
 from edgepack.sandbox.container import ContainerRuntime
 from edgepack.sandbox.engine import require
 from edgepack.sandbox.images import ImageSpec
@@ -44,9 +44,9 @@ def count(model: bytes, image: tuple[str, str, str], dtype: type = np.int8) -> i
     rows: NDArray[Any] = np.random.default_rng(0).integers(-128, 128, shape).astype(dtype)
     runtime = ContainerRuntime(engine=require(), spec=ImageSpec(*image), counted=True)
     trace = runtime.run(Job(model=model, inputs=rows, repeats=3, warmup=1))
-    if trace.ending is not Ending.OK:
+    if trace.instructions is None:
         raise SystemExit(f"{image}: {trace.says}")
-    return int(trace.extra["instructions_each"][-1])
+    return trace.instructions.total
 
 
 def _input_shape(model: bytes) -> tuple[int, ...]:

@@ -224,8 +224,7 @@ def instructions(tflite: bytes) -> int | str:
     rows = np.random.default_rng(0).integers(-128, 128, shape, np.int8)
     job = Job(model=tflite, inputs=rows, kernels="builtin", repeats=3, warmup=1)
     trace = runtime.run(job)
-    counted = trace.extra.get("instructions")
-    return int(counted["total"]) if counted else trace.says
+    return trace.instructions.total if trace.instructions is not None else trace.says
 
 
 def append(path: Path, row: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from edgepack.inference.protocol import Runtime
 from edgepack.profiles.profile import Profile
 from edgepack.tflite.facts import Facts, Tensor
 
-Trial = Callable[[Bundle, Profile], tuple[Finding, ...]]
+DynamicGates = Callable[[Bundle, Profile], tuple[Finding, ...]]
 
 
 def profile_of(bundle: Bundle) -> Profile:
@@ -45,7 +45,7 @@ def validate(
     bundle: Bundle,
     profile: Profile,
     runtime: Runtime,
-    trial: Trial,
+    trial: DynamicGates,
     *,
     oracle: Runtime | None = None,
     trusted_pem: bytes | None = None,

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.bench_summary import summary
 from edgepack.cli.check import Json, Strict
+from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
     from edgepack.bundle.archive import Bundle
+    from edgepack.measurements.bench_figures import (
+        BenchFigures,
+        InstructionFigures,
+        LatencyFigures,
+        MemoryFigures,
+        SandboxTimes,
+    )
 
 BundleFile = Annotated[
     Path, typer.Argument(help="A .edgepack file.", show_default=False, readable=False)
@@ -106,7 +113,7 @@ def bench(
     """Run a bundle in its device's stand-in: goldens, memory, instructions, latency."""
     from edgepack.bundle import validation
     from edgepack.cli.wiring import DynamicGates
-    from edgepack.emulation.bench import Ask
+    from edgepack.emulation.bench import BenchOptions
     from edgepack.gates.expected import complete, dynamic_gates, route_of
     from edgepack.gates.finding import Verdict
     from edgepack.profiles import catalogue
@@ -114,10 +121,10 @@ def bench(
     whole = opened(bundle)
     device = catalogue.load(profile) if profile else validation.profile_of(whole)
     with output.progress() as bars:
-        ask = Ask(repeats=repeats, warmup=warmup, full=full, soak_minutes=soak)
-        findings, figures = DynamicGates(ask=ask, say=bars.say).bench(whole, device)
+        options = BenchOptions(repeats=repeats, warmup=warmup, full=full, soak_minutes=soak)
+        result = DynamicGates(options=options, say=bars.say).bench(whole, device)
     asked = dynamic_gates(device, route_of(whole.files))
-    verdict = complete(Verdict(findings), asked)
+    verdict, figures = complete(Verdict(result.findings), asked), result.figures
     if json_:
         output.emit(
             output.as_json(
@@ -125,13 +132,57 @@ def bench(
                 verdict,
                 bundle=str(bundle),
                 profile=device.name,
-                figures=figures,
+                figures={} if figures is None else figures.as_json(),
             )
         )
     else:
-        more = [f"        {line}" for line in summary(figures)]
+        more = [f"        {line}" for line in bench_summary(figures)]
         output.judged(f"{bundle.name} on {device.title}", device.name, verdict, *more)
     return output.exit_code([verdict.outcome], strict)
+
+
+def bench_summary(figures: BenchFigures | None) -> list[str]:
+    """Return the figures behind the gates, a line a subject; none for what was not run."""
+    if figures is None:
+        return []
+    told = {
+        "ran in": f"{figures.image}, {figures.kernels} kernels (engine {figures.engine})",
+        "instructions": _counts(figures.instructions),
+        "memory": _memory(figures.memory),
+        "device time": _latency(figures.latency),
+        "this machine": _times(figures.sandbox_times),
+        "whole bench": f"{figures.seconds:.1f} s",
+    }
+    width = max(len(name) for name in told)
+    return [f"{name:<{width}}  {says}" for name, says in told.items() if says]
+
+
+def _counts(found: InstructionFigures | None) -> str:
+    if found is None or not found.total:
+        return ""
+    counts = [pair for pair in found.by_class.items() if pair[0] != "total" and pair[1]]
+    ranked = sorted(counts, key=lambda pair: -pair[1])
+    shares = ", ".join(f"{name} {count / found.total:.1%}" for name, count in ranked)
+    return f"{found.total:,} an inference, counted: {shares}"
+
+
+def _memory(found: MemoryFigures | None) -> str:
+    if found is None or found.need_bytes is None:
+        return ""
+    need, budget = found.need_bytes, found.budget_bytes
+    return f"{format_bytes(need)} needed of {format_bytes(budget)} ({need / budget:.1%})"
+
+
+def _latency(found: LatencyFigures | None) -> str:
+    return "" if found is None else f"{found.low_ms:g} to {found.high_ms:g} ms, {found.how}"
+
+
+def _times(found: SandboxTimes | None) -> str:
+    if found is None or found.wall_ms is None:
+        return ""
+    wall = found.wall_ms
+    times = f"p50 {wall.p50:g} ms, p90 {wall.p90:g} ms, p99 {wall.p99:g} ms"
+    return f"{times} of {found.inferences:,} inferences; no latency of the device"
 
 
 def report(

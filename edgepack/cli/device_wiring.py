@@ -51,7 +51,7 @@ def judged(
     from edgepack.cli.bundles import opened
     from edgepack.device import calibration_export as points
     from edgepack.device.backends.backend import expected_of
-    from edgepack.emulation.options import precision
+    from edgepack.emulation.bench import precision
     from edgepack.errors import InputError
     from edgepack.gates import device as gates
     from edgepack.gates.expected import expected_gates, route_of

@@ -19,7 +19,7 @@ from edgepack.pipeline.pack import BuildTools
 from edgepack.profiles.profile import Profile
 
 if TYPE_CHECKING:
-    from edgepack.emulation.bench import Ask, Benched
+    from edgepack.emulation.bench import BenchOptions, BenchResult
 
 Say = Callable[[str], None]
 
@@ -34,11 +34,11 @@ class DynamicGates:
 
     Attributes:
         sandbox: False leaves every one inconclusive.
-        ask: how long and how often; None is the quick run.
+        options: how long and how often; None is the quick run.
     """
 
     sandbox: bool = True
-    ask: Ask | None = None
+    options: BenchOptions | None = None
     say: Say = _silent
 
     def __call__(self, bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
@@ -49,19 +49,19 @@ class DynamicGates:
             return tuple(inconclusive(gate, says) for gate in gates)
         return self.bench(bundle, profile).findings
 
-    def bench(self, bundle: Bundle, profile: Profile) -> Benched:
+    def bench(self, bundle: Bundle, profile: Profile) -> BenchResult:
         """Return the findings, and the figures behind them where there are any."""
         from edgepack.bundle.validation import goldens_of
-        from edgepack.emulation.bench import Benched, bench
+        from edgepack.emulation.bench import BenchResult, bench
         from edgepack.tflite.flatbuffer import read
 
         if profile.kind in MICRO_KINDS:
             from edgepack.firmware import trial as firmware
 
             self.say(f"running the firmware of {profile.name}")
-            return Benched(firmware.trial(bundle.model, bundle.files, profile), {})
+            return BenchResult(findings=firmware.trial(bundle.model, bundle.files, profile))
         inputs, outputs = goldens_of(bundle, read(bundle.model))
-        return bench(bundle.model, profile, inputs, outputs, ask=self.ask, say=self.say)
+        return bench(bundle.model, profile, inputs, outputs, options=self.options, say=self.say)
 
 
 def build_tools(*, route: Route, sandbox: bool, say: Say) -> BuildTools:

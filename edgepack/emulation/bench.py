@@ -1,31 +1,90 @@
-"""All dynamic gates of one model on one device, run in containers that stand in for it."""
+"""All dynamic gates of one model on one device, run in containers that stand in for it.
+
+``bench`` is the whole of it; a ``BenchRun`` says which container answers which question.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.emulation.options import GATES, Ask
-from edgepack.emulation.session import Trial
+from edgepack.cost.latency import estimate
 from edgepack.errors import EnvironmentMissing, UsageError
-from edgepack.gates.finding import Finding, Outcome
+from edgepack.gates import goldens
+from edgepack.gates import sandbox_memory as memory
+from edgepack.gates import sandbox_timing as timing
+from edgepack.gates.expected import MICRO_KINDS
+from edgepack.gates.expected import SANDBOX as GATES
+from edgepack.gates.finding import Finding, How, inconclusive
+from edgepack.inference.protocol import ExitStatus, Job, Trace
+from edgepack.measurements.bench_figures import (
+    BenchFigures,
+    GoldenFigures,
+    InstructionFigures,
+    MemoryFigures,
+    SandboxTimes,
+)
 from edgepack.profiles.profile import Profile
+from edgepack.sandbox.container import ContainerRuntime
 from edgepack.sandbox.engine import Engine, NoEngine, available
-from edgepack.sandbox.images.spec import ARCHES
+from edgepack.sandbox.images import inventory
+from edgepack.sandbox.images.spec import ARCHES, ImageSpec, choose
+from edgepack.tflite import flatbuffer
 
-__all__ = ["GATES", "Ask", "Benched", "bench"]
+_DAY_S = 86_400
+_QEMU_PER_SECOND = 2e8  # instructions, about, on one busy core
+_REFERENCE_COST = 12  # times the instructions of optimised kernels, about
+_GOLDEN_SECONDS = 6.0
 
-_SMALL = frozenset({"mcu", "npu"})
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """How long and how often a bench runs.
+
+    Attributes:
+        repeats: timed inferences at least, after ``warmup`` untimed ones.
+        seconds: of timed inferences at least.
+        full: MLPerf's single-stream minima, 1,024 queries and 60 s.
+        soak_minutes: run this long and fail on memory growth; 0 does not.
+        expected_instructions: the count the bundle was built with, to 0.1 %.
+        timeout_s: of each container without a soak.
+    """
+
+    repeats: int = 20
+    warmup: int = 3
+    seconds: float = 1.0
+    full: bool = False
+    soak_minutes: float = 0.0
+    expected_instructions: int | None = None
+    timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Refuse times that are no numbers or last for days.
+
+        Raises:
+            UsageError: seconds, minutes or the timeout are not 0 to a day.
+        """
+        times = {
+            "seconds": self.seconds,
+            "soak minutes": self.soak_minutes * 60,
+            "timeout": self.timeout_s,
+        }
+        for what, asked in times.items():
+            if not 0 <= asked <= _DAY_S:  # also false for NaN
+                raise UsageError(f"{what}: wanted 0 to {_DAY_S:,} s. Received: {asked} s")
 
 
-class Benched(NamedTuple):
-    """Findings in the order of GATES, and JSON-ready figures."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchResult:
+    """What the dynamic gates found, and the figures behind it; None where nothing was run."""
 
     findings: tuple[Finding, ...]
-    figures: dict[str, Any]
+    figures: BenchFigures | None = None
 
 
 def bench(
@@ -34,10 +93,10 @@ def bench(
     golden_inputs: NDArray[Any],
     golden_outputs: NDArray[Any],
     *,
-    ask: Ask | None = None,
+    options: BenchOptions | None = None,
     engine: Engine | NoEngine | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> Benched:
+) -> BenchResult:
     """Return every dynamic gate's finding and the figures behind them.
 
     Args:
@@ -48,21 +107,251 @@ def bench(
     Without an engine or an image every gate is INCONCLUSIVE and says the remedy.
     """
     start = time.monotonic()
-    if profile.kind in _SMALL or profile.cpu.isa not in ARCHES:
+    if profile.kind in MICRO_KINDS or profile.cpu.isa not in ARCHES:
         return _open(f"{profile.name} is no application processor: the micro route runs it")
     engine = available() if engine is None else engine
     if isinstance(engine, NoEngine):
         return _open(engine.reason)
     try:
-        trial = Trial.of(engine, profile, model, ask or Ask(), say)
-        findings, figures = trial.run(golden_inputs, golden_outputs)
+        run = BenchRun.of(engine, profile, model, options or BenchOptions(), say)
+        result = run.run(golden_inputs, golden_outputs)
     except (EnvironmentMissing, UsageError) as error:
         return _open(str(error))
-    figures["seconds"] = round(time.monotonic() - start, 2)
-    return Benched(findings, figures)
+    seconds = round(time.monotonic() - start, 2)
+    assert result.figures is not None  # a run has figures
+    return replace(result, figures=result.figures.model_copy(update={"seconds": seconds}))
 
 
-def _open(reason: str) -> Benched:
-    return Benched(
-        tuple(Finding(gate=g, verdict=Outcome.INCONCLUSIVE, says=reason) for g in GATES), {}
-    )
+def _open(reason: str) -> BenchResult:
+    return BenchResult(findings=tuple(inconclusive(gate, reason) for gate in GATES))
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRun:
+    """One bench under way: the image of the device, and the one that runs unemulated."""
+
+    engine: Engine
+    profile: Profile
+    model: bytes
+    options: BenchOptions
+    say: Callable[[str], None]
+    device: ContainerRuntime
+    native: ContainerRuntime
+    remark: str
+
+    @classmethod
+    def of(
+        cls,
+        engine: Engine,
+        profile: Profile,
+        model: bytes,
+        options: BenchOptions,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> BenchRun:
+        """Return the bench of a model on a device, before anything ran.
+
+        Raises:
+            EnvironmentMissing: an image is not there.
+            UsageError: no image stands in for the device's runtime.
+        """
+        spec, remark = choose(profile.runtime, profile.cpu.isa)
+        own = ImageSpec(spec.package, spec.version, engine.arch)
+        images = inventory.find_all(engine, spec, own)
+        for stale in sorted({image.spec.tag for image in images if image.state == "stale"}):
+            remark += f"{'; ' if remark else ''}{stale} is stale, run 'edgepack images build'"
+        share = profile.latency.cpu_share.value if profile.latency.cpu_share else None
+        return cls(
+            engine,
+            profile,
+            model,
+            options,
+            say,
+            ContainerRuntime(engine=engine, spec=spec, qemu_cpu=profile.cpu.qemu_cpu),
+            ContainerRuntime(engine=engine, spec=own, cpu_share=share),
+            remark,
+        )
+
+    @property
+    def kernels(self) -> str:
+        """The kernels that the device would use."""
+        return device_kernels(self.profile)
+
+    def run(self, inputs: NDArray[Any], outputs: NDArray[Any]) -> BenchResult:
+        """Return all findings, in the order of GATES, and the figures behind them."""
+        self.say(f"counting instructions on {self.device.name}")
+        count_finding, counted = self._count(inputs)
+        total = counted.total if counted is not None else None
+        self.say("running the goldens on the device's instruction set")
+        exact, exact_figures = self._exact_goldens(inputs, outputs, total)
+        near, near_figures = self._near_goldens(inputs, outputs, total)
+        self.say("measuring memory and time in the sandbox")
+        free = self._timed(inputs)
+        ram, ram_figures = self.memory(inputs, free)
+        found = None
+        if total is not None:
+            found = estimate(self.profile, total, precision(self.model))
+        why_not = "" if total is not None else "no instruction count to estimate from"
+        late, late_figures = timing.latency(self.profile, found, why_not)
+        findings, soaked = [exact, near, ram, count_finding, late], None
+        if self.options.soak_minutes:
+            samples = free.memory.anon_samples if free.memory is not None else ()
+            finding, soaked = timing.soak(samples, self.options.soak_minutes)
+            findings.append(finding)
+        if self.remark:
+            findings = [replace(f, says=f"{f.says} [{self.remark}]") for f in findings]
+        figures = BenchFigures(
+            image=self.device.spec.tag,
+            image_id=inventory.find(self.engine, self.device.spec).identity,
+            native_image=self.native.spec.tag,
+            engine=f"{self.engine.version}, cgroup v{self.engine.cgroup}",
+            kernels=self.kernels,
+            remark=self.remark,
+            instructions=counted,
+            goldens_device=exact_figures,
+            goldens_kernels=near_figures,
+            memory=ram_figures,
+            sandbox_times=self._times(free),
+            latency=late_figures,
+            soak=soaked,
+        )
+        return BenchResult(findings=tuple(findings), figures=figures)
+
+    def _job(self, inputs: NDArray[Any], **more: Any) -> Job:
+        given = {"kernels": self.kernels, "timeout_s": self.options.timeout_s, **more}
+        return Job(model=self.model, inputs=inputs, **given)
+
+    def _count(self, inputs: NDArray[Any]) -> tuple[Finding, InstructionFigures | None]:
+        if self.device.spec.emulator is None:
+            says = f"instructions are counted on Arm only, not on {self.device.spec.arch}"
+            return inconclusive("instructions", says), None
+        runtime = replace(self.device, counted=True)
+        trace = runtime.run(self._job(inputs[:1], repeats=6, warmup=2))
+        if trace.instructions is None:
+            return memory.unfinished(trace, runtime.name, gate="instructions"), None
+        return timing.instructions(
+            trace.instructions, self.options.expected_instructions, runtime.name
+        )
+
+    def _exact_goldens(
+        self, inputs: NDArray[Any], outputs: NDArray[Any], total: int | None
+    ) -> tuple[Finding, GoldenFigures | None]:
+        """Return the finding of reference kernels, which no instruction set may change."""
+        gate = GATES[0]
+        if says := _unlike(inputs, outputs):
+            return inconclusive(gate, says), None
+        x = inputs[: self._rows(len(inputs), total, _REFERENCE_COST)]
+        trace = self.device.run(self._job(x, kernels="reference"))
+        if trace.outputs is None:
+            return memory.unfinished(trace, self.device.name, gate=gate), None
+        told = f"reference kernels, {self.device.name} against the bundle"
+        finding, figures = goldens.judge(
+            gate, trace.outputs, outputs[: len(x)], goldens.RELEASE, told
+        )
+        if self.device.emulated:
+            finding = goldens.both(self._same_release(x, trace.outputs), finding)
+        return finding, figures
+
+    def _near_goldens(
+        self, inputs: NDArray[Any], outputs: NDArray[Any], total: int | None
+    ) -> tuple[Finding, GoldenFigures | None]:
+        """Return the finding of the kernels that the device would use."""
+        gate = GATES[1]
+        if says := _unlike(inputs, outputs):
+            return inconclusive(gate, says), None
+        x = inputs[: self._rows(len(inputs), total, 1)]
+        trace = self.device.run(self._job(x))
+        if trace.outputs is None:
+            return memory.unfinished(trace, self.device.name, gate=gate), None
+        told = f"{self.kernels} kernels, {self.device.name} against the bundle"
+        limits = goldens.RELEASE if self.kernels == "reference" else goldens.OPTIMISED
+        finding, figures = goldens.judge(gate, trace.outputs, outputs[: len(x)], limits, told)
+        if figures is not None:
+            figures = figures.model_copy(update={"delegates": trace.delegates})
+        return finding, figures
+
+    def _same_release(self, inputs: NDArray[Any], emulated: NDArray[Any]) -> Finding:
+        """Return whether the other instruction set gives the very bits of this machine's."""
+        trace = self.native.run(self._job(inputs, kernels="reference"))
+        if trace.outputs is None:
+            return memory.unfinished(trace, self.native.name, gate=GATES[0])
+        told = f"reference kernels, {self.device.name} against {self.native.spec.arch}"
+        floats = np.issubdtype(emulated.dtype, np.floating)
+        limits = goldens.EXACT_FLOAT if floats else goldens.EXACT
+        return goldens.judge(GATES[0], emulated, trace.outputs, limits, told)[0]
+
+    def _rows(self, most: int, total: int | None, cost: int) -> int:
+        """Return how many golden rows the emulator does in seconds, at least one."""
+        if total is None or not self.device.emulated:
+            return most
+        return int(np.clip(_GOLDEN_SECONDS * _QEMU_PER_SECOND / (total * cost), 1, most))
+
+    def _timed(self, inputs: NDArray[Any]) -> Trace:
+        seconds = max(self.options.seconds, self.options.soak_minutes * 60)
+        repeats = self.options.repeats
+        if self.options.full:
+            seconds, repeats = max(seconds, timing.FULL_SECONDS), timing.FULL_QUERIES
+        limit = self.options.timeout_s + seconds + (1800 if self.options.full else 0)
+        job = self._job(
+            inputs[:1],  # more rows would be outputs kept by the worker, not by the model
+            repeats=repeats,
+            warmup=self.options.warmup,
+            min_seconds=seconds,
+            timeout_s=limit,
+        )
+        return self.native.run(job)
+
+    def memory(
+        self, inputs: NDArray[Any], free: Trace | None = None
+    ) -> tuple[Finding, MemoryFigures | None]:
+        """Return the finding of the memory budget and its figures.
+
+        Args:
+            free: a run without a memory limit, made here unless given.
+        """
+        budget = self.profile.ram.budget.value if self.profile.ram.budget else None
+        if budget is None:
+            says = "the profile names no memory budget for a model"
+            return inconclusive(memory.GATE, says), None
+        where = self.native.name
+        free = self._timed(inputs) if free is None else free
+        if free.status is not ExitStatus.OK:
+            return memory.unfinished(free, f"{where}, no memory limit"), None
+        size = memory.limit_bytes(free, budget)
+        narrow = replace(self.native, memory_bytes=size, cpu_share=None)
+        above = f"exhaust-memory:{2 * size + 2**26}"
+        canary = narrow.run_worker("-", "--pretend", above, timeout_s=60.0)
+        limited = narrow.run(self._job(inputs[:1], repeats=5, warmup=1))
+        return memory.judge(budget, free=free, canary=canary, limited=limited, where=where)
+
+    def _times(self, free: Trace) -> SandboxTimes:
+        return SandboxTimes(
+            how=How.EMULATED.value,
+            what="container of this machine, not the device's latency",
+            cpu_share=self.native.cpu_share,
+            inferences=free.inferences,
+            wall_ms=timing.percentiles(free.wall_ms),
+            thread_cpu_ms=timing.percentiles(free.cpu_ms),
+        )
+
+
+def _unlike(inputs: NDArray[Any], outputs: NDArray[Any]) -> str:
+    counts = (len(inputs), len(outputs))
+    if counts[0] == counts[1] != 0:
+        return ""
+    return f"wanted as many golden inputs as outputs, at least one. Received: {counts}"
+
+
+def device_kernels(profile: Profile) -> str:
+    """Return the kernels that the device would use: with XNNPACK where it carries that."""
+    if profile.runtime.kernels == "reference":
+        return "reference"
+    return "default" if any(d.name == "xnnpack" for d in profile.delegates) else "builtin"
+
+
+def precision(model: bytes) -> str:
+    """Return int8 or float32: what most of the model's weights are stored as."""
+    elements: dict[str, int] = {}
+    for kernel in flatbuffer.read(model).kernels:
+        elements[kernel.dtype] = elements.get(kernel.dtype, 0) + kernel.elements
+    most = max(elements, key=lambda dtype: elements[dtype], default="float32")
+    return most if most in ("int8", "uint8", "float16") else "float32"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgepack.errors import RuntimeFailure, TimedOut
 from edgepack.firmware.compiler.lower.kernel_call import float_literal
 from edgepack.firmware.emulator.harness_glue import Rows
-from edgepack.inference.protocol import Ending, Job, Runtime
+from edgepack.inference.protocol import ExitStatus, Job, Runtime
 from edgepack.inference.tflm import TflmRuntime
 from edgepack.tflite.facts import Facts, Tensor
 
@@ -62,11 +62,11 @@ def answered(model: bytes, inputs: Rows, runtime: Runtime | None = None) -> Gold
     arrays = inputs if isinstance(inputs, tuple) else (inputs,)
     oracle = runtime or TflmRuntime()
     trace = oracle.run(Job(model=model, inputs=arrays[0], more_inputs=arrays[1:]))
-    if trace.ending is Ending.TIMEOUT:
+    if trace.status is ExitStatus.TIMEOUT:
         raise TimedOut(f"{oracle.name}: {trace.says}")
-    if trace.ending is not Ending.OK or trace.outputs is None:
+    if trace.status is not ExitStatus.OK or trace.outputs is None:
         raise RuntimeFailure(f"{oracle.name}: {trace.says}")
-    return Goldens(arrays, (trace.outputs, *trace.extra.get("more_outputs", ())))
+    return Goldens(arrays, (trace.outputs, *trace.more_outputs))
 
 
 def shipped(goldens: Goldens) -> Goldens:

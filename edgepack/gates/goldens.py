@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.gates.finding import Finding, How, Outcome
+from edgepack.measurements.bench_figures import GoldenFigures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +109,8 @@ def difference(got: NDArray[Any], wanted: NDArray[Any], limits: Limits) -> Diffe
 
 def judge(
     gate: str, got: NDArray[Any], wanted: NDArray[Any], limits: Limits, where: str
-) -> tuple[Finding, dict[str, Any]]:
-    """Return the finding of one comparison and its figures.
+) -> tuple[Finding, GoldenFigures | None]:
+    """Return the finding of one comparison and its figures; None of what does not compare.
 
     Args:
         where: what was compared with what, for the line a person reads.
@@ -118,7 +119,7 @@ def judge(
         found = difference(got, wanted, limits)
     except ValueError as error:
         says = f"{where}: {error}"
-        return Finding(gate=gate, verdict=Outcome.FAIL, how=How.EMULATED, says=says), {}
+        return Finding(gate=gate, verdict=Outcome.FAIL, how=How.EMULATED, says=says), None
     good = found.within(limits)
     if found.differing == 0:
         says = f"{where}: {found.rows} golden rows bit for bit"
@@ -133,24 +134,25 @@ def judge(
     if not good:
         says += "; this is another model than was proven: convert for the device's runtime"
     finite = bool(np.isfinite(found.worst))
+    worst: float | str = round(found.worst, 4) if finite else "not a number"
     finding = Finding(
         gate=gate,
         verdict=Outcome.PASS if good else Outcome.FAIL,
         how=How.EMULATED,
-        value=round(found.worst, 4) if finite else "not a number",
+        value=worst,
         limit=limits.worst,
         unit="LSB",
         says=says,
     )
-    figures = {
-        "rows": found.rows,
-        "differing_values": found.differing,
-        "values": found.values,
-        "worst": finding.value,
-        "mean": round(found.mean, 4) if finite else None,
-        "top1_share": found.top1_share,
-        "agreeing_share": found.agreeing_share,
-    }
+    figures = GoldenFigures(
+        rows=found.rows,
+        differing_values=found.differing,
+        values=found.values,
+        worst=worst,
+        mean=round(found.mean, 4) if finite else None,
+        top1_share=found.top1_share,
+        agreeing_share=found.agreeing_share,
+    )
     return finding, figures
 
 

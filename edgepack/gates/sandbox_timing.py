@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from edgepack.cost.latency import Estimate
 from edgepack.gates.finding import Finding, How, Outcome
-from edgepack.inference.protocol import Trace
+from edgepack.gates.limits import latency_limit, range_at_most
+from edgepack.inference.protocol import InstructionCounts
+from edgepack.measurements.bench_figures import (
+    InstructionFigures,
+    LatencyFigures,
+    Percentiles,
+    SoakFigures,
+)
 from edgepack.profiles.profile import Profile
 from edgepack.units import format_bytes
 
@@ -23,70 +29,63 @@ _GROWTH_BYTES, _GROWTH_SHARE = 256 * 1024, 0.02
 _SOAK_SAMPLES = 16
 
 
-def percentiles(times_ms: Sequence[float]) -> dict[str, float]:
-    """Return p50, p90 and p99 in milliseconds; empty for no times."""
+def percentiles(times_ms: Sequence[float]) -> Percentiles | None:
+    """Return p50, p90 and p99 in milliseconds; None for no times."""
     if not times_ms:
-        return {}
+        return None
     found = np.percentile(np.asarray(times_ms), [50, 90, 99], method="higher")
-    return {
-        name: round(float(ms), 4) for name, ms in zip(("p50", "p90", "p99"), found, strict=True)
-    }
+    p50, p90, p99 = (round(float(ms), 4) for ms in found)
+    return Percentiles(p50=p50, p90=p90, p99=p99)
 
 
 def latency(
     profile: Profile, found: Estimate | None, why_not: str = ""
-) -> tuple[Finding, dict[str, Any]]:
+) -> tuple[Finding, LatencyFigures | None]:
     """Return the finding of the latency budget and its figures.
 
     The whole range decides: below the budget it passes, above it fails, across it is open.
     """
-    budget = profile.latency.p90_ms.value if profile.latency.p90_ms else None
+    limit = latency_limit(profile)
     if found is None:
         says = why_not or "no published point and no clock of this core; measure on the device"
         finding = Finding(
-            gate="latency", verdict=Outcome.INCONCLUSIVE, limit=budget, unit="ms", says=says
+            gate="latency",
+            verdict=Outcome.INCONCLUSIVE,
+            limit=limit.value,
+            unit="ms",
+            says=says,
         )
-        return finding, {}
-    figures = {
-        "low_ms": round(found.low_ms, 3),
-        "high_ms": round(found.high_ms, 3),
-        "how": How.ESTIMATED.value,
-        "level": found.level,
-        "grounds": found.grounds,
-    }
-    told = f"estimated {found.low_ms:.3g} to {found.high_ms:.3g} ms ({found.grounds})"
-    if budget is None:
-        verdict, says = Outcome.INCONCLUSIVE, f"{told}; the profile names no budget"
-    elif found.high_ms <= budget:
-        verdict, says = Outcome.PASS, f"{told} of {budget:g} ms"
-    elif found.low_ms > budget:
-        verdict, says = Outcome.FAIL, f"{told}, over the budget of {budget:g} ms"
-    else:
-        verdict = Outcome.INCONCLUSIVE
-        says = f"{told}, across the budget of {budget:g} ms; measure on the device"
-    finding = Finding(
-        gate="latency",
-        verdict=verdict,
+        return finding, None
+    figures = LatencyFigures(
+        low_ms=round(found.low_ms, 3),
+        high_ms=round(found.high_ms, 3),
+        how=How.ESTIMATED.value,
+        level=found.level,
+        grounds=found.grounds,
+    )
+    finding = range_at_most(
+        "latency",
+        found.low_ms,
+        found.high_ms,
+        limit,
+        "ms",
         how=How.ESTIMATED,
-        value=round(found.high_ms, 3),
-        limit=budget,
-        unit="ms",
-        says=says,
+        says=f"estimated {found.low_ms:.3g} to {found.high_ms:.3g} ms ({found.grounds})",
+        decide="measure on the device",
+        value=figures.high_ms,
     )
     return finding, figures
 
 
 def instructions(
-    trace: Trace, expected: int | None, where: str
-) -> tuple[Finding, dict[str, Any]]:
+    counts: InstructionCounts, expected: int | None, where: str
+) -> tuple[Finding, InstructionFigures]:
     """Return the finding of the instruction count and its figures.
 
     Without an expected count the gate asks that the count is steady: the last two
     inferences agree to COUNT_TOLERANCE.
     """
-    counts = dict(trace.extra["instructions"])
-    each = [int(count) for count in trace.extra["instructions_each"]]
-    total = counts["total"]
+    total, each = counts.total, counts.each
     told = f"{total:,} instructions an inference on {where}"
     limit: float | None = None
     if expected is not None:
@@ -109,10 +108,12 @@ def instructions(
         unit="instructions",
         says=says,
     )
-    return finding, {"by_class": counts, "each": each}
+    return finding, InstructionFigures.of(counts)
 
 
-def soak(samples: Sequence[Sequence[float]], minutes: float) -> tuple[Finding, dict[str, Any]]:
+def soak(
+    samples: Sequence[tuple[float, float]], minutes: float
+) -> tuple[Finding, SoakFigures | None]:
     """Return the finding of a long run: memory at its end is what it was after settling.
 
     Args:
@@ -123,7 +124,7 @@ def soak(samples: Sequence[Sequence[float]], minutes: float) -> tuple[Finding, d
     """
     if len(samples) < _SOAK_SAMPLES:
         says = f"{len(samples)} samples of memory are too few for a soak"
-        return Finding(gate="soak", verdict=Outcome.INCONCLUSIVE, says=says), {}
+        return Finding(gate="soak", verdict=Outcome.INCONCLUSIVE, says=says), None
     rss = np.asarray(samples, np.float64)[:, 1]
     quarter = len(rss) // 4
     settled = float(np.median(rss[quarter : 2 * quarter]))
@@ -142,4 +143,4 @@ def soak(samples: Sequence[Sequence[float]], minutes: float) -> tuple[Finding, d
         unit="B",
         says=says,
     )
-    return finding, {"settled_bytes": round(settled), "final_bytes": round(final)}
+    return finding, SoakFigures(settled_bytes=round(settled), final_bytes=round(final))

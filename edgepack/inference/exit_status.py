@@ -1,11 +1,10 @@
-"""From how a process or container ended to the Ending and the line that says so; pure."""
+"""From how a process or container ended to its status and the line that says so; pure."""
 
 from __future__ import annotations
 
 import signal
-from typing import Any
 
-from edgepack.inference.protocol import Ending, Trace
+from edgepack.inference.protocol import ExitStatus, Trace
 from edgepack.inference.wire_format import BrokenFrame, read_frame, trace_of
 
 _NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory")
@@ -27,7 +26,7 @@ def trace_from(
     timed_out: bool,
     oom_killed: bool,
     output_exceeded: bool = False,
-    **extra: Any,
+    container_s: float | None = None,
 ) -> Trace:
     """Return the Trace of a run that ended like this.
 
@@ -35,7 +34,6 @@ def trace_from(
     exit code is 0, because then a child died; a kill at our own deadline is a timeout.
     """
     tail = " ".join(stderr.decode("utf-8", "replace").split())[-300:]
-    extra = {**extra, "stderr": tail} if tail else extra
     told = _by_force(
         code,
         tail,
@@ -45,15 +43,15 @@ def trace_from(
         output_exceeded=output_exceeded,
     )
     if told is not None:
-        return Trace(ending=told[0], says=told[1], extra=extra)
+        return Trace(status=told[0], says=told[1], stderr=tail, container_s=container_s)
     try:
-        trace = trace_of(read_frame(stdout), **extra)
+        trace = trace_of(read_frame(stdout), stderr=tail, container_s=container_s)
     except BrokenFrame as broken:
         says = f"exit code {code}, {broken}; stderr: {tail or 'empty'}"
-        return Trace(ending=Ending.ERROR, says=says, extra=extra)
-    if trace.ending is Ending.OK and code != 0:
+        return Trace(status=ExitStatus.ERROR, says=says, stderr=tail, container_s=container_s)
+    if trace.status is ExitStatus.OK and code != 0:
         says = f"exit code {code} after an answer; stderr: {tail}"
-        return Trace(ending=Ending.ERROR, says=says, extra=extra)
+        return Trace(status=ExitStatus.ERROR, says=says, stderr=tail, container_s=container_s)
     return trace
 
 
@@ -65,17 +63,17 @@ def _by_force(
     timed_out: bool,
     oom_killed: bool,
     output_exceeded: bool,
-) -> tuple[Ending, str] | None:
-    """Return the ending of a run that did not end by itself, None where it did."""
+) -> tuple[ExitStatus, str] | None:
+    """Return the status of a run that did not end by itself, None where it did."""
     number = signal_of(code)
     name = signal.Signals(number).name if number is not None else ""
     starved = number == signal.SIGABRT and any(word in tail for word in _NO_MEMORY)
     cases = (
-        (timed_out, Ending.TIMEOUT, f"still running after {timeout_s:g} s and was ended"),
-        (oom_killed, Ending.OOM, "killed by the kernel: out of memory under its limit"),
-        (output_exceeded, Ending.ERROR, "wrote more than a frame may hold and was ended"),
-        (number == signal.SIGXCPU, Ending.TIMEOUT, "used up its processor time (SIGXCPU)"),
-        (starved, Ending.OOM, f"aborted for want of memory ({name})"),
-        (bool(name), Ending.CRASH, f"crashed with {name}: {tail or 'no message'}"),
+        (timed_out, ExitStatus.TIMEOUT, f"still running after {timeout_s:g} s and was ended"),
+        (oom_killed, ExitStatus.OOM, "killed by the kernel: out of memory under its limit"),
+        (output_exceeded, ExitStatus.ERROR, "wrote more than a frame may hold and was ended"),
+        (number == signal.SIGXCPU, ExitStatus.TIMEOUT, "used up its processor time (SIGXCPU)"),
+        (starved, ExitStatus.OOM, f"aborted for want of memory ({name})"),
+        (bool(name), ExitStatus.CRASH, f"crashed with {name}: {tail or 'no message'}"),
     )
-    return next(((ending, says) for true, ending, says in cases if true), None)
+    return next(((status, says) for true, status, says in cases if true), None)

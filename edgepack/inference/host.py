@@ -17,7 +17,7 @@ from pathlib import Path
 from edgepack.errors import EnvironmentMissing
 from edgepack.inference import worker
 from edgepack.inference.exit_status import trace_from
-from edgepack.inference.protocol import Ending, Job, Trace
+from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.inference.wire_format import MAX_FRAME_BYTES, job_files
 from edgepack.process import run_bounded
 from edgepack.units import format_bytes
@@ -53,11 +53,11 @@ class HostRuntime:
             ) from error
 
     def run(self, job: Job) -> Trace:
-        """Return what the run left behind; a bad model or bad input is an Ending, no raise."""
+        """Return what the run left behind; a bad model or input is a status, no raise."""
         try:
             files = job_files(job)
         except ValueError as error:
-            return Trace(ending=Ending.ERROR, says=str(error))
+            return Trace(status=ExitStatus.ERROR, says=str(error))
         with tempfile.TemporaryDirectory(prefix="edgepack-job-") as folder:
             for name, content in files.items():
                 (Path(folder) / name).write_bytes(content)
@@ -88,7 +88,7 @@ class HostRuntime:
             output_exceeded=ended.output_exceeded,
             oom_killed=ended.oom_killed,
         )
-        if trace.ending is Ending.OOM:
+        if trace.status is ExitStatus.OOM:
             limit = format_bytes(self.address_bytes)
             return replace(trace, says=f"{trace.says} (limit {limit} of address space)")
         return trace

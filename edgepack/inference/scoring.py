@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import RuntimeFailure
-from edgepack.inference.protocol import Ending, Job, Runtime
+from edgepack.inference.protocol import ExitStatus, Job, Runtime
 from edgepack.tflite.facts import Facts, Tensor
 
 # A second an inference is slower than any model here; a floor covers start-up.
@@ -49,8 +49,8 @@ def answers(
     """
     limit = max(_SECONDS_AT_LEAST, _SECONDS_A_ROW * len(rows))
     trace = runtime.run(Job(model=model, inputs=rows, kernels=kernels, timeout_s=limit))
-    if trace.ending is not Ending.OK or trace.outputs is None:
-        raise RuntimeFailure(f"{runtime.name}: {trace.ending.value}: {trace.says}")
+    if trace.status is not ExitStatus.OK or trace.outputs is None:
+        raise RuntimeFailure(f"{runtime.name}: {trace.status.value}: {trace.says}")
     return trace.outputs
 
 

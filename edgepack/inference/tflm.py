@@ -16,7 +16,7 @@ from pathlib import Path
 from edgepack.errors import EnvironmentMissing
 from edgepack.inference import tflm_worker
 from edgepack.inference.exit_status import trace_from
-from edgepack.inference.protocol import Ending, Job, Trace
+from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.inference.wire_format import MAX_FRAME_BYTES, job_files
 from edgepack.process import ProcessResult, run_bounded
 
@@ -48,11 +48,11 @@ class TflmRuntime:
             ) from error
 
     def run(self, job: Job) -> Trace:
-        """Return what the run left behind; a bad model or bad input is an Ending, no raise."""
+        """Return what the run left behind; a bad model or input is a status, no raise."""
         try:
             files = job_files(job)
         except ValueError as error:
-            return Trace(ending=Ending.ERROR, says=str(error))
+            return Trace(status=ExitStatus.ERROR, says=str(error))
         with tempfile.TemporaryDirectory(prefix="edgepack-tflm-") as folder:
             for name, content in files.items():
                 (Path(folder) / name).write_bytes(content)

@@ -1,6 +1,6 @@
 """TensorFlow Lite Micro in a process of its own: a run as a frame, or its smallest arena.
 
-    python tflm_worker.py run JOB_FOLDER       frame of runtimes/frame.py on stdout
+    python tflm_worker.py run JOB_FOLDER       frame of inference/wire_format.py on stdout
     python tflm_worker.py arena MODEL          JSON on stdout
 
 Too small an arena often ends in a segmentation fault, so each size is tried in a fork. The
@@ -106,12 +106,14 @@ def write_frame(arrays: list[Any], baseline: int, wall: list[float], cpu: list[f
     from importlib.metadata import version
 
     header = {
-        "ending": "ok",
+        "status": "ok",
         "says": f"{len(arrays[0])} inferences",
         "arrays": [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in arrays],
-        "figures": {},
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "baseline_rss_bytes": baseline,
+        "memory": {
+            "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "baseline_rss_bytes": baseline,
+        },
+        "inferences": len(wall),
         "wall_ms": wall,
         "cpu_ms": cpu,
         "machine": os.uname().machine,
@@ -197,7 +199,7 @@ def main(arguments: list[str]) -> None:
         run(path)
     except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a frame
         says = " ".join(str(error).split())[:400]
-        write({"ending": "error", "says": f"TFLM: {says}", "arrays": []}, [])
+        write({"status": "error", "says": f"TFLM: {says}", "arrays": []}, [])
 
 
 if __name__ == "__main__":

@@ -10,19 +10,18 @@ import io
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgepack.inference import worker
-from edgepack.inference.protocol import Ending, Job, Trace
+from edgepack.inference.protocol import ExitStatus, Job, ProcessMemory, Trace
 
 MAX_HEADER_BYTES = 8 * 2**20
 MAX_FRAME_BYTES = 2**30
 _DTYPES = frozenset({"b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"})
-_FIGURES = ("peak_rss_bytes", "baseline_rss_bytes")
-_WHOLE = ("imported_rss_bytes", "rss_anon_bytes", "baseline_anon_bytes", "inferences", "blanks")
 
 
 class BrokenFrame(ValueError):  # noqa: N818 - reads as what it is
@@ -42,11 +41,39 @@ class Plan:
     marks: bool = False
 
 
+class ArrayForm(BaseModel):
+    """Dtype and shape of one output that follows the header."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: str
+    shape: tuple[Annotated[int, Field(ge=0)], ...]
+
+
+class RunHeader(BaseModel):
+    """The header of the worker's answer: what both workers write, and all that is taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    status: ExitStatus
+    says: str
+    arrays: tuple[ArrayForm, ...]
+    runtime: str = ""
+    machine: str = ""
+    inferences: Annotated[int, Field(ge=0)] = 0
+    wall_ms: tuple[float, ...] = ()
+    cpu_ms: tuple[float, ...] = ()
+    process_cpu_s: float | None = None
+    memory: ProcessMemory | None = None
+    blank_pairs: Annotated[int, Field(ge=0)] = 0
+    delegates: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """The worker's answer, checked."""
 
-    header: dict[str, Any]
+    header: RunHeader
     arrays: tuple[NDArray[Any], ...] = field(default_factory=tuple)
 
 
@@ -93,66 +120,56 @@ def read_frame(raw: bytes) -> Frame:
         raise BrokenFrame(f"no header length where one belongs: {digits!r}")
     end = body + int(digits)
     try:
-        header = json.loads(raw[body:end])
-        header["ending"] = Ending(header["ending"])
-        header["says"] = str(header["says"])
-        described = [
-            (str(one["dtype"]), tuple(int(n) for n in one["shape"])) for one in header["arrays"]
-        ]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BrokenFrame(f"the header is not what the worker writes: {error!r}") from error
+        header = RunHeader.model_validate_json(raw[body:end])
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "its text"
+        raise BrokenFrame(
+            f"the header is not what the worker writes: {place}: {first['msg']}"
+        ) from error
     arrays = []
-    for dtype, shape in described:
-        if dtype.lstrip("<|") not in _DTYPES or min(shape, default=0) < 0:
-            raise BrokenFrame(f"an output of dtype {dtype} and shape {shape}")
-        kind = np.dtype(dtype)
-        size = math.prod(shape) * kind.itemsize
+    for form in header.arrays:
+        if form.dtype.lstrip("<|") not in _DTYPES:
+            raise BrokenFrame(f"an output of dtype {form.dtype} and shape {form.shape}")
+        kind = np.dtype(form.dtype)
+        size = math.prod(form.shape) * kind.itemsize
         if end + size > len(raw):
             raise BrokenFrame(f"truncated: {end + size} bytes announced, {len(raw)} came")
-        arrays.append(np.frombuffer(raw[end : end + size], kind).reshape(shape))
+        arrays.append(np.frombuffer(raw[end : end + size], kind).reshape(form.shape))
         end += size
     if end != len(raw):
         raise BrokenFrame(f"{len(raw) - end} bytes after the last output")
     return Frame(header, tuple(arrays))
 
 
-def _real(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"wanted a finite number. Received: {number}")
-    return number
-
-
-def trace_of(frame: Frame, **extra: Any) -> Trace:
+def trace_of(frame: Frame, *, stderr: str = "", container_s: float | None = None) -> Trace:
     """Return the Trace that an untroubled frame tells.
 
     Raises:
-        BrokenFrame: a figure is missing or is not a number.
+        BrokenFrame: it says ok, and the outputs or figures of a run are missing.
     """
     header = frame.header
-    if header["ending"] is not Ending.OK:
-        return Trace(ending=header["ending"], says=header["says"][:500], extra=extra)
-    try:
-        figures = {str(key): value for key, value in header["figures"].items()}
-        figures |= {name: int(figures[name]) for name in _WHOLE if name in figures}
-        if "rss_anon_samples" in figures:
-            pairs = [(_real(at), _real(size)) for at, size in figures["rss_anon_samples"]]
-            figures["rss_anon_samples"] = pairs
-        peak, baseline = (int(header[name]) for name in _FIGURES)
-        times = [tuple(_real(ms) for ms in header[name]) for name in ("wall_ms", "cpu_ms")]
-        machine, runtime = str(header["machine"])[:40], str(header["runtime"])[:80]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise BrokenFrame(f"the header lacks its figures: {error!r}") from error
+    status, says = header.status, header.says[:500]
+    if status is not ExitStatus.OK:
+        return Trace(status=status, says=says, stderr=stderr, container_s=container_s)
+    if header.memory is None:
+        raise BrokenFrame("the run says ok and tells no memory")
     if not frame.arrays:
         raise BrokenFrame("the run says ok and gives no output")
     return Trace(
-        ending=Ending.OK,
-        says=header["says"][:500],
+        status=status,
+        says=says,
         outputs=frame.arrays[0],
-        wall_ms=times[0],
-        cpu_ms=times[1],
-        peak_rss_bytes=peak,
-        baseline_rss_bytes=baseline,
-        runtime=runtime,
-        extra={**figures, "machine": machine, "more_outputs": frame.arrays[1:], **extra},
+        more_outputs=frame.arrays[1:],
+        inferences=header.inferences,
+        wall_ms=header.wall_ms,
+        cpu_ms=header.cpu_ms,
+        process_cpu_s=header.process_cpu_s,
+        memory=header.memory,
+        blank_pairs=header.blank_pairs,
+        delegates=header.delegates,
+        runtime=header.runtime[:80],
+        machine=header.machine[:40],
+        stderr=stderr,
+        container_s=container_s,
     )

@@ -4,13 +4,14 @@ The host runs it as a subprocess, a container has it mounted read-only: they can
 disagree. It needs the standard library, numpy and either tflite-runtime or ai-edge-litert,
 runs on Python 3.9 to 3.13, and imports nothing of edgepack (the image has none of it).
 
-    python worker.py JOB_FOLDER [--pretend hog|hang|crash|fail]
+    python worker.py JOB_FOLDER [--pretend exhaust-memory|hang|crash|fail]
 
 JOB_FOLDER holds ``model.tflite``, ``inputs-<k>.npy`` (one file an input tensor, one
 inference a row) and ``job.json`` (kernels, threads, warmup, repeats, min_seconds, marks).
 The frame is ``EDGEPACK-FRAME 1\\n``, the length of a JSON header as 8 decimal digits and a
 newline, the header, then the raw bytes of each output array that the header describes.
-``--pretend`` makes the endings that a sandbox must be able to tell apart (the canary).
+``--pretend`` ends in the ways that a sandbox must tell apart: the control process whose
+end shows that a limit bites.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ def status_bytes(*names: str) -> tuple[int, ...]:
     return tuple(found[name] for name in names)
 
 
-def forget_peak() -> bool:
-    """Return whether the kernel set VmHWM back to the present VmRSS (proc(5), clear_refs)."""
-    try:
+def forget_peak() -> None:
+    """Ask the kernel to set VmHWM back to the present VmRSS (proc(5), clear_refs).
+
+    Where it refuses, the peak of the imports counts as the model's: too much, never too little.
+    """
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
 
 
 def touch_code() -> bool:
@@ -261,12 +262,12 @@ def measure(folder: Path, job: dict[str, Any]) -> tuple[dict[str, Any], list[Any
         for place in range(job["inputs"])
     ]
     times, rss = Thinned(np, 2), np.full((RSS_SAMPLES, 2), np.nan)
-    figures: dict[str, Any] = {"imported_rss_bytes": status_bytes("VmRSS")[0]}
+    memory: dict[str, Any] = {"imported_rss_bytes": status_bytes("VmRSS")[0]}
     timed = not job["marks"] and (job["repeats"] or job["min_seconds"])
     if timed:
-        figures["code_is_resident"] = touch_code()
+        memory["code_is_resident"] = touch_code()
         give_back()
-    figures["peak_was_reset"] = forget_peak()
+    forget_peak()
     baseline_rss, baseline_anon = status_bytes("VmRSS", "RssAnon")
     bench = Bench(np, module, folder, job, inputs)
     arrays = bench.outputs(np)
@@ -276,26 +277,25 @@ def measure(folder: Path, job: dict[str, Any]) -> tuple[dict[str, Any], list[Any
     sampled = 0
     if job["marks"]:
         bench.count(job["repeats"])
-        figures["blanks"] = BLANKS
     elif timed:
         sampled = bench.time(job, times, rss)
-        figures["inferences"] = times.seen
     # before anything of ours grows: what is told below would count as the model's
-    peak, anon, file = status_bytes("VmHWM", "RssAnon", "RssFile")
-    figures["process_cpu_s"] = round(time.process_time(), 4)
-    figures.update(rss_anon_bytes=anon, rss_file_bytes=file, baseline_anon_bytes=baseline_anon)
-    figures["rss_anon_samples"] = rss[:sampled].tolist()
-    figures["delegates"] = bench.delegated()
+    peak, anon = status_bytes("VmHWM", "RssAnon")
+    memory.update(peak_rss_bytes=peak, baseline_rss_bytes=baseline_rss)
+    memory.update(anon_bytes=anon, baseline_anon_bytes=baseline_anon)
+    memory["anon_samples"] = rss[:sampled].tolist()
     header = {
-        "ending": "ok",
+        "status": "ok",
         "says": f"ran {bench.rows} rows",
         "runtime": name,
         "machine": os.uname().machine,
-        "peak_rss_bytes": peak,
-        "baseline_rss_bytes": baseline_rss,
+        "inferences": times.seen,
         "wall_ms": times.column(0),
         "cpu_ms": times.column(1),
-        "figures": figures,
+        "process_cpu_s": round(time.process_time(), 4),
+        "memory": memory,
+        "blank_pairs": BLANKS if job["marks"] else 0,
+        "delegates": bench.delegated(),
     }
     return header, [np.ascontiguousarray(array) for array in arrays]
 
@@ -303,15 +303,15 @@ def measure(folder: Path, job: dict[str, Any]) -> tuple[dict[str, Any], list[Any
 def pretend(what: str) -> None:
     """End the way a bad model would: the sandbox proves on these that it can tell.
 
-    ``hog:N`` touches N bytes and then complains that it lived, so that it cannot eat a
-    machine whose limit does not bite.
+    ``exhaust-memory:N`` touches N bytes and then complains that it lived, so that it cannot
+    eat a machine whose limit does not bite.
     """
     what, _, size = what.partition(":")
-    if what == "hog":
+    if what == "exhaust-memory":
         hoard: list[bytes] = []
         for _ in range(int(size or 1 << 30) >> 20):
             hoard.append(os.urandom(4096) * 256)  # 1 MiB, every page touched
-        raise RuntimeError(f"a hog of {len(hoard)} MiB lived")
+        raise RuntimeError(f"{len(hoard)} MiB were allocated, and no limit bit")
     if what == "hang":
         while True:
             time.sleep(1)
@@ -339,11 +339,11 @@ def main(arguments: list[str]) -> int:
         folder = Path(arguments[0])
         header, arrays = measure(folder, json.loads((folder / "job.json").read_bytes()))
     except MemoryError:
-        write_frame(out, {"ending": "oom", "says": "an allocation was refused"}, [])
+        write_frame(out, {"status": "oom", "says": "an allocation was refused"}, [])
         return 1
     except Exception as error:  # noqa: BLE001 - whatever the runtime raises is the answer
         says = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-        write_frame(out, {"ending": "error", "says": says}, [])
+        write_frame(out, {"status": "error", "says": says}, [])
         return 1
     write_frame(out, header, arrays)
     return 0

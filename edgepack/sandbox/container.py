@@ -11,7 +11,7 @@ from pathlib import Path
 from edgepack.errors import EnvironmentMissing
 from edgepack.inference import worker
 from edgepack.inference.exit_status import trace_from
-from edgepack.inference.protocol import Ending, Job, Trace
+from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.inference.wire_format import MAX_FRAME_BYTES, job_files
 from edgepack.sandbox.container_process import ContainerResult
 from edgepack.sandbox.engine import Engine
@@ -68,7 +68,7 @@ class ContainerRuntime:
         return self.qemu_cpu or DEFAULT_CPU.get(self.spec.arch, "max")
 
     def run(self, job: Job) -> Trace:
-        """Return what the run left behind; a bad model or bad input is an Ending, no raise.
+        """Return what the run left behind; a bad model or input is a status, no raise.
 
         Raises:
             EnvironmentMissing: the image is absent, or the engine refuses the container.
@@ -76,12 +76,12 @@ class ContainerRuntime:
         try:
             files = job_files(job, marks=self.counted)
         except ValueError as error:
-            return Trace(ending=Ending.ERROR, says=str(error))
+            return Trace(status=ExitStatus.ERROR, says=str(error))
         ended = self.contained(
             ["/job"], timeout_s=job.timeout_s, files=files, threads=job.threads
         )
         trace = self.traced(ended, job.timeout_s)
-        if self.counted and trace.ending is Ending.OK:
+        if self.counted and trace.status is ExitStatus.OK:
             return read_counts(trace, ended.stderr)
         return trace
 

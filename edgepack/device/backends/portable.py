@@ -13,7 +13,7 @@ from edgepack.device.links.link import Link, Unplugged, put
 from edgepack.errors import RuntimeFailure, UsageError
 from edgepack.files import sha256
 from edgepack.inference.exit_status import trace_from
-from edgepack.inference.protocol import Ending, Job, Trace
+from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.inference.wire_format import MAX_FRAME_BYTES, job_files
 from edgepack.measurements.device_report import Report
 from edgepack.measurements.latency_samples import MINIMA, mean, percentile
@@ -113,7 +113,7 @@ class Portable:
         except Unplugged:
             raise
         except RuntimeFailure as error:
-            return Trace(ending=Ending.ERROR, says=str(error)[:300])
+            return Trace(status=ExitStatus.ERROR, says=str(error)[:300])
         finally:
             self._clear(link, jobs)
         return trace_from(
@@ -134,11 +134,11 @@ class Portable:
     def _report(
         self, link: Link, order: Order, felt: tuple[str, Conditions, Conditions], trace: Trace
     ) -> Report:
-        ok = trace.ending is Ending.OK
+        ok = trace.status is ExitStatus.OK
         package, _, version = trace.runtime.partition(" ")
         device = describe.device(link)
-        machine = str(trace.extra.get("machine", device.abi))
-        ending = "ok" if ok else "error" if trace.ending is Ending.ERROR else "crash"
+        machine = str(trace.machine or device.abi)
+        ending = "ok" if ok else "error" if trace.status is ExitStatus.ERROR else "crash"
         return Report.model_validate(
             {
                 "schema": "edgepack.device-report/1",
@@ -166,7 +166,7 @@ class Portable:
 def run_of(trace: Trace, order: Order, kernels: str) -> Run:
     """Return the times of a finished trace as a report has them."""
     times = trace.wall_ms
-    queries = int(trace.extra["inferences"])
+    queries = trace.inferences
     stride = 1
     while -(-queries // stride) > len(times):
         stride *= 2  # the worker keeps every 2nd, 4th … time of a long run
@@ -213,7 +213,10 @@ def goldens_of(trace: Trace) -> Goldens | None:
 
 
 def _memory(trace: Trace) -> Memory | None:
-    peak, baseline = trace.peak_rss_bytes, trace.baseline_rss_bytes
-    if peak is None or baseline is None:
+    if trace.memory is None:
         return None
-    return Memory(kind="rss", baseline_bytes=baseline, peak_bytes=peak)
+    return Memory(
+        kind="rss",
+        baseline_bytes=trace.memory.baseline_rss_bytes,
+        peak_bytes=trace.memory.peak_rss_bytes,
+    )

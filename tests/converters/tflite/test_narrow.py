@@ -12,7 +12,7 @@ from converters.errors import ModelRefused
 from converters.tflite import narrow, tflite_edit
 from converters.tflite.narrow import Narrow
 from edgepack.inference.host import HostRuntime
-from edgepack.inference.protocol import Ending, Job
+from edgepack.inference.protocol import ExitStatus, Job
 from edgepack.inference.tflm import TflmRuntime
 from edgepack.tflite.flatbuffer import read
 from tests.edgepack.networks import residual
@@ -86,7 +86,7 @@ def test_tflm_and_litert_answer_alike_and_near_the_int8_file() -> None:
     rows = np.random.default_rng(2).integers(-128, 128, (8, 8, 8, 3), dtype=np.int8)
     job = Job(model=after, inputs=rows, kernels="reference")
     traces = [HostRuntime().run(job), TflmRuntime().run(job)]
-    assert all(trace.ending is Ending.OK for trace in traces), [t.says for t in traces]
+    assert all(trace.status is ExitStatus.OK for trace in traces), [t.says for t in traces]
     one, other = (trace.outputs for trace in traces)
     assert one is not None and other is not None
     assert np.abs(one.astype(int) - other).max() <= 1

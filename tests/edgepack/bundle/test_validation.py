@@ -14,7 +14,7 @@ from edgepack.errors import InputError
 from edgepack.firmware.trial import trial
 from edgepack.gates.expected import BUNDLE, dynamic_gates, expected_gates
 from edgepack.gates.finding import Finding, Outcome
-from edgepack.inference.protocol import Ending, Job, Trace
+from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.profiles import catalogue
 from tests.edgepack.commands import write_bundle
 
@@ -27,7 +27,9 @@ class Still:
     name = "still"
 
     def run(self, job: Job) -> Trace:
-        return Trace(ending=Ending.OK, says="", outputs=np.zeros((len(job.inputs), 2), np.int8))
+        return Trace(
+            status=ExitStatus.OK, says="", outputs=np.zeros((len(job.inputs), 2), np.int8)
+        )
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_goldens_that_differ_say_what_to_do(whole: Bundle) -> None:
     class Other(Still):
         def run(self, job: Job) -> Trace:
             ones = np.ones((len(job.inputs), 2), np.int8)
-            return Trace(ending=Ending.OK, says="", outputs=ones)
+            return Trace(status=ExitStatus.OK, says="", outputs=ones)
 
     _, verdict = validation.validate(whole, catalogue.load("pixel-3"), Other(), lambda *_: ())
     (found,) = [finding for finding in verdict.findings if finding.gate == "goldens"]

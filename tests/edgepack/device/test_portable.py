@@ -22,7 +22,7 @@ from edgepack.errors import EnvironmentMissing, UsageError
 from edgepack.gates import device as judge
 from edgepack.gates.finding import Outcome
 from edgepack.inference.host import HostRuntime
-from edgepack.inference.protocol import Ending, Job, Trace
+from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.measurements import device_report as reports
 from edgepack.profiles import catalogue
 from tests.edgepack.manifests import manifest
@@ -56,7 +56,7 @@ def packed(model: bytes, profile: str) -> Order:
     rng = np.random.default_rng(7)
     inputs = rng.integers(-128, 128, (4, *tensor.shape[1:]), dtype=np.int8)
     trace = HostRuntime().run(Job(model=model, inputs=inputs, kernels="reference"))
-    assert trace.ending is Ending.OK and trace.outputs is not None, trace.says
+    assert trace.status is ExitStatus.OK and trace.outputs is not None, trace.says
     files = {
         packing.MODEL: model,
         packing.PROFILE: catalogue.load(profile).model_dump_json(by_alias=True).encode(),
@@ -162,9 +162,7 @@ def test_ssh_moves_bytes_and_exit_codes(board: Ssh) -> None:
 @pytest.mark.parametrize(("seen", "kept", "stride"), [(1500, 1500, 1), (16386, 8193, 2)])
 def test_a_thinned_run_says_its_stride(agreed: Any, seen: int, kept: int, stride: int) -> None:
     order = Order(bundle=agreed.bundle, data=agreed.data)
-    trace = Trace(
-        ending=Ending.OK, says="ran", wall_ms=(50.0,) * kept, extra={"inferences": seen}
-    )
+    trace = Trace(status=ExitStatus.OK, says="ran", wall_ms=(50.0,) * kept, inferences=seen)
     run = run_of(trace, order, "default")
     assert (run.stride, run.queries) == (stride, seen)
     assert run.seconds == pytest.approx(max(60.0, 50.0 * kept * stride / 1e3))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgepack.emulation.bench import GATES, Ask, Benched, bench
+from edgepack.emulation.bench import GATES, BenchOptions, BenchResult, bench
 from edgepack.gates import goldens
 from edgepack.gates.finding import Finding, How, Outcome
 from edgepack.inference.host import HostRuntime
-from edgepack.inference.protocol import Ending, Job
+from edgepack.inference.protocol import ExitStatus, Job
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import CarriedRuntime, Profile
 from edgepack.sandbox.container import ContainerRuntime, sandboxed
@@ -26,7 +26,7 @@ Standing = Callable[..., ContainerRuntime]
 Rows = NDArray[np.int8]
 TABLET = catalogue.load("clinic-tablet-1gb-armv7")
 PHONE = catalogue.load("midrange-phone-arm64")
-QUICK = Ask(repeats=3, warmup=1, seconds=0.05)
+QUICK = BenchOptions(repeats=3, warmup=1, seconds=0.05)
 
 
 class Case(NamedTuple):
@@ -37,8 +37,10 @@ class Case(NamedTuple):
     golden: NDArray[Any]
     engine: Engine
 
-    def bench(self, profile: Profile, ask: Ask = QUICK) -> Benched:
-        return bench(self.model, profile, self.rows, self.golden, ask=ask, engine=self.engine)
+    def bench(self, profile: Profile, options: BenchOptions = QUICK) -> BenchResult:
+        return bench(
+            self.model, profile, self.rows, self.golden, options=options, engine=self.engine
+        )
 
 
 @pytest.fixture
@@ -60,17 +62,23 @@ def test_a_sound_model_passes_every_gate_of_its_device(
     package = {"tflite": "tflite-runtime", "litert": "ai-edge-litert"}[profile.runtime.name]
     for arch in {profile.cpu.isa, case.engine.arch}:
         stand_in(package, profile.runtime.version, arch)
-    findings, figures = case.bench(profile)
+    result = case.bench(profile)
+    findings, figures = result.findings, result.figures
+    assert figures is not None
+    assert figures.memory is not None
+    assert figures.sandbox_times is not None
+    assert figures.sandbox_times.wall_ms is not None
+    assert figures.instructions is not None
     assert tuple(f.gate for f in findings) == GATES
     assert {f.verdict for f in findings} == {Outcome.PASS}, [f.says for f in findings]
     found = named(findings)
     assert "bit for bit" in found["goldens_device"].says
     assert found["instructions"].how is How.EMULATED
     assert found["latency"].how is How.ESTIMATED
-    assert figures["memory"]["canary"] == "oom"
-    assert figures["sandbox_times"]["wall_ms"]["p50"] > 0
-    assert "not the device" in figures["sandbox_times"]["what"]
-    assert sum(figures["instructions"]["by_class"].values()) == 2 * found["instructions"].value
+    assert figures.memory.canary is ExitStatus.OOM
+    assert figures.sandbox_times.wall_ms.p50 > 0
+    assert "not the device" in figures.sandbox_times.what
+    assert sum(figures.instructions.by_class.values()) == 2 * found["instructions"].value
 
 
 @pytest.mark.parametrize("arch", ["arm64", "armv7"])
@@ -80,10 +88,10 @@ def test_two_runs_count_the_same_to_the_last_instruction(
     runtime = stand_in("tflite-runtime", "2.14.0", arch, counted=True)
     job = Job(model=dense, inputs=dense_rows[:1], repeats=5, warmup=1)
     one, other = runtime.run(job), runtime.run(job)
-    assert one.ending is Ending.OK, one.says
-    assert one.extra["instructions"] == other.extra["instructions"]
-    assert one.extra["instructions_each"] == other.extra["instructions_each"]
-    assert one.extra["instructions"]["other"] == 0
+    assert one.status is ExitStatus.OK, one.says
+    assert one.instructions is not None
+    assert one.instructions == other.instructions
+    assert one.instructions.by_class["other"] == 0
 
 
 def test_reference_kernels_are_equal_to_the_bit_on_three_instruction_sets(
@@ -111,7 +119,7 @@ def test_a_runtime_that_misreads_per_channel_weights_is_caught(
     device = TABLET.model_copy(
         update={"runtimes": (old,), "cpu": TABLET.cpu.model_copy(update={"isa": "amd64"})}
     )
-    findings, _ = case.bench(device)
+    findings = case.bench(device).findings
     found = named(findings)
     assert found["goldens_device"].verdict is Outcome.FAIL
     assert found["goldens_kernels"].verdict is Outcome.FAIL
@@ -140,7 +148,7 @@ def test_a_core_that_the_emulator_lacks_leaves_every_gate_open(
     for arch in ("armv7", case.engine.arch):
         stand_in("tflite-runtime", "2.14.0", arch)
     cpu = TABLET.cpu.model_copy(update={"qemu_cpu": "cortex-z9"})
-    findings, _ = case.bench(TABLET.model_copy(update={"cpu": cpu}))
+    findings = case.bench(TABLET.model_copy(update={"cpu": cpu})).findings
     assert {f.verdict for f in findings} == {Outcome.INCONCLUSIVE}
     assert "cortex-z9" in findings[0].says
 
@@ -158,9 +166,8 @@ def test_a_strangers_model_runs_in_the_sandbox_as_on_the_host(
 def test_a_soak_passes_on_a_model_that_keeps_its_memory(stand_in: Standing, case: Case) -> None:
     for arch in ("armv7", case.engine.arch):
         stand_in("tflite-runtime", "2.14.0", arch)
-    ask = replace(QUICK, soak_minutes=0.02)
-    findings, figures = case.bench(TABLET, ask)
-    assert named(findings)["soak"].verdict is Outcome.PASS, figures["soak"]
+    result = case.bench(TABLET, replace(QUICK, soak_minutes=0.02))
+    assert named(result.findings)["soak"].verdict is Outcome.PASS, result.figures
 
 
 def test_a_file_that_is_no_model_fails_and_raises_nothing(
@@ -168,7 +175,7 @@ def test_a_file_that_is_no_model_fails_and_raises_nothing(
 ) -> None:
     for arch in ("armv7", case.engine.arch):
         stand_in("tflite-runtime", "2.14.0", arch)
-    findings, _ = case._replace(model=b"TFL3" + bytes(100)).bench(TABLET)
+    findings = case._replace(model=b"TFL3" + bytes(100)).bench(TABLET).findings
     assert {f.verdict for f in findings[:4]} == {Outcome.FAIL}
     assert findings[4].verdict is Outcome.INCONCLUSIVE
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgepack.emulation.options import Ask
+from edgepack.emulation.bench import BenchOptions
 from edgepack.errors import UsageError
 
 
@@ -21,8 +21,8 @@ def test_a_time_that_never_ends_is_refused_before_anything_starts(
     wrong: dict[str, float],
 ) -> None:
     with pytest.raises(UsageError, match="wanted 0 to"):
-        Ask(**wrong)  # type: ignore[arg-type]
+        BenchOptions(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_soak_may_last_a_day() -> None:
-    assert Ask(soak_minutes=24 * 60).soak_minutes == 1440
+    assert BenchOptions(soak_minutes=24 * 60).soak_minutes == 1440

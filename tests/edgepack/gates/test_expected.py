@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgepack.emulation import options
+from edgepack.emulation import bench
 from edgepack.gates import expected, static
 from edgepack.gates.expected import (
     BUNDLE,
@@ -36,7 +36,7 @@ def test_the_static_gates_are_the_ones_that_are_asked(profile: Profile) -> None:
 
 
 def test_a_bench_asks_what_the_sandbox_is_expected_to_answer() -> None:
-    assert options.GATES == SANDBOX
+    assert bench.GATES == SANDBOX
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,17 @@ import pytest
 
 from edgepack.gates.finding import Outcome
 from edgepack.gates.sandbox_memory import judge, limit_bytes, need_bytes, unfinished
-from edgepack.inference.protocol import Ending, Trace
+from edgepack.inference.protocol import ExitStatus, ProcessMemory, Trace
 
 MIB = 2**20
-OK = Trace(ending=Ending.OK, says="ran", peak_rss_bytes=50 * MIB, baseline_rss_bytes=30 * MIB)
-HOG = Trace(ending=Ending.OOM, says="killed")
+HELD = ProcessMemory(peak_rss_bytes=50 * MIB, baseline_rss_bytes=30 * MIB)
+OK = Trace(status=ExitStatus.OK, says="ran", memory=HELD)
+KILLED = Trace(status=ExitStatus.OOM, says="killed")
 
 
-def verdict(budget: int, *, canary: Trace = HOG, limited: Trace = OK, free: Trace = OK) -> str:
+def verdict(
+    budget: int, *, canary: Trace = KILLED, limited: Trace = OK, free: Trace = OK
+) -> str:
     finding, _ = judge(budget, free=free, canary=canary, limited=limited, where="here")
     return finding.verdict.value
 
@@ -29,27 +32,31 @@ def test_the_budget_is_inclusive(budget: int, wanted: str) -> None:
     assert verdict(budget) == wanted
 
 
-@pytest.mark.parametrize("ending", [Ending.OK, Ending.CRASH, Ending.TIMEOUT, Ending.ERROR])
-def test_nothing_is_claimed_where_the_hog_was_not_killed(ending: Ending) -> None:
-    assert verdict(99 * MIB, canary=Trace(ending=ending, says="?")) == "inconclusive"
-    assert verdict(1 * MIB, canary=Trace(ending=ending, says="?")) == "inconclusive"
+@pytest.mark.parametrize(
+    "status", [ExitStatus.OK, ExitStatus.CRASH, ExitStatus.TIMEOUT, ExitStatus.ERROR]
+)
+def test_nothing_is_claimed_where_the_control_was_not_killed(status: ExitStatus) -> None:
+    assert verdict(99 * MIB, canary=Trace(status=status, says="?")) == "inconclusive"
+    assert verdict(1 * MIB, canary=Trace(status=status, says="?")) == "inconclusive"
 
 
 @pytest.mark.parametrize(
-    ("ending", "word", "wanted"),
+    ("status", "word", "wanted"),
     [
-        (Ending.OOM, "out of memory", Outcome.FAIL),
-        (Ending.CRASH, "crash", Outcome.FAIL),
-        (Ending.TIMEOUT, "timeout", Outcome.INCONCLUSIVE),
-        (Ending.ERROR, "error", Outcome.FAIL),
+        (ExitStatus.OOM, "out of memory", Outcome.FAIL),
+        (ExitStatus.CRASH, "crash", Outcome.FAIL),
+        (ExitStatus.TIMEOUT, "timeout", Outcome.INCONCLUSIVE),
+        (ExitStatus.ERROR, "error", Outcome.FAIL),
     ],
 )
-def test_four_bad_endings_are_four_findings(ending: Ending, word: str, wanted: Outcome) -> None:
-    bad = Trace(ending=ending, says="why")
+def test_four_bad_endings_are_four_findings(
+    status: ExitStatus, word: str, wanted: Outcome
+) -> None:
+    bad = Trace(status=status, says="why")
     for finding in (
         unfinished(bad, "here"),
-        judge(99 * MIB, free=bad, canary=HOG, limited=OK, where="here")[0],
-        judge(99 * MIB, free=OK, canary=HOG, limited=bad, where="here")[0],
+        judge(99 * MIB, free=bad, canary=KILLED, limited=OK, where="here")[0],
+        judge(99 * MIB, free=OK, canary=KILLED, limited=bad, where="here")[0],
     ):
         assert finding.verdict is wanted
         assert finding.says.startswith(f"{word} on here")
@@ -58,6 +65,6 @@ def test_four_bad_endings_are_four_findings(ending: Ending, word: str, wanted: O
 
 def test_a_run_that_did_not_end_well_has_no_need_and_no_baseline() -> None:
     with pytest.raises(ValueError, match="oom"):
-        need_bytes(HOG)
+        need_bytes(KILLED)
     with pytest.raises(ValueError, match="oom"):
-        limit_bytes(HOG, 1)
+        limit_bytes(KILLED, 1)

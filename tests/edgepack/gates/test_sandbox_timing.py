@@ -7,7 +7,8 @@ from edgepack.cost import latency as estimating
 from edgepack.cost.latency import Estimate, counted, estimate
 from edgepack.gates.finding import How, Outcome
 from edgepack.gates.sandbox_timing import instructions, latency, percentiles, soak
-from edgepack.inference.protocol import Ending, Trace
+from edgepack.inference.protocol import ExitStatus, InstructionCounts, Trace
+from edgepack.measurements.bench_figures import Percentiles
 from edgepack.profiles import catalogue
 from edgepack.profiles.hardware import SourcedFloat
 from edgepack.profiles.profile import CalibrationPoint, Profile
@@ -35,8 +36,8 @@ def lines(*totals: tuple[int, ...]) -> bytes:
 
 def test_percentiles_are_values_that_were_seen() -> None:
     times = [float(n) for n in range(1, 101)]
-    assert percentiles(times) == {"p50": 51.0, "p90": 91.0, "p99": 100.0}
-    assert percentiles([]) == {}
+    assert percentiles(times) == Percentiles(p50=51.0, p90=91.0, p99=100.0)
+    assert percentiles([]) is None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,8 @@ def test_the_whole_range_decides_about_the_budget(low: float, high: float, wante
     finding, figures = latency(with_budget(10.0), range_of(low, high))
     assert finding.verdict.value == wanted
     assert finding.how is How.ESTIMATED
-    assert figures["how"] == "estimated"
+    assert figures is not None
+    assert figures.how == "estimated"
 
 
 def test_without_an_estimate_or_a_budget_latency_is_open() -> None:
@@ -62,24 +64,24 @@ def test_an_inference_is_what_ran_between_its_marks_less_the_marks_own_cost() ->
         start = rows[-1]
         rows += [tuple(a + b for a, b in zip(start, spent, strict=True))] * 2
     rows.pop()
-    trace = Trace(ending=Ending.OK, says="", extra={"blanks": 2})
+    trace = Trace(status=ExitStatus.OK, says="", blank_pairs=2)
     found = read_counts(trace, b"noise\n" + lines(*rows) + b"more noise")
     wanted = [a - b for a, b in zip(work, idle, strict=True)]
-    assert [found.extra["instructions"][name] for name in CLASSES] == wanted
-    assert found.extra["instructions_each"] == [sum(wanted)] * 2
-    assert found.extra["instructions_idle"] == sum(idle)
+    assert found.instructions is not None
+    assert [found.instructions.by_class[name] for name in CLASSES] == wanted
+    assert found.instructions.each == (sum(wanted),) * 2
+    assert found.instructions.overhead == sum(idle)
 
 
 @pytest.mark.parametrize("told", [b"", lines((0,) * 7), lines(*[(0,) * 7] * 4), b"x" * 99])
 def test_marks_that_are_missing_are_an_error_and_no_count(told: bytes) -> None:
-    found = read_counts(Trace(ending=Ending.OK, says="", extra={"blanks": 2}), told)
-    assert found.ending is Ending.ERROR
+    found = read_counts(Trace(status=ExitStatus.OK, says="", blank_pairs=2), told)
+    assert found.status is ExitStatus.ERROR
     assert "marks" in found.says
 
 
-def counts(total: int, each: list[int]) -> Trace:
-    extra = {"instructions": {"int": total, "total": total}, "instructions_each": each}
-    return Trace(ending=Ending.OK, says="", extra=extra)
+def counts(total: int, each: list[int]) -> InstructionCounts:
+    return InstructionCounts(by_class={"int": total}, each=tuple(each))
 
 
 @pytest.mark.parametrize(
@@ -106,14 +108,14 @@ def test_a_soak_fails_on_growth_and_passes_settling() -> None:
     settling = flat - 5e6 * np.exp(-seconds / 3)
     leaking = flat + 40e3 * seconds
     for rss, wanted in ((flat, "pass"), (settling, "pass"), (leaking, "fail")):
-        finding, _ = soak(np.column_stack([seconds, rss]).tolist(), 1.0)
+        finding, _ = soak(list(zip(seconds.tolist(), rss.tolist(), strict=True)), 1.0)
         assert finding.verdict.value == wanted
-    assert soak([[0.0, 1.0]] * 15, 1.0)[0].verdict is Outcome.INCONCLUSIVE
+    assert soak([(0.0, 1.0)] * 15, 1.0)[0].verdict is Outcome.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(("grown", "wanted"), [(400_000, "pass"), (400_001, "fail")])
 def test_growth_is_limited_to_two_percent_inclusively(grown: int, wanted: str) -> None:
-    samples = [[float(n), 20e6 + (grown if n >= 48 else 0)] for n in range(64)]
+    samples = [(float(n), 20e6 + (grown if n >= 48 else 0)) for n in range(64)]
     assert soak(samples, 1.0)[0].verdict.value == wanted
 
 

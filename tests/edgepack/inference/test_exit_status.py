@@ -6,11 +6,11 @@ import pytest
 
 from edgepack.inference import worker
 from edgepack.inference.exit_status import signal_of, trace_from
-from edgepack.inference.protocol import Ending, Trace
+from edgepack.inference.protocol import ExitStatus, Trace
 
 
-def frame(ending: str = "error") -> bytes:
-    text = json.dumps({"ending": ending, "says": "s", "arrays": []}).encode()
+def frame(status: str = "error") -> bytes:
+    text = json.dumps({"status": status, "says": "s", "arrays": []}).encode()
     return worker.MAGIC + b"%08d\n" % len(text) + text
 
 
@@ -27,30 +27,30 @@ def end(code: int, **changed: object) -> Trace:
 
 
 @pytest.mark.parametrize(
-    ("code", "changed", "ending"),
+    ("code", "changed", "status"),
     [
-        (137, {"timed_out": True}, Ending.TIMEOUT),
-        (137, {"timed_out": True, "oom_killed": True}, Ending.TIMEOUT),
-        (137, {"oom_killed": True}, Ending.OOM),
-        (0, {"oom_killed": True, "stdout": frame()}, Ending.OOM),
-        (137, {}, Ending.CRASH),
-        (134, {"stderr": b"terminate called ... std::bad_alloc"}, Ending.OOM),
-        (134, {"stderr": b"assertion failed"}, Ending.CRASH),
-        (139, {}, Ending.CRASH),
-        (-11, {}, Ending.CRASH),
-        (-24, {}, Ending.TIMEOUT),
-        (3, {}, Ending.ERROR),
-        (0, {}, Ending.ERROR),
-        (0, {"stdout": b"x" * 9, "output_exceeded": True}, Ending.ERROR),
-        (1, {"stdout": frame()}, Ending.ERROR),
-        (1, {"stdout": frame("oom")}, Ending.OOM),
+        (137, {"timed_out": True}, ExitStatus.TIMEOUT),
+        (137, {"timed_out": True, "oom_killed": True}, ExitStatus.TIMEOUT),
+        (137, {"oom_killed": True}, ExitStatus.OOM),
+        (0, {"oom_killed": True, "stdout": frame()}, ExitStatus.OOM),
+        (137, {}, ExitStatus.CRASH),
+        (134, {"stderr": b"terminate called ... std::bad_alloc"}, ExitStatus.OOM),
+        (134, {"stderr": b"assertion failed"}, ExitStatus.CRASH),
+        (139, {}, ExitStatus.CRASH),
+        (-11, {}, ExitStatus.CRASH),
+        (-24, {}, ExitStatus.TIMEOUT),
+        (3, {}, ExitStatus.ERROR),
+        (0, {}, ExitStatus.ERROR),
+        (0, {"stdout": b"x" * 9, "output_exceeded": True}, ExitStatus.ERROR),
+        (1, {"stdout": frame()}, ExitStatus.ERROR),
+        (1, {"stdout": frame("oom")}, ExitStatus.OOM),
     ],
 )
 def test_each_way_to_end_has_its_own_name(
-    code: int, changed: dict[str, object], ending: Ending
+    code: int, changed: dict[str, object], status: ExitStatus
 ) -> None:
     trace = end(code, **changed)
-    assert trace.ending is ending
+    assert trace.status is status
     assert trace.says
 
 

@@ -1,7 +1,6 @@
 """Laws of the host runtime: the worker's answer, and every bad ending told apart."""
 
 import inspect
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from edgepack.inference import worker
 from edgepack.inference.host import HostRuntime
-from edgepack.inference.protocol import Ending, Job
+from edgepack.inference.protocol import ExitStatus, Job
 
 pytestmark = pytest.mark.tools
 
@@ -38,13 +37,12 @@ def test_rows_come_out_as_the_interpreter_computes_them(
         oracle.set_tensor(oracle.get_input_details()[0]["index"], row[None])
         oracle.invoke()
         wanted.append(oracle.get_tensor(oracle.get_output_details()[0]["index"])[0])
-    assert trace.ending is Ending.OK, trace.says
+    assert trace.status is ExitStatus.OK, trace.says
     assert trace.outputs is not None
     np.testing.assert_array_equal(trace.outputs, wanted)
     assert len(trace.wall_ms) == len(trace.cpu_ms) == 5
-    assert trace.peak_rss_bytes is not None
-    assert trace.baseline_rss_bytes is not None
-    assert 0 < trace.peak_rss_bytes - trace.baseline_rss_bytes < 20 * 2**20
+    assert trace.memory is not None
+    assert 0 < trace.memory.peak_rss_bytes - trace.memory.baseline_rss_bytes < 20 * 2**20
     assert trace.runtime in HOST.name
 
 
@@ -53,9 +51,10 @@ def test_timed_inferences_go_on_until_both_minima_are_met(
 ) -> None:
     rows = np.zeros((1, 1), np.int8)
     trace = HOST.run(Job(model=tiny(shared_data), inputs=rows, repeats=3, min_seconds=0.3))
-    assert trace.extra["inferences"] > 100
+    assert trace.inferences > 100
     assert len(trace.wall_ms) <= worker.KEPT
-    assert trace.extra["rss_anon_samples"][-1][0] == pytest.approx(0.3, abs=0.1)
+    assert trace.memory is not None
+    assert trace.memory.anon_samples[-1][0] == pytest.approx(0.3, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,7 @@ def test_an_input_that_does_not_fit_is_an_error_naming_both(
     shared_data: Callable[[str], Path], rows: np.ndarray, says: str
 ) -> None:
     trace = HOST.run(Job(model=tiny(shared_data), inputs=rows))
-    assert trace.ending is Ending.ERROR
+    assert trace.status is ExitStatus.ERROR
     assert says in trace.says
     assert "Received" in trace.says
 
@@ -78,23 +77,23 @@ def test_an_input_that_does_not_fit_is_an_error_naming_both(
 @pytest.mark.parametrize("model", [b"", b"nonsense", bytes(1000)])
 def test_a_file_that_is_no_model_is_an_error_and_no_exception(model: bytes) -> None:
     trace = HOST.run(Job(model=model, inputs=np.zeros((1, 1), np.int8)))
-    assert trace.ending is Ending.ERROR
+    assert trace.status is ExitStatus.ERROR
     assert "model" in trace.says.lower()
 
 
 @pytest.mark.parametrize(
-    ("what", "ending"),
-    [("hang", Ending.TIMEOUT), ("crash", Ending.CRASH), ("fail", Ending.ERROR)],
+    ("what", "status"),
+    [("hang", ExitStatus.TIMEOUT), ("crash", ExitStatus.CRASH), ("fail", ExitStatus.ERROR)],
 )
-def test_bad_endings_are_told_apart(what: str, ending: Ending) -> None:
-    assert HOST.run_worker("-", "--pretend", what, timeout_s=1.0).ending is ending
+def test_bad_endings_are_told_apart(what: str, status: ExitStatus) -> None:
+    assert HOST.run_worker("-", "--pretend", what, timeout_s=1.0).status is status
 
 
-def test_a_hog_runs_out_of_its_memory_and_the_limit_is_named() -> None:
+def test_a_process_above_its_limit_runs_out_of_its_memory_and_the_limit_is_named() -> None:
     trace = HostRuntime(address_bytes=200 * 2**20).run_worker(
-        "-", "--pretend", "hog", timeout_s=20
+        "-", "--pretend", "exhaust-memory", timeout_s=20
     )
-    assert trace.ending is Ending.OOM
+    assert trace.status is ExitStatus.OOM
     assert "200.0 MiB" in trace.says
 
 
@@ -126,13 +125,13 @@ def test_a_frame_written_is_a_frame_read(tmp_path: Path) -> None:
     path = tmp_path / "frame"
     array = np.arange(6, dtype=np.int16).reshape(2, 3)
     with path.open("wb") as out:
-        worker.write_frame(out, {"ending": "ok", "says": "s"}, [array])
+        worker.write_frame(out, {"status": "ok", "says": "s"}, [array])
     frame = read_frame(path.read_bytes())
     np.testing.assert_array_equal(frame.arrays[0], array)
-    assert json.loads(json.dumps(frame.header))["says"] == "s"
+    assert frame.header.says == "s"
 
 
-def test_a_hog_that_lives_complains_instead_of_eating_the_machine() -> None:
-    trace = HOST.run_worker("-", "--pretend", f"hog:{32 * 2**20}", timeout_s=20)
-    assert trace.ending is Ending.ERROR
-    assert "32 MiB lived" in trace.says
+def test_where_no_limit_bites_it_says_so_instead_of_eating_the_machine() -> None:
+    trace = HOST.run_worker("-", "--pretend", f"exhaust-memory:{32 * 2**20}", timeout_s=20)
+    assert trace.status is ExitStatus.ERROR
+    assert "32 MiB were allocated" in trace.says

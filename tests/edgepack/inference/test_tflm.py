@@ -10,7 +10,7 @@ from edgepack.firmware import goldens
 from edgepack.firmware import tflm_arena as arena
 from edgepack.firmware.tflm_arena import HostMinimum
 from edgepack.inference import tflm, tflm_worker
-from edgepack.inference.protocol import Ending, Job
+from edgepack.inference.protocol import ExitStatus, Job
 from edgepack.planning.peak import plan_memory
 from edgepack.profiles import catalogue
 from edgepack.tflite.flatbuffer import read
@@ -26,7 +26,7 @@ def test_a_run_gives_a_row_for_a_row_and_its_times() -> None:
     model = nets.residual(1)
     rows = nets.inputs(read(model), 3)
     trace = tflm.TflmRuntime().run(Job(model=model, inputs=rows, repeats=2, warmup=1))
-    assert trace.ending is Ending.OK
+    assert trace.status is ExitStatus.OK
     assert trace.outputs is not None
     assert trace.outputs.shape == (3, 5)
     assert trace.outputs.dtype == np.int8
@@ -52,14 +52,14 @@ def test_rows_of_the_wrong_dtype_are_an_ending_in_one_line() -> None:
     trace = tflm.TflmRuntime().run(
         Job(model=nets.residual(1), inputs=np.zeros((1, 9, 9, 3), np.float32))
     )
-    assert trace.ending is Ending.ERROR
+    assert trace.status is ExitStatus.ERROR
     assert "wants <class 'numpy.int8'>" in trace.says
 
 
 def test_a_damaged_model_is_an_ending() -> None:
     model = nets.residual(1)[:900]
     trace = tflm.TflmRuntime().run(Job(model=model, inputs=np.zeros((1, 9, 9, 3), np.int8)))
-    assert trace.ending in {Ending.ERROR, Ending.CRASH}
+    assert trace.status in {ExitStatus.ERROR, ExitStatus.CRASH}
     with pytest.raises(RuntimeFailure):
         goldens.answered(model, np.zeros((1, 9, 9, 3), np.int8))
 

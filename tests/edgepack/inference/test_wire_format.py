@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from edgepack.inference import worker
-from edgepack.inference.protocol import Ending, Job
+from edgepack.inference.protocol import ExitStatus, Job, ProcessMemory
 from edgepack.inference.wire_format import BrokenFrame, job_files, read_frame, trace_of
+
+HELD = {"peak_rss_bytes": 2, "baseline_rss_bytes": 1}
 
 
 def framed(header: object, body: bytes = b"") -> bytes:
@@ -17,35 +19,36 @@ def framed(header: object, body: bytes = b"") -> bytes:
 
 def answer(**changed: object) -> dict[str, object]:
     header: dict[str, object] = {
-        "ending": "ok",
+        "status": "ok",
         "says": "ran",
         "runtime": "x 1",
         "machine": "m",
-        "peak_rss_bytes": 2,
-        "baseline_rss_bytes": 1,
+        "memory": {"peak_rss_bytes": 2, "baseline_rss_bytes": 1},
         "wall_ms": [1.5],
         "cpu_ms": [1.0],
-        "figures": {"delegates": 1},
+        "delegates": 1,
         "arrays": [{"dtype": "|i1", "shape": [2, 3]}],
     }
     return {**header, **changed}
 
 
 def test_an_answer_comes_back_as_it_was_written() -> None:
-    trace = trace_of(read_frame(framed(answer(), bytes(range(6)))), seen=7)
-    assert trace.ending is Ending.OK
+    trace = trace_of(
+        read_frame(framed(answer(), bytes(range(6)))), stderr="warned", container_s=7.0
+    )
+    assert trace.status is ExitStatus.OK
     assert trace.outputs is not None
     np.testing.assert_array_equal(trace.outputs, np.arange(6, dtype=np.int8).reshape(2, 3))
-    assert (trace.peak_rss_bytes, trace.baseline_rss_bytes) == (2, 1)
+    assert trace.memory == ProcessMemory(peak_rss_bytes=2, baseline_rss_bytes=1)
     assert trace.wall_ms == (1.5,)
-    assert trace.extra["delegates"] == 1
-    assert trace.extra["seen"] == 7
+    assert trace.delegates == 1
+    assert (trace.stderr, trace.container_s) == ("warned", 7.0)
 
 
 def test_an_error_answer_needs_no_figures() -> None:
-    header = {"ending": "error", "says": "ValueError: no", "arrays": []}
+    header = {"status": "error", "says": "ValueError: no", "arrays": []}
     trace = trace_of(read_frame(framed(header)))
-    assert (trace.ending, trace.says) == (Ending.ERROR, "ValueError: no")
+    assert (trace.status, trace.says) == (ExitStatus.ERROR, "ValueError: no")
     assert trace.outputs is None
 
 
@@ -66,7 +69,7 @@ def test_output_bytes_must_be_exactly_those_announced(size: int) -> None:
         worker.MAGIC + b"00000002\n{}",
         worker.MAGIC + b"00000002\n[]",
         worker.MAGIC + b"00000003\n\xff\xfe\xfd",
-        framed(answer(ending="splendid"), bytes(6)),
+        framed(answer(status="splendid"), bytes(6)),
         framed(answer(arrays=[{"dtype": "|O8", "shape": [1]}]), bytes(8)),
         framed(answer(arrays=[{"dtype": "<V9", "shape": [1]}]), bytes(9)),
         framed(answer(arrays=[{"dtype": "|i1", "shape": [-1]}])),
@@ -83,15 +86,19 @@ def test_a_hostile_answer_is_refused(raw: bytes) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"peak_rss_bytes": None},
+        {"memory": None},
+        {"memory": {"peak_rss_bytes": None, "baseline_rss_bytes": 1}},
+        {"memory": {"peak_rss_bytes": float("inf"), "baseline_rss_bytes": 1}},
+        {"memory": {"baseline_rss_bytes": 1}},
         {"wall_ms": "soon"},
-        {"figures": [1]},
-        {"peak_rss_bytes": float("inf")},
         {"wall_ms": [1.0, float("nan")]},
-        {"figures": {"imported_rss_bytes": "much"}},
-        {"figures": {"inferences": float("inf")}},
-        {"figures": {"rss_anon_samples": [[1.0]]}},
-        {"figures": {"rss_anon_samples": [[1.0, float("nan")]]}},
+        {"memory": [1]},
+        {"memory": HELD | {"imported_rss_bytes": "much"}},
+        {"inferences": float("inf")},
+        {"inferences": -1},
+        {"memory": HELD | {"anon_samples": [[1.0]]}},
+        {"memory": HELD | {"anon_samples": [[1.0, float("nan")]]}},
+        {"something": "else"},
         {"arrays": []},
     ],
 )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from converters.draft import Training
 from converters.quantized.int8 import Int8
 from edgepack.gates.finding import Finding, Outcome
-from edgepack.inference.protocol import Ending, Job, Trace
+from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.pipeline import calibration
 from edgepack.profiles import catalogue
 from tests.edgepack.commands import tiny_tflite
@@ -36,7 +36,7 @@ class Answering:
         self.asked.append(len(said))
         codes = np.zeros((len(said), 2), np.int8)
         codes[np.arange(len(said)), said] = 10
-        return Trace(ending=Ending.OK, says="", outputs=codes)
+        return Trace(status=ExitStatus.OK, says="", outputs=codes)
 
 
 def judged(

@@ -89,7 +89,7 @@ def test_without_an_engine_every_gate_is_open_and_says_the_remedy(
     with pytest.raises(EnvironmentMissing, match=r"engine\.sh"):
         require()
     tablet = catalogue.load("clinic-tablet-1gb-armv7")
-    findings, _ = bench(dense, tablet, dense_rows, dense_rows)  # type: ignore[arg-type]
+    findings = bench(dense, tablet, dense_rows, dense_rows).findings  # type: ignore[arg-type]
     assert tuple(f.gate for f in findings) == GATES
     assert {f.verdict for f in findings} == {Outcome.INCONCLUSIVE}
     assert all("docker/engine.sh" in f.says for f in findings)
@@ -99,6 +99,6 @@ def test_a_microcontroller_is_sent_to_its_own_route(dense: bytes, dense_rows: ob
     from edgepack.profiles import catalogue
 
     board = catalogue.load("nucleo-l4r5zi")
-    findings, _ = bench(dense, board, dense_rows, dense_rows)  # type: ignore[arg-type]
+    findings = bench(dense, board, dense_rows, dense_rows).findings  # type: ignore[arg-type]
     assert {f.verdict for f in findings} == {Outcome.INCONCLUSIVE}
     assert "micro" in findings[0].says

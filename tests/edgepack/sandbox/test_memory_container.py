@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgepack.emulation.options import Ask, device_kernels
-from edgepack.emulation.session import Trial
+from edgepack.emulation.bench import BenchOptions, BenchRun, device_kernels
 from edgepack.gates import sandbox_memory as memory
 from edgepack.gates.finding import Outcome
 from edgepack.inference import worker
-from edgepack.inference.protocol import Job, Trace
+from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.planning.peak import plan_memory
 from edgepack.profiles import catalogue
 from edgepack.profiles.hardware import SourcedBytes
@@ -74,10 +73,11 @@ def test_the_memory_verdict_is_right_on_both_sides_of_the_need(
 ) -> None:
     job = Job(model=dense, inputs=dense_rows[:1], repeats=5, warmup=1, kernels=device.kernels)
     budget = int(need(device.native.run(job)) * share)
-    ask = Ask(repeats=3, warmup=1, seconds=0.05)
-    trial = Trial.of(device.native.engine, with_ram(device.profile, budget), dense, ask)
-    finding, figures = trial.memory(dense_rows)
-    assert figures["canary"] == "oom"
+    options = BenchOptions(repeats=3, warmup=1, seconds=0.05)
+    run = BenchRun.of(device.native.engine, with_ram(device.profile, budget), dense, options)
+    finding, figures = run.memory(dense_rows)
+    assert figures is not None
+    assert figures.canary is ExitStatus.OOM
     assert finding.verdict is (Outcome.PASS if share > 1 else Outcome.FAIL), finding.says
 
 
@@ -90,7 +90,7 @@ def test_the_need_is_the_same_however_long_and_often_it_is_measured(
     short = [device.native.run(Job(**job, repeats=5)) for _ in range(3)]
     long = device.native.run(Job(**job, repeats=2 * worker.KEPT + 1, min_seconds=0.2))
     needs = [need(trace) for trace in (*short, long)]
-    assert long.extra["inferences"] > 2 * worker.KEPT  # it thinned its times
+    assert long.inferences > 2 * worker.KEPT  # it thinned its times
     assert max(needs) - min(needs) <= 16 * KIB, needs
     assert max(needs) < 256 * KIB
 

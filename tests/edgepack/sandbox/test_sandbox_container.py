@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgepack.inference import worker
-from edgepack.inference.protocol import Ending, Job
+from edgepack.inference.protocol import ExitStatus, Job
 from edgepack.sandbox.container import ContainerRuntime
 from edgepack.sandbox.container_process import ContainerResult
 from edgepack.sandbox.engine import LABEL, Engine
@@ -180,22 +180,22 @@ def test_a_container_whose_caller_died_is_swept_after_its_deadline(
 
 
 @pytest.mark.parametrize(
-    ("what", "ending"),
+    ("what", "status"),
     [
-        ("hog", Ending.OOM),
-        ("crash", Ending.CRASH),
-        ("hang", Ending.TIMEOUT),
-        ("fail", Ending.ERROR),
+        ("exhaust-memory", ExitStatus.OOM),
+        ("crash", ExitStatus.CRASH),
+        ("hang", ExitStatus.TIMEOUT),
+        ("fail", ExitStatus.ERROR),
     ],
 )
 @pytest.mark.parametrize("arch", ["amd64", "armv7"])
 def test_four_bad_endings_are_told_apart_with_and_without_the_emulator(
-    stand_in: Callable[..., object], arch: str, what: str, ending: Ending
+    stand_in: Callable[..., object], arch: str, what: str, status: ExitStatus
 ) -> None:
     runtime = stand_in("tflite-runtime", "2.14.0", arch, memory_bytes=160 * MIB)
     patience = 4.0 if what == "hang" else 40.0  # a busy machine starts qemu slowly
     trace = runtime.run_worker("-", "--pretend", what, timeout_s=patience)  # type: ignore[attr-defined]
-    assert trace.ending is ending, trace.says
+    assert trace.status is status, trace.says
 
 
 def test_odd_names_and_a_strict_umask_change_nothing(
@@ -220,5 +220,5 @@ def test_odd_names_and_a_strict_umask_change_nothing(
         trace = runtime.run(Job(model=dense, inputs=rows))
     finally:
         os.umask(before)
-    assert trace.ending is Ending.OK, trace.says
+    assert trace.status is ExitStatus.OK, trace.says
     assert sorted(path.name for path in odd.iterdir()) == ["worker.py"]
