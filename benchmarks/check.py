@@ -15,9 +15,7 @@ import time
 from pathlib import Path
 
 from edgepack.compat.operators import incompatible_operators
-from edgepack.gates.check import check
-from edgepack.gates.static import judge
-from edgepack.gates.suggest import suggest
+from edgepack.gates.static import check, judge, suggest
 from edgepack.planning.tflite import plan
 from edgepack.planning.tflm import X86_64, plan_arena
 from edgepack.profiles import catalogue

@@ -14,9 +14,9 @@ from edgepack.bundle import signing
 from edgepack.bundle.archive import Bundle
 from edgepack.errors import InputError
 from edgepack.gates import accuracy
-from edgepack.gates.check import check
 from edgepack.gates.expected import BUNDLE, complete, expected_gates, route_of
 from edgepack.gates.finding import Finding, How, Outcome, Verdict
+from edgepack.gates.static import check
 from edgepack.inference import scoring
 from edgepack.inference.protocol import Runtime
 from edgepack.profiles.profile import Profile
@@ -92,7 +92,7 @@ def _calibration(bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
             gate="calibration",
             verdict=Outcome.INCONCLUSIVE,
             says=f"judged when it was built, for {bundle.manifest.profile}; the rows do not"
-            f" travel along: build it with --profile {profile.name} to know",
+            f" travel along: edgepack build MODEL.keras --profile {profile.name} asks it",
         ),
     )
 
@@ -110,7 +110,8 @@ def _signature(bundle: Bundle, trusted_pem: bytes, name: str) -> Finding:
         verdict=Outcome.PASS if good else Outcome.FAIL,
         says=says
         if mark is not None
-        else "not signed, but --trust asks for it; build it with --sign-key",
+        else "not signed, but --trust asks for it;"
+        " edgepack build MODEL.keras --sign-key KEY signs it",
     )
 
 
@@ -160,8 +161,8 @@ def _accuracy(
             Finding(
                 gate="accuracy_drop",
                 verdict=Outcome.INCONCLUSIVE,
-                says="the bundle carries no test rows (built with --evidence '0 B');"
-                " a build with --evidence '8 MiB' lets them travel along",
+                says="the bundle carries no test rows;"
+                " edgepack build MODEL.keras --evidence '8 MiB' lets some travel along",
             ),
         )
     rows, before, truth = _evidence(bundle, facts)

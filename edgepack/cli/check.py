@@ -67,7 +67,7 @@ def check(
 ) -> int:
     """Judge a .tflite against devices by what the file alone tells."""
     from edgepack.errors import InputError
-    from edgepack.gates.check import check as judge
+    from edgepack.gates.static import check as judge
 
     devices = devices_of(profile)
     data = tflite_bytes(model)

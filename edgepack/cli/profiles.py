@@ -95,7 +95,6 @@ def suggest(
     """List every device that can take a .tflite, the tightest fit first."""
     from edgepack.errors import InputError
     from edgepack.gates import static as gates
-    from edgepack.gates.suggest import suggest as fitting
     from edgepack.profiles import catalogue
     from edgepack.tflite.flatbuffer import read
 
@@ -107,7 +106,7 @@ def suggest(
     profiles, skipped = catalogue.every()
     for why in skipped:
         output.warn(f"skipped {why}")
-    found = fitting(facts, profiles, gates.judge)
+    found = gates.suggest(facts, profiles, gates.judge)
     if json_:
         plain = [one.as_json() for one in found]
         output.emit(

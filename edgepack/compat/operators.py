@@ -305,7 +305,9 @@ def _kernel_refusal(use: _Use, runtime: CarriedRuntime) -> IncompatibleOperator 
         if runtime.name != "tflm":
             return None  # the version vouches for the dtypes; TFLM has no versions
         says = f"whether TFLM computes {op.name} in {signature} was not measured"
-        return IncompatibleOperator(op, "unknown", says, "run it: edgepack validate does")
+        return IncompatibleOperator(
+            op, "unknown", says, "run it on the device, or name a release that was measured"
+        )
     first = first_correct_release(op.name, signature, op.version, runtime.name)
     name = _NAMES[runtime.name]
     if status == "wrong":

@@ -150,7 +150,7 @@ def _identity(report: Report, profile: Profile, expected: Expected) -> Finding:
         "device_profile",
         wrong,
         f"{device.manufacturer} {device.model}, {device.abi}: matches {profile.name}",
-        remedy="choose its profile, or make one with 'edgepack profiles probe --adb'",
+        remedy="choose its profile, or make one with edgepack profiles probe --adb",
     )
 
 

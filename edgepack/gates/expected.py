@@ -44,9 +44,14 @@ REPORT = (
 #: Asked only on request, or told only where something went wrong.
 OTHER = ("signature_of_maker", "soak", "firmware")
 
+#: Tasks whose answers have classes, and so a recall of each.
+_OF_CLASSES = frozenset({"classification", "multilabel"})
+_NO_ROWS = (
+    "no test rows to judge it by; edgepack build MODEL.keras --evidence '8 MiB' packs some"
+)
 _NOT_ASKED = {
-    "accuracy_drop": "no test rows to judge it by",
-    "class_recall": "no test rows to judge it by",
+    "accuracy_drop": _NO_ROWS,
+    "class_recall": _NO_ROWS,
     "calibration": "only a build has the calibration rows, and this bundle keeps no finding of"
     " it; ask its maker to build it again",
     "goldens_npu": "nothing here runs the compiled model; run it on the board",
@@ -72,7 +77,7 @@ def static_gates(profile: Profile) -> tuple[str, ...]:
 
 def data_gates(profile: Profile, task: str = "classification") -> tuple[str, ...]:
     """Return the gates that test and calibration rows answer; only classes have a recall."""
-    floors = profile.accuracy.min_class_recall is not None and task == "classification"
+    floors = profile.accuracy.min_class_recall is not None and task in _OF_CLASSES
     return tuple(gate for gate in DATA if floors or gate != "class_recall")
 
 

@@ -34,7 +34,7 @@ def goldens_c(wrong: int, rows: int, where: str) -> Finding:
     says = f"{rows} golden rows bit for bit as TFLM answers them, on {where}"
     if wrong:
         says = f"{wrong} values of {rows} golden rows differ from TFLM's, on {where};"
-        says += " build it with --micro tflm instead, and report this"
+        says += " build it for TFLM (edgepack build MODEL.keras --micro tflm), and report this"
     return _no_value_wrong("goldens_c", wrong, says)
 
 
@@ -43,7 +43,7 @@ def goldens_tflm(wrong: int, rows: int) -> Finding:
     says = f"{rows} golden rows bit for bit under TFLM's reference kernels on this machine"
     if wrong:
         says = f"{wrong} values of {rows} golden rows differ under TFLM's reference kernels;"
-        says += " what is here is not what was tested: build it again with tflite-micro here"
+        says += " this is not what was tested: build it again where tflite-micro is installed"
     return _no_value_wrong("goldens_tflm", wrong, says)
 
 

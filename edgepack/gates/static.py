@@ -1,13 +1,16 @@
-"""The static gates: what a .tflite alone says about a device, each as one finding.
+"""The static gates: what a .tflite alone says about a device, each as one finding; pure.
 
-Every gate is a pure function of facts and profile; ``judge`` asks all of them, so that one
-run names everything that is wrong. What each verdict means is in docs/gates.md.
+Every gate is a function of facts and profile; ``judge`` asks all of them, so that one run
+names everything that is wrong, and ``suggest`` asks them about many devices. What each
+verdict means is in docs/gates.md.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from edgepack.compat.delegates import Delegation, delegate, support_tables
 from edgepack.compat.operators import IncompatibleOperator, incompatible_operators
@@ -21,12 +24,15 @@ from edgepack.gates.limits import (
 )
 from edgepack.planning.peak import plan_memory
 from edgepack.profiles.profile import Delegate, Profile
+from edgepack.tflite import flatbuffer
 from edgepack.tflite.facts import FLOATS, Facts, Tensor
 from edgepack.units import format_bytes
 
+F = TypeVar("F")
+
 _FIXED_BATCH = "convert with fixed shapes and a batch of 1"
-_REPLACE = "replace these layers, or choose another device (edgepack profiles suggest)"
-_MEASURED = "run it (edgepack build puts it in a sandbox), or name a measured release"
+_REPLACE = "replace these layers, or choose another device (edgepack profiles list)"
+_MEASURED = "name a release that was measured, in a profile of your own"
 #: Kinds of device on which a float operator is a failure: no build for them promises float.
 INTEGER_KINDS = frozenset({"mcu", "npu"})
 
@@ -54,13 +60,16 @@ def download(facts: Facts, profile: Profile) -> Finding:
         "B",
         how=How.PLANNED,
         what="compressed (deflate 9)",
-        remedy=_smaller(facts) + "prune and cluster (edgepack build, recipe prune-cluster-qat)",
+        remedy=_smaller(facts)
+        + "prune and cluster it (edgepack build MODEL.keras --recipe prune-cluster-qat)",
     )
 
 
 def _smaller(facts: Facts) -> str:
     """Return what helps most a model that was never quantized, as the start of a remedy."""
-    return "quantize it to int8 (edgepack build, recipe int8), else " if facts.float_ops else ""
+    if not facts.float_ops:
+        return ""
+    return "quantize it to int8 (edgepack build MODEL.keras --recipe int8), else "
 
 
 def peak_ram(facts: Facts, profile: Profile) -> Finding:
@@ -177,6 +186,100 @@ def judge(facts: Facts, profile: Profile) -> Verdict:
     found = [gate(facts, profile) for gate in asked]
     found += [delegation(facts, profile, one) for one in profile.delegates]
     return Verdict(tuple(found))
+
+
+def check(model: bytes, profile: Profile) -> tuple[Facts, Verdict]:
+    """Return what a .tflite holds and what every static gate says about it.
+
+    Raises:
+        InputError: the bytes are no undamaged .tflite.
+    """
+    facts = flatbuffer.read(model)
+    return facts, judge(facts, profile)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A device that no gate refuses.
+
+    Attributes:
+        verdict: PASS, or INCONCLUSIVE where a gate lacks a figure; never FAIL.
+        tightness: each gate that compares a number with an upper limit, as
+            ``(share of the limit used, finding)``, the tightest first.
+    """
+
+    profile: Profile
+    verdict: Verdict
+    tightness: tuple[tuple[float, Finding], ...]
+
+    @property
+    def tightest(self) -> Finding | None:
+        """The gate with the least room; None where no gate compares numbers."""
+        return self.tightness[0][1] if self.tightness else None
+
+    @property
+    def share(self) -> float:
+        """The share of its limit that the tightest gate uses; 0 where there is none."""
+        return self.tightness[0][0] if self.tightness else 0.0
+
+    @property
+    def open_gates(self) -> tuple[str, ...]:
+        """The gates that could not be answered, because the profile lacks their figure."""
+        return tuple(one.gate for one in self.verdict.named(Outcome.INCONCLUSIVE))
+
+    @property
+    def says(self) -> str:
+        """Return the suggestion as one line."""
+        tightest = self.tightest
+        room = (
+            f"{tightest.gate} at {self.share:.0%}: {tightest.says}"
+            if tightest
+            else "no gate compares a number"
+        )
+        open_ = f"; inconclusive: {', '.join(self.open_gates)}" if self.open_gates else ""
+        return f"{self.profile.name}: {room}{open_}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the suggestion for ``--json``."""
+        return {
+            "profile": self.profile.name,
+            "title": self.profile.title,
+            "verdict": self.verdict.outcome.value,
+            "tightest": self.tightest.as_json() if self.tightest else None,
+            "share": round(self.share, 6),
+            "gates": [
+                {"gate": finding.gate, "share": round(share, 6)}
+                for share, finding in self.tightness
+            ],
+            "open": list(self.open_gates),
+        }
+
+
+def suggest(
+    facts: F, profiles: Iterable[Profile], judge: Callable[[F, Profile], Verdict]
+) -> tuple[Suggestion, ...]:
+    """Return every device that ``judge`` does not refuse, the tightest fit first.
+
+    The first is the smallest device that still takes the model. A device whose gates are
+    partly open is among them and says which; devices of equal tightness are in name order.
+    """
+    fitting = []
+    for profile in profiles:
+        verdict = judge(facts, profile)
+        if verdict.outcome is not Outcome.FAIL:
+            fitting.append(Suggestion(profile, verdict, _tightness(verdict)))
+    return tuple(sorted(fitting, key=lambda one: (-one.share, one.profile.name)))
+
+
+def _tightness(verdict: Verdict) -> tuple[tuple[float, Finding], ...]:
+    shares = [
+        (finding.value / finding.limit, finding)
+        for finding in verdict.findings
+        if isinstance(finding.value, int | float)
+        and isinstance(finding.limit, int | float)
+        and finding.limit > 0
+    ]
+    return tuple(sorted(shares, key=lambda pair: -pair[0]))
 
 
 def _incompatible_operators(facts: Facts, profile: Profile) -> list[IncompatibleOperator]:

@@ -8,8 +8,8 @@ import pytest
 from converters.errors import ModelRefused
 from converters.tflite import tflite_edit
 from converters.tflite.blocks import Blocks
-from edgepack.gates.check import check
 from edgepack.gates.finding import Outcome
+from edgepack.gates.static import check
 from edgepack.profiles import catalogue
 from edgepack.tflite.flatbuffer import read
 from tests.edgepack.tinymodels import Net

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from edgepack.errors import InputError
-from edgepack.gates.check import check
 from edgepack.gates.finding import Outcome
+from edgepack.gates.static import check
 from edgepack.profiles import catalogue
 from tests.edgepack.gates.test_static import MICRO, device, limit
 from tests.edgepack.networks import mixed, residual
@@ -110,7 +110,7 @@ def test_five_megabytes_are_checked_within_a_second_of_start(
 @pytest.mark.tools
 def test_checking_opens_no_slow_door() -> None:
     code = (
-        "import sys\nfrom edgepack.gates.check import check\n"
+        "import sys\nfrom edgepack.gates.static import check\n"
         "from edgepack.profiles import catalogue\n"
         "from tests.edgepack.networks import residual\n"
         "check(residual(8, 16), catalogue.load('clinic-tablet-1gb-armv7'))\n"

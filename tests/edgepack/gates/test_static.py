@@ -248,7 +248,7 @@ ANCIENT = {"name": "tflite", "version": "1.12.0", "source": "test"}
         ),
         (dense(signature=(-1, 8)), device(), "signature", "pass", "a batch of 1"),
         (dense(batch=4), device(), "signature", "fail", "a batch of 1"),
-        (dense(), device("tablet", runtime=ANCIENT), "operators", "inconclusive", "run it"),
+        (dense(), device("tablet", runtime=ANCIENT), "operators", "inconclusive", "measured"),
         (dense(), device("phone", delegates=[REQUIRED]), "delegate:coreml", "fail", "replace"),
         (facts_of(float_model()), device(), "dtype", "fail", "representative_dataset"),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from edgepack.gates.finding import Finding, How, Outcome, Verdict
 from edgepack.gates.limits import at_most
-from edgepack.gates.suggest import suggest
+from edgepack.gates.static import suggest
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import Profile
 
