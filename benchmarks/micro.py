@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from edgepack.firmware import goldens
 from edgepack.firmware import tflm_arena as arena
 from edgepack.firmware.compiler import c99
-from edgepack.firmware.compiler.graph import DType, Graph
 from edgepack.firmware.emulator import run as emulate
 from edgepack.firmware.emulator.targets import TARGETS
+from edgepack.tflite.facts import Facts
 
 ROOT = Path(
     os.environ.get(
@@ -49,14 +49,14 @@ CORES = ("cortex-m4", "cortex-m7", "cortex-m55", "cortex-m0plus")
 EMULATED_ROWS = 4
 
 
-def random_rows(graph: Graph, rows: int) -> NDArray[np.generic]:
+def random_rows(facts: Facts, rows: int) -> NDArray[np.generic]:
     """Return seeded inputs of the model's one input."""
-    tensor, rng = graph.inputs[0], np.random.default_rng(0)
-    if tensor.dtype is DType.FLOAT32:
+    tensor, rng = facts.inputs[0], np.random.default_rng(0)
+    if tensor.dtype == "float32":
         return rng.normal(0, 2, (rows, *tensor.shape)).astype(np.float32)
-    info = np.iinfo(tensor.dtype.value)
+    info = np.iinfo(tensor.dtype)
     whole = rng.integers(info.min, info.max, (rows, *tensor.shape), endpoint=True)
-    return whole.astype(tensor.dtype.value)
+    return whole.astype(tensor.dtype)
 
 
 def row(name: str, path: Path, rows: int) -> str:
@@ -64,16 +64,16 @@ def row(name: str, path: Path, rows: int) -> str:
     model = path.read_bytes()
     program = c99.compile_model(model)
     files = c99.sources(program, "net")
-    vectors = goldens.answered(model, random_rows(program.graph, rows))
-    wrong = vectors.differing(emulate.run_on_host(files, "net", program.graph, vectors.inputs))
+    vectors = goldens.answered(model, random_rows(program.facts, rows))
+    wrong = vectors.differing(emulate.run_on_host(files, "net", program.facts, vectors.inputs))
     few, counts = vectors.first(EMULATED_ROWS), []
     for core in CORES:
-        run = emulate.run(files, "net", program.graph, TARGETS[core], few.inputs)
+        run = emulate.run(files, "net", program.facts, TARGETS[core], few.inputs)
         wrong += few.differing(run.outputs)
         counts.append(f"{max(run.instructions) / 1e6:.3f}")
         if core == CORES[0]:
             ram, flash = run.sizes.ram_bytes + run.stack_bytes, run.flash_bytes
-    needed = arena.minimum(model).host_bytes
+    needed = arena.minimum(model).arena_bytes
     cells = [name, str(wrong), *counts, f"{ram:,} / {needed:,}", f"{flash:,} / {len(model):,}"]
     return f"| {' | '.join(cells)} |"
 

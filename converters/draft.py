@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.inspection import TfliteInspector
+
 
 class Trait(Flag):
     """A property of the weights that later stages must keep, tensor by tensor."""
@@ -92,6 +94,7 @@ class Training:
             takes the draft's own model.
         teacher: another tf_keras model of the same inputs and outputs that stages distil
             from; None takes ``original``.
+        inspector: reads a finished .tflite for the checks on it; conversions need one.
     """
 
     task: str | None = None
@@ -101,6 +104,20 @@ class Training:
     progress: Callable[[str, int, int], None] | None = None
     original: KerasModel | None = None
     teacher: KerasModel | None = None
+    inspector: TfliteInspector | None = None
+
+    def inspects(self) -> TfliteInspector:
+        """Return the reader of finished files.
+
+        Raises:
+            ValueError: none was handed in.
+        """
+        if self.inspector is None:
+            raise ValueError(
+                "inspector: wanted a reader of finished .tflite files, such as"
+                " edgepack.tflite.inspection.TfliteInspector(). Received: None"
+            )
+        return self.inspector
 
     def whole(self, model: KerasModel) -> KerasModel:
         """Return the uncompressed model; ``model`` where none is known."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from converters.draft import Draft, Samples, Training, Trait, calibration_rows
 from converters.errors import DataRefused, FloatIsland, ModelRefused
+from converters.inspection import TfliteInspector
 from converters.weights import invariants
 
 
@@ -60,7 +61,7 @@ class Int8:
             DataRefused: fewer than two rows to calibrate with, or of another shape.
         """
         rows = self.rows(samples, training)
-        (tflite,), notes = self._converted(draft, [samples.x_train[rows]])
+        (tflite,), notes = self._converted(draft, [samples.x_train[rows]], training)
         return Converted(tflite, notes)
 
     def halves(self, draft: Draft, samples: Samples, training: Training) -> tuple[bytes, bytes]:
@@ -71,7 +72,7 @@ class Int8:
         """
         rows = self.rows(samples, training)
         parts = [samples.x_train[rows[start::2]] for start in (0, 1)]
-        (first, second), _ = self._converted(draft, parts)
+        (first, second), _ = self._converted(draft, parts, training)
         return first, second
 
     def rows(self, samples: Samples, training: Training) -> NDArray[np.int64]:
@@ -79,14 +80,14 @@ class Int8:
         return calibration_rows(len(samples.x_train), self.calibration_samples, training.seed)
 
     def _converted(
-        self, draft: Draft, parts: list[NDArray[Any]]
+        self, draft: Draft, parts: list[NDArray[Any]], training: Training
     ) -> tuple[list[bytes], tuple[str, ...]]:
         """Return a file for each part of the rows, and what there is to say of them all."""
         from converters import keras2
         from converters.graph import canonical
         from converters.tflite import conversion
-        from converters.tflite.contents import kernels
 
+        inspector = training.inspects()
         _check(draft.model, parts)
         model = draft.model
         if not keras2.is_quantized(model):
@@ -95,11 +96,12 @@ class Int8:
         per_channel = self.per_channel_dense and Trait.QUANTIZED not in draft.traits
         made = conversion.convert(model, parts, per_channel_dense=per_channel)
         silent: frozenset[str] = frozenset()
-        if any(not kernel.codes.any() for tflite in made for kernel in kernels(tflite)):
+        kernels = [kernel for tflite in made for kernel in inspector.int8_kernels(tflite)]
+        if any(not kernel.codes.any() for kernel in kernels):
             silent = invariants.silent_layers(draft.model, np.concatenate(parts))
         for tflite in made:
-            refuse_float(tflite, model)
-            invariants.assert_tflite(tflite, draft, silent)
+            refuse_float(tflite, model, inspector)
+            invariants.assert_tflite(tflite, draft, inspector, silent)
         return made, _silent_note(silent)
 
 
@@ -114,16 +116,15 @@ def float_tflite(model: Any) -> bytes:
     return conversion.convert(model, [None])[0]
 
 
-def refuse_float(tflite: bytes, model: Any) -> None:
+def refuse_float(tflite: bytes, model: Any, inspector: TfliteInspector) -> None:
     """Return if every operator of ``tflite``, made of ``model``, computes in integers.
 
     Raises:
         FloatIsland: naming operators that do not, their tensors, and the layer.
     """
     from converters.tflite import layer_names
-    from converters.tflite.contents import float_islands
 
-    islands = float_islands(tflite)
+    islands = list(inspector.float_accesses(tflite))
     if islands:
         raise FloatIsland(
             f"{model.name}: wanted integer operators only. Received: "

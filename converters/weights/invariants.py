@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from converters.draft import Draft
 from converters.errors import InvariantBroken
-from converters.tflite.contents import Kernel, kernels
+from converters.inspection import (
+    Int8Kernel,
+    TfliteInspector,
+    belongs_to,
+    distinct_codes,
+    distinct_per_channel,
+)
 from converters.weights.choice import empty_blocks
 from converters.weights.codebook import CHANNELS, to_codes, to_tflite
 
@@ -140,13 +146,15 @@ def assert_model(draft: Draft, zero_before: Collection[str] = ()) -> None:
     raise_if(model_violations(draft, zero_before), draft.model.name)
 
 
-def assert_tflite(tflite: bytes, draft: Draft, silent: Collection[str] = ()) -> None:
+def assert_tflite(
+    tflite: bytes, draft: Draft, inspector: TfliteInspector, silent: Collection[str] = ()
+) -> None:
     """Check that every promise of ``draft`` holds in the bytes made of it.
 
     Raises:
         InvariantBroken: naming each weight that breaks one.
     """
-    raise_if(tflite_violations(tflite, draft, silent), f"{draft.model.name}.tflite")
+    raise_if(tflite_violations(tflite, draft, inspector, silent), f"{draft.model.name}.tflite")
 
 
 def silent_layers(model: Any, rows: NDArray[Any]) -> frozenset[str]:
@@ -181,14 +189,16 @@ def silent_layers(model: Any, rows: NDArray[Any]) -> frozenset[str]:
     return frozenset(owners - heard)
 
 
-def tflite_violations(tflite: bytes, draft: Draft, silent: Collection[str] = ()) -> list[str]:
+def tflite_violations(
+    tflite: bytes, draft: Draft, inspector: TfliteInspector, silent: Collection[str] = ()
+) -> list[str]:
     """Return every promise of ``draft`` that the kernels of ``tflite`` break.
 
     A kernel that was trained on codes must hold exactly those; one that was not keeps its
     zeros, and its clusters per channel where it has a scale per channel. A kernel of zeros
     is a death, unless its layer is among the ``silent`` ones.
     """
-    found, kinds = kernels(tflite), _kinds(draft)
+    found, kinds = inspector.int8_kernels(tflite), _kinds(draft)
     sizes = _sizes(draft.model)
     broken = [
         f"{kernel.name}: the layer died, all {kernel.codes.size} codes are zero"
@@ -202,7 +212,7 @@ def tflite_violations(tflite: bytes, draft: Draft, silent: Collection[str] = ())
         layer = name.rpartition("/")[0]
         fits = [kernel for kernel in found if kernel.codes.size == values.size]
         # Merged or shared kernels lose their layer's name; then any of the size may be it.
-        mine = [kernel for kernel in fits if kernel.belongs_to(layer)] or fits
+        mine = [kernel for kernel in fits if belongs_to(kernel, layer)] or fits
         if not mine:
             broken.append(f"{name}: promised, but no int8 kernel of its size is left")
         else:
@@ -220,17 +230,17 @@ def _sizes(model: Any) -> dict[str, int]:
     return {name: int(kernel.shape.num_elements()) for name, kernel in held}
 
 
-def _is_of(kernel: Kernel, layers: Collection[str], sizes: Mapping[str, int]) -> bool:
+def _is_of(kernel: Int8Kernel, layers: Collection[str], sizes: Mapping[str, int]) -> bool:
     """Tell whether ``kernel`` is one of ``layers``; a merged one has lost its layer's name."""
     owners = {name: name.rpartition("/")[0] for name in sizes}
-    mine = [layer for layer in owners.values() if kernel.belongs_to(layer)]
+    mine = [layer for layer in owners.values() if belongs_to(kernel, layer)]
     fits = [owners[name] for name, size in sizes.items() if size == kernel.codes.size]
     return any(layer in layers for layer in mine or fits)
 
 
 def kernel_violations(
     name: str,
-    kernel: Kernel,
+    kernel: Int8Kernel,
     wanted: NDArray[Any],
     promises: Mapping[str, Mapping[str, float]],
 ) -> list[str]:
@@ -254,7 +264,7 @@ def kernel_violations(
             broken += _too_full(name, kernel.codes.T, share, block)
     most = promises.get("CLUSTERED", {}).get(name)
     coded = name in promises.get("QUANTIZED", {})
-    distinct = kernel.distinct() if coded else kernel.distinct_per_channel()
+    distinct = distinct_codes(kernel) if coded else distinct_per_channel(kernel)
     if most is not None and distinct > most:
         broken.append(f"{name}: wanted {most:g} int8 codes or fewer. Received: {distinct}")
     return broken

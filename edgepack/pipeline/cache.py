@@ -29,10 +29,11 @@ from edgepack.files import sha256, why_not_written
 log = logging.getLogger(__name__)
 
 _SEAL = "digests.json"
-#: The only fields that no key holds: a callback decides nothing, and the models have
-#: digests of their own (``Source.key``), which the workspace puts into its keys.
+#: The only fields that no key holds: a callback and the reader of finished files decide
+#: nothing, and the models have digests of their own (``Source.key``), which the workspace
+#: puts into its keys.
 NOT_SETTINGS: Mapping[type, frozenset[str]] = {
-    Training: frozenset({"progress", "original", "teacher"})
+    Training: frozenset({"progress", "original", "teacher", "inspector"})
 }
 
 

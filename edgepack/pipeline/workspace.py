@@ -36,6 +36,7 @@ from edgepack.gates.accuracy import CLASSIFICATION
 from edgepack.inference.protocol import Job, Runtime, Trace
 from edgepack.pipeline.cache import Cache, code_of, settings_of
 from edgepack.pipeline.source import Source
+from edgepack.tflite.inspection import TfliteInspector
 
 #: ``val`` is for whatever chooses; ``test`` answers once, for what is shipped.
 Part = Literal["val", "test"]
@@ -219,12 +220,17 @@ class Workspace:
 
         return self.cache.bytes_of(digest_of("float tflite", self.source.key), convert)
 
+    @property
+    def _converting(self) -> Training:
+        """The training's settings with the reader that checks finished files."""
+        return replace(self.training, inspector=TfliteInspector())
+
     def int8_tflite(self, stages: Sequence[Stage], int8: Int8) -> Converted:
         """Return a draft as full-int8 .tflite, with the notes of all its makers."""
 
         def convert() -> Converted:
             draft = self.draft(stages)
-            made = int8(draft, self.samples.without_test(), self.training)
+            made = int8(draft, self.samples.without_test(), self._converting)
             return Converted(made.tflite, (*draft.notes, *made.notes))
 
         return self._converted(self._int8_key("int8", stages, int8), convert)
@@ -250,7 +256,7 @@ class Workspace:
 
         def convert() -> dict[str, bytes]:
             samples = self.samples.without_test()
-            first, second = int8.halves(self.draft(stages), samples, self.training)
+            first, second = int8.halves(self.draft(stages), samples, self._converting)
             return {"first.tflite": first, "second.tflite": second}
 
         kept = self.cache.files_of(self._int8_key("halves", stages, int8), convert)

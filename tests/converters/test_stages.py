@@ -16,10 +16,11 @@ from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
 from edgepack.tflite.facts import Facts
 from edgepack.tflite.flatbuffer import read
+from edgepack.tflite.inspection import TfliteInspector
 from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
-TRAINING = Training(task="classification", seed=1, batch_size=32)
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converters.tflite.contents import Kernel
+from converters.inspection import belongs_to
+from edgepack.tflite.inspection import Int8Kernel
 
 
 @pytest.mark.parametrize(
@@ -22,5 +23,5 @@ from converters.tflite.contents import Kernel
     ],
 )
 def test_a_kernel_belongs_to_whole_names_only(path: str, layer: str, owns: bool) -> None:
-    kernel = Kernel("CONV_2D", path, np.zeros((1, 1, 1, 1), np.int8), None)
-    assert kernel.belongs_to(layer) is owns
+    kernel = Int8Kernel("CONV_2D", path, np.zeros((1, 1, 1, 1), np.int8), None)
+    assert belongs_to(kernel, layer) is owns

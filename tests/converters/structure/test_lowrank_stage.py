@@ -17,10 +17,11 @@ from converters.structure.lowrank_build import rebuilt
 from converters.structure.lowrank_math import factors, product
 from converters.structure.lowrank_plan import costs, splits, weights_of
 from edgepack.tflite.flatbuffer import read as read_tflite
+from edgepack.tflite.inspection import TfliteInspector
 from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
-TRAINING = Training(task="classification", seed=1, batch_size=32)
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
 
 
 @pytest.fixture(scope="module")

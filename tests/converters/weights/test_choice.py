@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from converters.tflite.contents import Kernel
 from converters.weights import invariants
 from converters.weights.choice import (
     blocks_fit,
@@ -17,6 +16,7 @@ from converters.weights.choice import (
     kept,
     least_salient,
 )
+from edgepack.tflite.inspection import Int8Kernel
 
 BLOCK = 16
 
@@ -124,7 +124,7 @@ def test_another_kernel_of_the_same_size_is_not_taken_for_it(
 ) -> None:
     """An autoencoder has 128 x 8 weights and 8 x 128, and names that the file has lost."""
     codes = (dense() * kept(dense(), 0.5, BLOCK) * 9).astype(np.int8).T
-    there = Kernel("FULLY_CONNECTED", "lost", codes.reshape(shape), None)
+    there = Int8Kernel("FULLY_CONNECTED", "lost", codes.reshape(shape), None)
     promises = {"SPARSE": {"d/kernel": 0.5}, "BLOCKED": {"d/kernel": 16.0}}
     assert len(invariants.kernel_violations("d/kernel", there, codes, promises)) == broken
 

@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 from converters.draft import Draft, Samples, Training
 from converters.errors import ModelRefused
+from converters.inspection import distinct_codes, distinct_per_channel
 from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
-from converters.tflite.contents import kernels
 from converters.weights.cluster import Cluster
 from converters.weights.codebook import to_codes
 from converters.weights.prune import Prune
+from edgepack.tflite.inspection import TfliteInspector
 from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
-TRAINING = Training(task="classification", seed=1, batch_size=32)
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
 SHARE, CLUSTERS = 0.6, 6
 DEEP = {
     "deep/depthwise_kernel",
@@ -109,7 +110,9 @@ def test_clusters_are_codes_of_a_channels_scale_and_zeros_stay(
 
 
 def depthwise_of(tflite: bytes, size: int) -> Any:
-    found = [k for k in kernels(tflite) if k.operator == "DEPTHWISE_CONV_2D"]
+    found = [
+        k for k in TfliteInspector().int8_kernels(tflite) if k.operator == "DEPTHWISE_CONV_2D"
+    ]
     (kernel,) = (k for k in found if k.codes.size == size)
     return kernel
 
@@ -122,7 +125,7 @@ def test_both_are_in_the_file_with_a_scale_a_channel(
         before = held(pruned)[name].ravel()
         kernel = depthwise_of(made, before.size)
         assert kernel.channel_axis == 3
-        assert kernel.distinct() <= CLUSTERS, name
+        assert distinct_codes(kernel) <= CLUSTERS, name
         assert (kernel.codes.ravel()[before == 0] == 0).all(), name
         assert kernel.codes.any(axis=(0, 1, 2)).all(), name
 
@@ -134,8 +137,8 @@ def test_without_training_quantized_a_channel_has_as_few(
     made = Int8(calibration_samples=60)(clustered, samples, TRAINING).tflite
     for name in DEEP:
         kernel = depthwise_of(made, held(pruned)[name].size)
-        assert kernel.distinct_per_channel() <= CLUSTERS, name
-        assert kernel.distinct() <= 2 * CLUSTERS, name
+        assert distinct_per_channel(kernel) <= CLUSTERS, name
+        assert distinct_codes(kernel) <= 2 * CLUSTERS, name
 
 
 def test_a_value_off_the_codes_is_seen(clustered: Draft) -> None:

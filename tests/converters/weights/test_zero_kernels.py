@@ -13,14 +13,14 @@ from converters.errors import InvariantBroken
 from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
 from converters.structure.lowrank import LowRank
-from converters.tflite.contents import kernels
 from converters.tflite.tflite_edit import outputs
 from converters.weights import invariants
 from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
+from edgepack.tflite.inspection import TfliteInspector
 from tests.converters.lifted import lifted
 
-TRAINING = Training(task="classification", seed=1, batch_size=32)
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
 INT8 = Int8(calibration_samples=32)
 
 
@@ -74,7 +74,11 @@ def test_a_silent_branch_is_converted_and_told(kind: str, samples: Samples) -> N
 
     model = net(kind)
     made = INT8(Draft(model), samples, TRAINING)
-    silent = [kernel.name for kernel in kernels(made.tflite) if not kernel.codes.any()]
+    silent = [
+        kernel.name
+        for kernel in TfliteInspector().int8_kernels(made.tflite)
+        if not kernel.codes.any()
+    ]
     assert len(silent) == 1 and ("behind" if "behind" in kind else "dead") in silent[0]
     assert "dead" in made.notes[0] and "first" not in made.notes[0]
     wanted = keras2.predict(model, samples.x_test)
@@ -116,5 +120,5 @@ def test_a_layer_that_dies_in_conversion_is_refused(samples: Samples) -> None:
     behind.set_weights([behind.get_weights()[0], np.zeros(16)])  # now it speaks
     silent = INT8(Draft(net("conv behind")), samples, TRAINING).tflite
     with pytest.raises(InvariantBroken, match=r"behind.*the layer died"):
-        invariants.assert_tflite(silent, replace(Draft(living), promises={}))
+        invariants.assert_tflite(silent, replace(Draft(living), promises={}), TfliteInspector())
     assert invariants.silent_layers(living, samples.x_train[:8]) == frozenset()

@@ -12,6 +12,7 @@ from converters.draft import Draft, Samples, Training
 from edgepack.firmware import goldens
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.emulator import run as emulate
+from edgepack.tflite.inspection import TfliteInspector
 from tests.edgepack.firmware import nets
 
 pytestmark = [
@@ -34,7 +35,9 @@ def test_a_short_gru_is_bit_exact_on_the_host() -> None:
     y: Any = np.zeros(64, np.int64)
     parts = ("train", "val", "test")
     samples = Samples(**{f"x_{p}": rows for p in parts}, **{f"y_{p}": y for p in parts})
-    made = Int8()(Draft(model), samples, Training(task="classification"))
+    made = Int8()(
+        Draft(model), samples, Training(task="classification", inspector=TfliteInspector())
+    )
     program = c99.compile_model(made.tflite)
     wanted = goldens.answered(made.tflite, nets.inputs(program.facts, 50))
     mine = emulate.run_on_host(c99.sources(program, "gru"), "gru", program.facts, wanted.inputs)

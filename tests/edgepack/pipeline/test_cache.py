@@ -110,9 +110,9 @@ def test_an_entry_vouches_for_its_key_and_every_file(
     assert one in caplog.text
 
 
-def test_every_setting_of_training_is_in_the_key_but_three() -> None:
+def test_every_setting_of_training_is_in_the_key_but_four() -> None:
     _, kept = settings_of(Training())
-    left_out = {"progress", "original", "teacher"}
+    left_out = {"progress", "original", "teacher", "inspector"}
     assert {Training: left_out} == caching.NOT_SETTINGS
     assert set(kept) == {field.name for field in dataclasses.fields(Training)} - left_out
 
