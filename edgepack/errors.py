@@ -1,7 +1,7 @@
 """What can go wrong, as a tree; a failed gate is not here, because it is a value.
 
 EdgepackError            exit 1  the question could not be answered
-├── UsageError           exit 2  the command was put wrongly: a name, an option, a value
+├── UsageError           exit 2  invalid command line: a name, an option, a value
 ├── InputError           exit 1  a file or data from outside is not what it should be
 ├── EnvironmentMissing   exit 1  a tool, package or engine is absent; says how to get it
 ├── OutputError          exit 1  nowhere to write: permission, space
@@ -19,7 +19,7 @@ class EdgepackError(Exception):
 
 
 class UsageError(EdgepackError):
-    """What stands on the command line is wrong; what is read from a file is InputError."""
+    """Invalid command line; a mistake in what is read from a file is an InputError."""
 
     exit_code = 2
 

@@ -1,1 +1,1 @@
-"""The command line: the only place where doors meet core."""
+"""The command line: the only place where files, processes and engines meet the pure core."""

@@ -9,49 +9,76 @@ import typer
 
 from edgepack.cli import device_wiring as means
 from edgepack.cli import output
-from edgepack.cli.check import Json, Strict
 from edgepack.cli.device_wiring import Flavour, Way
-from edgepack.cli.group import group
+from edgepack.cli.options import BundleFile, Json, OtherProfile, Strict, group
 
-app = group("Run a bundle on a device by adb or ssh.")
+app = group("Run bundles on a phone or board by adb or ssh.")
 
-BundleFile = Annotated[
-    Path, typer.Argument(help="A .edgepack file.", show_default=False, readable=False)
+Serial = Annotated[
+    str | None,
+    typer.Option(
+        "--serial",
+        "-s",
+        metavar="SERIAL",
+        help="Serial number of the device, if several are attached.",
+    ),
 ]
-Serial = Annotated[str | None, typer.Option("--serial", "-s", help="Which device, if several.")]
 SshTarget = Annotated[
-    str | None, typer.Option("--ssh", help="A board as user@host instead of adb.")
+    str | None,
+    typer.Option("--ssh", metavar="USER@HOST", help="Board to reach by ssh instead of adb."),
 ]
-BackendName = Annotated[Way, typer.Option("--backend", "-b", help="What runs the model.")]
+BackendName = Annotated[
+    Way, typer.Option("--backend", "-b", help="Program that runs the model on the device.")
+]
 Apk = Annotated[
     Path | None,
-    typer.Option("--apk", help="The app, built from android_harness.", readable=False),
+    typer.Option(
+        "--apk",
+        metavar="FILE",
+        help="APK built from android_harness (--backend app).",
+        readable=False,
+    ),
 ]
 Binary = Annotated[
     Path | None,
-    typer.Option("--binary", help="The official benchmark_model for its ABI.", readable=False),
+    typer.Option(
+        "--binary",
+        metavar="FILE",
+        help="benchmark_model for the device's ABI (--backend benchmark_model).",
+        readable=False,
+    ),
 ]
-FlavourName = Annotated[Flavour, typer.Option("--flavour", help="Of the app.")]
+FlavourName = Annotated[Flavour, typer.Option("--flavour", help="Build flavour of the app.")]
 Reports = Annotated[
-    Path, typer.Option("--out", "-o", help="The folder of reports.", readable=False)
-]
-OtherProfile = Annotated[
-    str | None, typer.Option("--profile", "-p", help="Another device than the bundle's own.")
+    Path,
+    typer.Option(
+        "--out", "-o", metavar="DIR", help="Folder of device reports.", readable=False
+    ),
 ]
 GoldenLsb = Annotated[
-    int, typer.Option("--golden-lsb", min=0, max=255, help="Codes an int8 answer may be off.")
+    int,
+    typer.Option(
+        "--golden-lsb",
+        metavar="N",
+        min=0,
+        max=255,
+        help="Tolerance of golden outputs in steps (LSB) of int8.",
+    ),
 ]
 Calibration = Annotated[
     Path | None,
     typer.Option(
-        "--calibration", help="Write calibration points for a profile here.", readable=False
+        "--calibration",
+        metavar="FILE",
+        help="TOML file to write latency calibration points to.",
+        readable=False,
     ),
 ]
 
 
 @app.command("devices")
 def devices(json_: Json = False) -> int:
-    """List the devices that adb knows, and what keeps one from being used."""
+    """List attached devices and their state."""
     from edgepack.device import description as describe
     from edgepack.device.links import adb
 
@@ -82,7 +109,7 @@ def install(
     binary: Binary = None,
     flavour: FlavourName = Flavour.LEGACY,
 ) -> int:
-    """Put a back end on the device; what is there already is not sent again."""
+    """Install a backend on the device."""
     link = means.link_to(serial, ssh)
     typer.echo(
         means.backend_of(backend, means.profile_of(bundle, None), apk, binary, flavour).install(
@@ -102,19 +129,46 @@ def run(
     binary: Binary = None,
     flavour: FlavourName = Flavour.LEGACY,
     quick: Annotated[
-        bool, typer.Option("--quick/--full", help="128 queries and 10 s, or 1,024 and 60 s.")
+        bool,
+        typer.Option(
+            "--quick/--full", help="At least 128 inferences and 10 s, or 1,024 and 60 s."
+        ),
     ] = False,
     delegate: Annotated[
-        list[str] | None, typer.Option("--delegate", help="cpu, xnnpack, gpu, nnapi.")
+        list[str] | None,
+        typer.Option(
+            "--delegate",
+            metavar="NAME",
+            help="Delegate: cpu, xnnpack, gpu or nnapi; may be repeated; default: cpu.",
+        ),
     ] = None,
     threads: Annotated[
         list[int] | None,
-        typer.Option("--threads", min=1, max=64, help="How many; may be repeated."),
+        typer.Option(
+            "--threads",
+            metavar="N",
+            min=1,
+            max=64,
+            help="Number of interpreter threads; may be repeated; default: 1.",
+        ),
     ] = None,
     affinity: Annotated[
-        str | None, typer.Option("--affinity", help="Hexadecimal mask of processors.")
+        str | None,
+        typer.Option(
+            "--affinity",
+            metavar="MASK",
+            help="CPU affinity as a hexadecimal mask, such as f0; default: all.",
+        ),
     ] = None,
-    cool_down: Annotated[float, typer.Option("--cool-down", min=0, help="Seconds.")] = 30.0,
+    cool_down: Annotated[
+        float,
+        typer.Option(
+            "--cool-down",
+            metavar="SECONDS",
+            min=0,
+            help="Pause before every run but the first, in seconds.",
+        ),
+    ] = 30.0,
     out: Reports = Path("device-reports"),
     profile: OtherProfile = None,
     golden_lsb: GoldenLsb = 4,
@@ -122,7 +176,7 @@ def run(
     strict: Strict = False,
     json_: Json = False,
 ) -> int:
-    """Run a bundle on the device, wait for it to cool in between, and judge the reports."""
+    """Run a bundle on the device and judge the reports."""
     from edgepack import files as store
     from edgepack.device.session import Session
 
@@ -165,12 +219,12 @@ def pull(
     golden_lsb: GoldenLsb = 4,
     calibration: Calibration = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Judge the reports in --out, ask no device.")
+        bool, typer.Option("--offline", help="Judge the reports in --out without a device.")
     ] = False,
     strict: Strict = False,
     json_: Json = False,
 ) -> int:
-    """Fetch the reports that the app left on the device, and judge all of this bundle's."""
+    """Fetch reports from the device and judge them."""
     from edgepack import files as store
     from edgepack.device.backends.app import App
     from edgepack.device.session import Session, of_folder

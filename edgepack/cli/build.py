@@ -11,7 +11,7 @@ import typer
 from edgepack.cli import output
 from edgepack.cli.build_request import Request, Settled, settle
 from edgepack.cli.build_results import as_json, show, write
-from edgepack.cli.check import Json, Profiles, Strict
+from edgepack.cli.options import Json, Profiles, Sandbox, Strict
 
 if TYPE_CHECKING:
     from edgepack.pipeline.pack import Product
@@ -21,11 +21,19 @@ DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5
 
 
 Out = Annotated[
-    Path, typer.Option("--out", "-o", help="Folder for the bundles.", readable=False)
+    Path,
+    typer.Option(
+        "--out", "-o", metavar="DIR", help="Output folder of the bundles.", readable=False
+    ),
 ]
 RecipeName = Annotated[
     str,
-    typer.Option("--recipe", "-r", help="Built-in recipe or .toml file (see docs/recipes.md)."),
+    typer.Option(
+        "--recipe",
+        "-r",
+        metavar="RECIPE",
+        help="Built-in recipe or .toml file (docs/recipes.md).",
+    ),
 ]
 
 
@@ -33,33 +41,55 @@ def build(
     model: Annotated[
         Path,
         typer.Argument(
-            help=".keras, .h5 or SavedModel folder.", show_default=False, readable=False
+            metavar="MODEL",
+            help="Keras model: .keras file, .h5 file or SavedModel folder.",
+            show_default=False,
+            readable=False,
         ),
     ],
     data: Annotated[
         str,
-        typer.Option("--data", "-d", help="x.npz, image folder, tfds:NAME, file.py:function."),
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="DATA",
+            help="Data set: .npz file, image folder, tfds:NAME or file.py:function.",
+        ),
     ],
     profile: Profiles,
     recipe: RecipeName = "prune-cluster-qat",
     task: Annotated[
         str | None,
         typer.Option(
-            "--task", help="classification, regression, reconstruction; default: by the loss."
+            "--task",
+            metavar="TASK",
+            help="Task: classification, regression or reconstruction; default: by the loss.",
         ),
     ] = None,
     micro: Annotated[
-        str, typer.Option("--micro", help="Sources for microcontrollers: c or tflm.")
+        str,
+        typer.Option(
+            "--micro",
+            metavar="ROUTE",
+            help="Sources for microcontrollers: c (plain C99) or tflm (TFLite Micro).",
+        ),
     ] = "c",
     out: Out = Path("out"),
     seed: Annotated[
         int,
-        typer.Option("--seed", min=0, max=2**31 - 1, help="Of every random choice."),
+        typer.Option(
+            "--seed",
+            min=0,
+            max=2**31 - 1,
+            metavar="N",
+            help="Random seed of initialisation, shuffling and augmentation.",
+        ),
     ] = 0,
     augment: Annotated[
         list[str] | None,
         typer.Option(
             "--augment",
+            metavar="VIEW",
             help="Random training views: hflip, vflip, rotate90, translate (repeatable).",
         ),
     ] = None,
@@ -67,37 +97,56 @@ def build(
         Path | None,
         typer.Option(
             "--teacher",
-            help="Another Keras model of the same task to learn from.",
+            metavar="MODEL",
+            help="Keras model of the same task to distil from.",
             readable=False,
         ),
     ] = None,
     pixels: Annotated[
-        str, typer.Option("--pixels", help="Image folders: raw 0-255, unit 0-1, signed -1-1.")
+        str,
+        typer.Option(
+            "--pixels",
+            metavar="RANGE",
+            help="Pixel range of images: raw (0 to 255), unit (0 to 1) or signed (-1 to 1).",
+        ),
     ] = "raw",
     evidence: Annotated[
         str,
-        typer.Option("--evidence", help="Test rows that travel along; '0 B' keeps all home."),
+        typer.Option(
+            "--evidence",
+            metavar="SIZE",
+            help="Test rows to put into the bundle, such as '8 MiB'; '0 B' puts none.",
+        ),
     ] = "8 MiB",
     sign_key: Annotated[
         Path | None,
-        typer.Option("--sign-key", help="Ed25519 private key (PEM).", readable=False),
+        typer.Option(
+            "--sign-key",
+            metavar="FILE",
+            help="Ed25519 private key (PEM) to sign with.",
+            readable=False,
+        ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Of the model in bundles' names; default: the file's."),
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Model name in the names of bundles; default: the file's.",
+        ),
     ] = None,
     allow_code: Annotated[
         bool,
-        typer.Option("--allow-code", help="Run Lambda layers and pickled code of the model."),
+        typer.Option(
+            "--allow-code",
+            help="Allow code from the model file: Lambda layers and pickled objects.",
+        ),
     ] = False,
-    sandbox: Annotated[
-        bool,
-        typer.Option("--sandbox/--no-sandbox", help="Run the bundle as its device would."),
-    ] = True,
+    sandbox: Sandbox = True,
     strict: Strict = False,
     json_: Json = False,
 ) -> int:
-    """Compress a Keras model, judge it for each device, and write one bundle a device."""
+    """Compress a Keras model into one bundle per device."""
     from converters.learning.augment import canonical
 
     request = Request(
@@ -129,16 +178,19 @@ def build(
 def demo(
     out: Out = Path("out/demo"),
     profile: Annotated[
-        list[str] | None, typer.Option("--profile", "-p", help="Other devices than the three.")
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            "-p",
+            metavar="PROFILE",
+            help="Target device: name or .toml file; may be repeated; default: three devices.",
+        ),
     ] = None,
     recipe: RecipeName = "prune-cluster-qat",
-    sandbox: Annotated[
-        bool,
-        typer.Option("--sandbox/--no-sandbox", help="Run the bundle as its device would."),
-    ] = True,
+    sandbox: Sandbox = True,
     json_: Json = False,
 ) -> int:
-    """Train a small CNN on scikit-learn's digits and bundle it for three devices."""
+    """Build bundles of a small CNN on embedded data."""
     from edgepack.pipeline.demo import DATA, MODEL, prepare
 
     request = Request(

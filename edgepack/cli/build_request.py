@@ -63,7 +63,7 @@ def settle(request: Request) -> Settled:
         OutputError: nothing can be written to ``--out``.
     """
     from edgepack import files as store
-    from edgepack.cli import file_kinds as meant
+    from edgepack.cli import file_kinds
     from edgepack.errors import OutputError, UsageError
     from edgepack.gates.accuracy import TASKS
     from edgepack.pipeline import recipe
@@ -89,7 +89,7 @@ def settle(request: Request) -> Settled:
     )
     _taught(request, settled.recipe)
     read = [request.model] if request.teacher is None else [request.model, request.teacher]
-    meant.apart("--out", request.out, read)
+    file_kinds.apart("--out", request.out, read)
     store.prove_writable(request.out)
     for profile in settled.profiles:
         path = place(request.out, settled.name, profile.name)
@@ -101,7 +101,7 @@ def settle(request: Request) -> Settled:
 
 
 def _taught(request: Request, recipe: Recipe) -> None:
-    """Return if the recipe trains what views and a teacher are given for.
+    """Refuse views and a teacher that the recipe has no training for.
 
     Raises:
         UsageError: an unknown view, or a recipe that trains nothing.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.check import Json, Strict
+from edgepack.cli.options import BundleFile, Json, OtherProfile, Sandbox, Strict
 from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
@@ -22,22 +22,14 @@ if TYPE_CHECKING:
         SandboxTimes,
     )
 
-BundleFile = Annotated[
-    Path, typer.Argument(help="A .edgepack file.", show_default=False, readable=False)
-]
-OtherProfile = Annotated[
-    str | None,
-    typer.Option("--profile", "-p", help="Another device than the bundle's own."),
-]
-
 
 def opened(path: Path) -> Bundle:
     """Return the bundle at ``path``, its digests checked."""
     from edgepack import files as store
     from edgepack.bundle import archive as bundle
-    from edgepack.cli import file_kinds as meant
+    from edgepack.cli import file_kinds
 
-    meant.wanted(path, "bundle")
+    file_kinds.wanted(path, "bundle")
     return bundle.unpack(
         store.read_whole(path, bundle.CEILING_BYTES, "an .edgepack bundle"), str(path)
     )
@@ -49,17 +41,20 @@ def validate(
     trust: Annotated[
         Path | None,
         typer.Option(
-            "--trust", help="Ed25519 public key (PEM) that must have signed it.", readable=False
+            "--trust",
+            metavar="FILE",
+            help="Ed25519 public key (PEM) that must have signed the bundle.",
+            readable=False,
         ),
     ] = None,
-    sandbox: Annotated[
-        bool,
-        typer.Option("--sandbox/--no-sandbox", help="Run the bundle as its device would."),
-    ] = True,
+    sandbox: Sandbox = True,
     strict: Strict = False,
     json_: Json = False,
 ) -> int:
-    """Judge a bundle again: digests, static gates, goldens, accuracy, sandbox."""
+    """Check a bundle and run all gates again.
+
+    Digests, signature, static gates, goldens, accuracy and the dynamic gates.
+    """
     from edgepack import files as store
     from edgepack.bundle import validation
     from edgepack.cli.wiring import DynamicGates, oracle_of
@@ -95,22 +90,45 @@ def bench(
     repeats: Annotated[
         int,
         typer.Option(
-            "--repeats", "-n", min=1, max=1_000_000, help="Timed inferences at least."
+            "--repeats",
+            "-n",
+            metavar="N",
+            min=1,
+            max=1_000_000,
+            help="Minimum number of timed inferences.",
         ),
     ] = 20,
     warmup: Annotated[
-        int, typer.Option("--warmup", min=0, max=10_000, help="Untimed inferences before.")
+        int,
+        typer.Option(
+            "--warmup",
+            metavar="N",
+            min=0,
+            max=10_000,
+            help="Number of untimed inferences beforehand.",
+        ),
     ] = 3,
     full: Annotated[
-        bool, typer.Option("--full", help="MLPerf's minima: 1,024 queries and 60 s.")
+        bool,
+        typer.Option("--full", help="Time at least 1,024 inferences and 60 s, as MLPerf does."),
     ] = False,
     soak: Annotated[
-        float, typer.Option("--soak", min=0, max=24 * 60, help="Minutes; memory must not grow.")
+        float,
+        typer.Option(
+            "--soak",
+            metavar="MINUTES",
+            min=0,
+            max=24 * 60,
+            help="Length of a soak test in minutes; fails if memory grows.",
+        ),
     ] = 0.0,
     strict: Strict = False,
     json_: Json = False,
 ) -> int:
-    """Run a bundle in its device's stand-in: goldens, memory, instructions, latency."""
+    """Run a bundle in a stand-in for its device.
+
+    Tests goldens and memory, counts instructions, estimates latency.
+    """
     from edgepack.bundle import validation
     from edgepack.cli.wiring import DynamicGates
     from edgepack.emulation.bench import BenchOptions
@@ -188,17 +206,23 @@ def _times(found: SandboxTimes | None) -> str:
 def report(
     bundles: Annotated[
         list[Path],
-        typer.Argument(help="Bundles, or folders of them.", show_default=False, readable=False),
+        typer.Argument(
+            metavar="BUNDLE",
+            help="Bundles, or folders of bundles.",
+            show_default=False,
+            readable=False,
+        ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The page to write.", readable=False)
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="HTML file to write.", readable=False),
     ] = Path("report.html"),
     json_: Json = False,
 ) -> int:
-    """Write one self-contained HTML page about bundles."""
+    """Write an HTML report about bundles."""
     from edgepack import files as store
     from edgepack.bundle import archive as packing
-    from edgepack.cli import file_kinds as meant
+    from edgepack.cli import file_kinds
     from edgepack.errors import InputError, UsageError
     from edgepack.report import page
 
@@ -211,7 +235,7 @@ def report(
         files += inside
     if out.suffix == packing.SUFFIX:
         raise UsageError(f"--out {out}: a page is no bundle; name it .html")
-    meant.apart("--out", out, files)
+    file_kinds.apart("--out", out, files)
     shown = [(opened(path), store.digest_of_tree(path)) for path in files]
     store.write_whole(out, page(shown).encode())
     if json_:

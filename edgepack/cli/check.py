@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from edgepack.cli import output
+from edgepack.cli.options import Json, Profiles, Strict, TfliteFile
 
 if TYPE_CHECKING:
     from edgepack.profiles.profile import Profile
 
 CEILING_BYTES = 2 * 1024**3
-
-Profiles = Annotated[
-    list[str],
-    typer.Option("--profile", "-p", help="Device name or .toml file; may be repeated."),
-]
-#: No path is tested by typer: who opens it says in one line what is wrong, with exit 1.
-TfliteFile = Annotated[
-    Path, typer.Argument(help="A .tflite file.", show_default=False, readable=False)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="An inconclusive gate fails too (exit 3).")
-]
 
 
 def devices_of(given: Iterable[str]) -> list[Profile]:
@@ -52,10 +38,10 @@ def tflite_bytes(model: Path) -> bytes:
     Raises:
         InputError: unreadable, too large, or plainly something else.
     """
-    from edgepack.cli import file_kinds as meant
+    from edgepack.cli import file_kinds
     from edgepack.files import read_whole
 
-    meant.wanted(model, "tflite")
+    file_kinds.wanted(model, "tflite")
     return read_whole(model, CEILING_BYTES, "a .tflite model")
 
 
@@ -65,7 +51,7 @@ def check(
     json_: Json = False,
     strict: Strict = False,
 ) -> int:
-    """Judge a .tflite against devices by what the file alone tells."""
+    """Run the static gates of a .tflite for given devices."""
     from edgepack.errors import InputError
     from edgepack.gates.static import check as judge
 

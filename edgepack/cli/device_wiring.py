@@ -1,4 +1,4 @@
-"""The doors behind ``edgepack android``: which device, which back end, what a report proves."""
+"""What ``edgepack android`` works with: which device, which backend, what a report proves."""
 
 from __future__ import annotations
 
@@ -109,10 +109,10 @@ def judged(
 
 def spared(calibration: Path | None, *inputs: Path | None) -> None:
     """Refuse calibration points that would overwrite what is read."""
-    from edgepack.cli import file_kinds as meant
+    from edgepack.cli import file_kinds
 
     if calibration is not None:
-        meant.apart("--calibration", calibration, [each for each in inputs if each])
+        file_kinds.apart("--calibration", calibration, [each for each in inputs if each])
 
 
 def acceptance(
@@ -152,7 +152,7 @@ def profile_of(bundle: Path, name: str | None) -> Profile:
 
 
 def link_to(serial: str | None, ssh: str | None) -> Link:
-    """Return the way to the one device that is meant."""
+    """Return the way to the one device that is file_kinds."""
     from edgepack.device.links import adb
     from edgepack.device.links.ssh import Ssh
     from edgepack.errors import UsageError

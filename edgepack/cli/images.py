@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.check import Json
-from edgepack.cli.group import group
+from edgepack.cli.options import Json, group
 from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
     from edgepack.sandbox.images.inventory import Listed
 
-app = group("Images of the sandbox.")
+app = group("Build and list the sandbox images.")
 
 Arch = Annotated[
-    list[str] | None, typer.Option("--arch", "-a", help="amd64, arm64, armv7; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--arch",
+        "-a",
+        metavar="ARCH",
+        help="Architecture: amd64, arm64 or armv7; may be repeated; default: all.",
+    ),
 ]
 
 
@@ -26,15 +31,27 @@ Arch = Annotated[
 def build(
     arch: Arch = None,
     runtime: Annotated[
-        str | None, typer.Option("--runtime", help="tflite-runtime or ai-edge-litert.")
+        str | None,
+        typer.Option(
+            "--runtime",
+            metavar="NAME",
+            help="Runtime: tflite-runtime or ai-edge-litert; default: both.",
+        ),
     ] = None,
     version: Annotated[
-        str | None, typer.Option("--runtime-version", help="A release of it.")
+        str | None,
+        typer.Option(
+            "--runtime-version",
+            metavar="VERSION",
+            help="Release of the runtime; default: that of the built-in profiles.",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Make present images again.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Rebuild images that are present.")
+    ] = False,
     json_: Json = False,
 ) -> int:
-    """Make the images that are absent or stale."""
+    """Build images that are absent or stale."""
     from edgepack.sandbox.images import maker
 
     with output.progress() as bars:
@@ -45,11 +62,11 @@ def build(
 
 @app.command("list")
 def list_(json_: Json = False) -> int:
-    """Show which images can be made, and which are there, stale or absent."""
+    """List all images and their state."""
     from edgepack.sandbox import engine
-    from edgepack.sandbox.images import inventory as shelf
+    from edgepack.sandbox.images import inventory
 
-    _show(shelf.listing(engine.require()), json_)
+    _show(inventory.listing(engine.require()), json_)
     return 0
 
 

@@ -21,10 +21,7 @@ import typer
 
 from converters.errors import ConversionError
 from edgepack import __version__
-from edgepack.cli import android, build, check, images, output
-from edgepack.cli import bundles as trial
-from edgepack.cli import profiles as devices
-from edgepack.cli import signals as stopping
+from edgepack.cli import android, build, bundles, check, images, output, profiles, signals
 from edgepack.errors import EdgepackError, UsageError
 
 _READER_LEFT = 141  # as of any program that SIGPIPE ends
@@ -35,7 +32,7 @@ _GOES_ON = "; finished stages are kept, the same command goes on from there"
 
 app = typer.Typer(
     name="edgepack",
-    help="One trained Keras model in; for every device a bundle that was proven to fit it.",
+    help="Compress a Keras model for given devices, prove that it fits each, and bundle it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,10 +42,10 @@ app = typer.Typer(
 app.command("demo")(build.demo)
 app.command("build")(build.build)
 app.command("check")(check.check)
-app.command("validate")(trial.validate)
-app.command("bench")(trial.bench)
-app.command("report")(trial.report)
-app.add_typer(devices.app, name="profiles")
+app.command("validate")(bundles.validate)
+app.command("bench")(bundles.bench)
+app.command("report")(bundles.report)
+app.add_typer(profiles.app, name="profiles")
 app.add_typer(images.app, name="images")
 app.add_typer(android.app, name="android")
 
@@ -62,10 +59,13 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks and the doors' log.")
+        bool, typer.Option("--debug", help="Print tracebacks and the debug log.")
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     level = logging.DEBUG if debug else logging.WARNING
@@ -76,26 +76,26 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit code; every failure is one line on stderr."""
     words = sys.argv[1:] if arguments is None else arguments
     _open_streams()
-    stopping.watch()
+    signals.watch()
     try:
         code = _run(words or ["--help"])
         sys.stdout.flush()  # here, where a full disk or a reader that left can be told
-        stopping.ignore()  # a signal that comes now would only break Python's own leaving
+        signals.ignore()  # a signal that comes now would only break Python's own leaving
         sys.exit(code)
     except (KeyboardInterrupt, typer.Abort):
         _stopped(words)
     except typer.TyperException as error:
         message = getattr(error, "format_message", error.__str__)()
-        stopping.ignore()
+        signals.ignore()
         _fail(f"{message} (see --help)", words)
         sys.exit(UsageError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last door: every failure is one line
-        if stopping.asked():  # what Ctrl-C cut short may raise anything on its way up
+        if signals.asked():  # what Ctrl-C cut short may raise anything on its way up
             _stopped(words)
         if isinstance(error, BrokenPipeError) and _reader_left():
             _mute()
             sys.exit(_READER_LEFT)
-        stopping.ignore()
+        signals.ignore()
         _raise_if_debugging(words)
         known = isinstance(error, ConversionError | EdgepackError)
         _fail(str(error) if known else _unforeseen(error), words)
@@ -122,10 +122,10 @@ def _run(words: list[str]) -> int:
 
 
 def _stopped(words: list[str]) -> NoReturn:
-    stopping.ignore()
+    signals.ignore()
     builds = {"build", "demo"} & set(words[:2])
     _fail(f"interrupted{_GOES_ON if builds else ''}", words)
-    sys.exit(stopping.exit_code())
+    sys.exit(signals.exit_code())
 
 
 def _reader_left() -> bool:

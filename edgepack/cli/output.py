@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from edgepack.cli import signals as stopping
+from edgepack.cli import signals
 from edgepack.gates.finding import Finding, Outcome, Verdict
 
 _ANY_WIDTH = 1000
@@ -107,10 +107,15 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
         drawn.add_column(name, justify="left" if first else "right", no_wrap=first)
     for row in rows:
         drawn.add_row(*(Text(plain(cell)) for cell in row))  # brackets are no markup
-    console = Console() if sys.stdout.isatty() else Console(width=_ANY_WIDTH)
+    console = Console(color_system=_colors(), width=None if sys.stdout.isatty() else _ANY_WIDTH)
     with console.capture() as kept:  # printed here: rich would end us where a pipe breaks
         console.print(drawn)
     print("\n".join(line.rstrip() for line in kept.get().splitlines()))
+
+
+def _colors() -> Literal["auto"] | None:
+    """Return no colours and styles where the user asks for none (no-color.org)."""
+    return None if os.environ.get("NO_COLOR") else "auto"
 
 
 class Progress:
@@ -122,7 +127,7 @@ class Progress:
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Move the bar of ``stage``; the signature stages call."""
-        stopping.heed()
+        signals.heed()
         if self._bars is None:
             if stage not in self._tasks:
                 self._tasks[stage] = None
@@ -134,7 +139,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Show what is being done now."""
-        stopping.heed()
+        signals.heed()
         if self._bars is None:
             self._line(text)
         else:
@@ -158,5 +163,6 @@ def progress() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as Bars
 
-    with Bars(console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True, color_system=_colors())
+    with Bars(console=console, transient=True) as bars:
         yield Progress(bars)

@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.check import Json, TfliteFile, tflite_bytes
-from edgepack.cli.group import group
+from edgepack.cli.check import tflite_bytes
+from edgepack.cli.options import Json, TfliteFile, group
 
-app = group("The device catalogue.")
+app = group("List, check and create device profiles.")
 
 
 @app.command("list")
 def list_(json_: Json = False) -> int:
-    """List every device, the user's own and the built-in."""
+    """List all devices, your own and the built-in."""
     from edgepack.profiles import catalogue
     from edgepack.units import format_bytes
 
@@ -49,9 +49,14 @@ def list_(json_: Json = False) -> int:
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="Device name or .toml file.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROFILE", help="Device name or .toml file.", show_default=False
+        ),
+    ],
 ) -> int:
-    """Print one profile whole, inherited parts and sources included, as JSON."""
+    """Print a profile as JSON, inherited keys included."""
     from edgepack.profiles import catalogue
 
     typer.echo(catalogue.load(name).model_dump_json(by_alias=True, indent=2, exclude_none=True))
@@ -62,11 +67,13 @@ def show(
 def check(
     file: Annotated[
         str,
-        typer.Argument(help="A profile file, or a device's name.", show_default=False),
+        typer.Argument(
+            metavar="PROFILE", help="Profile file (.toml) or device name.", show_default=False
+        ),
     ],
     json_: Json = False,
 ) -> int:
-    """Explain every mistake of a profile file."""
+    """List all errors of a profile file."""
     from edgepack.profiles import catalogue
 
     path = catalogue.file_of(file)
@@ -83,7 +90,7 @@ def check(
             }
         )
     else:
-        output.say(*(p.says for p in found) if found else (f"{path}: a sound profile",))
+        output.say(*(p.says for p in found) if found else (f"{path}: no errors",))
     return 3 if found else 0
 
 
@@ -92,7 +99,7 @@ def suggest(
     model: TfliteFile,
     json_: Json = False,
 ) -> int:
-    """List every device that can take a .tflite, the tightest fit first."""
+    """List devices that fit a .tflite, tightest first."""
     from edgepack.errors import InputError
     from edgepack.gates import static as gates
     from edgepack.profiles import catalogue
@@ -125,19 +132,33 @@ def suggest(
 
 @app.command("probe")
 def probe(
-    name: Annotated[str | None, typer.Option("--name", help="Of the new profile.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the new profile.")
+    ] = None,
     adb: Annotated[
-        bool, typer.Option("--adb", help="Probe an attached phone, not this machine.")
+        bool, typer.Option("--adb", help="Probe an attached phone instead of this machine.")
     ] = False,
     serial: Annotated[
-        str | None, typer.Option("--serial", "-s", help="Which phone, if several.")
+        str | None,
+        typer.Option(
+            "--serial",
+            "-s",
+            metavar="SERIAL",
+            help="Serial number of the phone, if several are attached.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write it here; else to stdout.", readable=False),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Profile file to write (.toml); default: stdout.",
+            readable=False,
+        ),
     ] = None,
 ) -> int:
-    """Write a profile of this machine, or of an attached phone, from what it says itself."""
+    """Create a profile of this machine or a phone."""
     import datetime
 
     from edgepack.errors import UsageError

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgepack.errors import EnvironmentMissing
 from edgepack.inference import worker
 from edgepack.inference.exit_status import trace_from
-from edgepack.inference.protocol import ExitStatus, Job, Trace
+from edgepack.inference.protocol import ExitStatus, InstructionCounts, Job, Trace
 from edgepack.inference.wire_format import MAX_FRAME_BYTES, job_files
 from edgepack.sandbox.container_process import ContainerResult
 from edgepack.sandbox.engine import Engine
-from edgepack.sandbox.images import inventory as shelf
+from edgepack.sandbox.images import inventory
 from edgepack.sandbox.images.spec import ImageSpec, docker_folder
-from edgepack.sandbox.instruction_counts import read_counts
 from edgepack.sandbox.isolation import sandbox
 
+#: Classes of the counting plugin (docker/plugin/count.c), in the order of its lines.
+CLASSES = ("int", "muldiv", "load", "store", "simd", "branch", "other")
+_COUNTS = re.compile(rb"^edgepack-count (\d+)((?: \d+){7})$", re.MULTILINE)
 DEFAULT_CPU = {"arm64": "cortex-a53", "armv7": "cortex-a7"}
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
@@ -101,7 +104,7 @@ class ContainerRuntime:
 
         ``files`` lie in its folder /job.
         """
-        image = shelf.find(self.engine, self.spec).identity
+        image = inventory.find(self.engine, self.spec).identity
         with _folder(files or {}) as (ours, job):
             return self.engine.run(
                 image,
@@ -153,6 +156,36 @@ class ContainerRuntime:
         qemu = ["/qemu/ld.so", "--library-path", "/qemu/lib", f"/qemu/{self.spec.emulator}"]
         plugin = ["-plugin", "/qemu/count.so"] if self.counted else []
         return [*qemu, "-cpu", self.cpu, *plugin, *python]
+
+
+def read_counts(trace: Trace, stderr: bytes) -> Trace:
+    """Return the trace with the instructions of its inferences; missing lines are an ERROR.
+
+    Of each count the same two marks' cost around nothing is taken off.
+    """
+    marks = {
+        int(found[1]): tuple(int(n) for n in found[2].split())
+        for found in _COUNTS.finditer(stderr)
+    }
+    blanks = trace.blank_pairs
+    pairs = len(marks) // 2
+    if pairs <= blanks or blanks < 1 or set(marks) != set(range(2 * pairs)):
+        says = f"the counting plugin told {len(marks)} marks, of which no inference can be made"
+        return replace(trace, status=ExitStatus.ERROR, says=says, outputs=None)
+    spent = [
+        [end - start for start, end in zip(marks[2 * i], marks[2 * i + 1], strict=True)]
+        for i in range(pairs)
+    ]
+    idle = spent[blanks - 1]
+    each = [
+        [work - none for work, none in zip(one, idle, strict=True)] for one in spent[blanks:]
+    ]
+    counts = InstructionCounts(
+        by_class=dict(zip(CLASSES, each[-1], strict=True)),
+        each=tuple(sum(one) for one in each),
+        overhead=sum(idle),
+    )
+    return replace(trace, instructions=counts)
 
 
 def sandboxed(engine: Engine) -> ContainerRuntime:

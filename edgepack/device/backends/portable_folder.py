@@ -14,7 +14,7 @@ from pathlib import Path
 from edgepack.errors import InputError
 from edgepack.inference import worker
 from edgepack.sandbox.engine import Engine
-from edgepack.sandbox.images import inventory as shelf
+from edgepack.sandbox.images import inventory
 from edgepack.sandbox.images.spec import ImageSpec
 
 _LOADER = {"arm64": "ld-linux-aarch64.so.1", "armv7": "ld-linux-armhf.so.3"}
@@ -46,7 +46,7 @@ def pack(engine: Engine, spec: ImageSpec) -> bytes:
     """
     if spec.arch not in _LOADER:
         raise InputError(f"wanted arm64 or armv7 for a folder. Received: {spec.arch}")
-    identity = shelf.find(engine, spec).identity
+    identity = inventory.find(engine, spec).identity
     made = engine.api.create_container(identity, command=["/never-started"])
     try:
         with tempfile.TemporaryFile() as file:

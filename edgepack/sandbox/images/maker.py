@@ -21,8 +21,7 @@ from pathlib import Path
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 from edgepack.process import run_bounded
 from edgepack.sandbox.engine import Engine, require
-from edgepack.sandbox.images import archive, tree
-from edgepack.sandbox.images import inventory as shelf
+from edgepack.sandbox.images import archive, inventory, tree
 from edgepack.sandbox.images.debian import mirror, packages_of
 from edgepack.sandbox.images.inventory import Listed
 from edgepack.sandbox.images.spec import (
@@ -60,7 +59,7 @@ def build(
     engine = engine or require()
     made = []
     for spec in _asked(arches, runtime, version):
-        found = shelf.listing_of(engine, spec)
+        found = inventory.listing_of(engine, spec)
         if force or found.state != "present":
             progress(f"{spec.tag}: {found.state}, making it")
             former, found = found.identity, _make(engine, spec, progress)
@@ -122,8 +121,8 @@ def _make(engine: Engine, spec: ImageSpec, progress: Progress) -> Listed:
             "PATH": "/usr/bin",
         },
         labels={
-            shelf.INPUTS: inputs_digest(spec, folder),
-            shelf.DEBS: hashlib.sha256(debs.encode()).hexdigest(),
+            inventory.INPUTS: inputs_digest(spec, folder),
+            inventory.DEBS: hashlib.sha256(debs.encode()).hexdigest(),
         },
     )
     for line in engine.api.load_image(io.BytesIO(packed)):
@@ -132,7 +131,7 @@ def _make(engine: Engine, spec: ImageSpec, progress: Progress) -> Listed:
                 f"the engine refused the image {spec.tag}: {line['error']}"
             )
     progress(f"{spec.tag}: {identity[7:19]}")
-    return shelf.listing_of(engine, spec)
+    return inventory.listing_of(engine, spec)
 
 
 def _unpack_debian(spec: ImageSpec, folder: Path, root: Path) -> str:

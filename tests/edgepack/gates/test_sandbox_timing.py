@@ -12,7 +12,7 @@ from edgepack.measurements.bench_figures import Percentiles
 from edgepack.profiles import catalogue
 from edgepack.profiles.hardware import SourcedFloat
 from edgepack.profiles.profile import CalibrationPoint, Profile
-from edgepack.sandbox.instruction_counts import CLASSES, read_counts
+from edgepack.sandbox.container import CLASSES, read_counts
 
 TABLET = catalogue.load("clinic-tablet-1gb-armv7")
 

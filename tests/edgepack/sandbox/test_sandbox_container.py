@@ -16,7 +16,7 @@ from edgepack.inference.protocol import ExitStatus, Job
 from edgepack.sandbox.container import ContainerRuntime
 from edgepack.sandbox.container_process import ContainerResult
 from edgepack.sandbox.engine import LABEL, Engine
-from edgepack.sandbox.images import inventory as shelf
+from edgepack.sandbox.images import inventory
 from edgepack.sandbox.images.spec import docker_folder
 from edgepack.sandbox.isolation import sandbox
 
@@ -36,7 +36,7 @@ def probe(engine: Engine, stand_in: Callable[..., object], tmp_path: Path) -> Pr
         script.write_text(textwrap.dedent(code))
         script.chmod(0o644)
         return engine.run(
-            shelf.find(engine, runtime.spec).identity,  # type: ignore[attr-defined]
+            inventory.find(engine, runtime.spec).identity,  # type: ignore[attr-defined]
             ["/usr/bin/python3.11", "-s", "/probe.py"],
             sandbox(docker_folder(), **limits),
             mounts={script: "/probe.py"},
