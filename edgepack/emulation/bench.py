@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from edgepack.cost.latency import estimate
 from edgepack.errors import EnvironmentMissing, UsageError
-from edgepack.gates import goldens
-from edgepack.gates import sandbox_memory as memory
-from edgepack.gates import sandbox_timing as timing
+from edgepack.gates import sandbox as gates
 from edgepack.gates.expected import MICRO_KINDS
 from edgepack.gates.expected import SANDBOX as GATES
 from edgepack.gates.finding import Finding, How, inconclusive
+from edgepack.gates.limits import ram_limit
 from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.measurements.bench_figures import (
     BenchFigures,
@@ -191,11 +190,11 @@ class BenchRun:
         if total is not None:
             found = estimate(self.profile, total, precision(self.model))
         why_not = "" if total is not None else "no instruction count to estimate from"
-        late, late_figures = timing.latency(self.profile, found, why_not)
+        late, late_figures = gates.latency(self.profile, found, why_not)
         findings, soaked = [exact, near, ram, count_finding, late], None
         if self.options.soak_minutes:
             samples = free.memory.anon_samples if free.memory is not None else ()
-            finding, soaked = timing.soak(samples, self.options.soak_minutes)
+            finding, soaked = gates.soak(samples, self.options.soak_minutes)
             findings.append(finding)
         if self.remark:
             findings = [replace(f, says=f"{f.says} [{self.remark}]") for f in findings]
@@ -227,8 +226,8 @@ class BenchRun:
         runtime = replace(self.device, counted=True)
         trace = runtime.run(self._job(inputs[:1], repeats=6, warmup=2))
         if trace.instructions is None:
-            return memory.unfinished(trace, runtime.name, gate="instructions"), None
-        return timing.instructions(
+            return gates.unfinished(trace, runtime.name, gate="instructions"), None
+        return gates.instructions(
             trace.instructions, self.options.expected_instructions, runtime.name
         )
 
@@ -242,13 +241,13 @@ class BenchRun:
         x = inputs[: self._rows(len(inputs), total, _REFERENCE_COST)]
         trace = self.device.run(self._job(x, kernels="reference"))
         if trace.outputs is None:
-            return memory.unfinished(trace, self.device.name, gate=gate), None
+            return gates.unfinished(trace, self.device.name, gate=gate), None
         told = f"reference kernels, {self.device.name} against the bundle"
-        finding, figures = goldens.judge(
-            gate, trace.outputs, outputs[: len(x)], goldens.RELEASE, told
+        finding, figures = gates.goldens(
+            gate, trace.outputs, outputs[: len(x)], gates.RELEASE, told
         )
         if self.device.emulated:
-            finding = goldens.both(self._same_release(x, trace.outputs), finding)
+            finding = gates.both(self._same_release(x, trace.outputs), finding)
         return finding, figures
 
     def _near_goldens(
@@ -261,10 +260,10 @@ class BenchRun:
         x = inputs[: self._rows(len(inputs), total, 1)]
         trace = self.device.run(self._job(x))
         if trace.outputs is None:
-            return memory.unfinished(trace, self.device.name, gate=gate), None
+            return gates.unfinished(trace, self.device.name, gate=gate), None
         told = f"{self.kernels} kernels, {self.device.name} against the bundle"
-        limits = goldens.RELEASE if self.kernels == "reference" else goldens.OPTIMISED
-        finding, figures = goldens.judge(gate, trace.outputs, outputs[: len(x)], limits, told)
+        limits = gates.RELEASE if self.kernels == "reference" else gates.OPTIMISED
+        finding, figures = gates.goldens(gate, trace.outputs, outputs[: len(x)], limits, told)
         if figures is not None:
             figures = figures.model_copy(update={"delegates": trace.delegates})
         return finding, figures
@@ -273,11 +272,11 @@ class BenchRun:
         """Return whether the other instruction set gives the very bits of this machine's."""
         trace = self.native.run(self._job(inputs, kernels="reference"))
         if trace.outputs is None:
-            return memory.unfinished(trace, self.native.name, gate=GATES[0])
+            return gates.unfinished(trace, self.native.name, gate=GATES[0])
         told = f"reference kernels, {self.device.name} against {self.native.spec.arch}"
         floats = np.issubdtype(emulated.dtype, np.floating)
-        limits = goldens.EXACT_FLOAT if floats else goldens.EXACT
-        return goldens.judge(GATES[0], emulated, trace.outputs, limits, told)[0]
+        limits = gates.EXACT_FLOAT if floats else gates.EXACT
+        return gates.goldens(GATES[0], emulated, trace.outputs, limits, told)[0]
 
     def _rows(self, most: int, total: int | None, cost: int) -> int:
         """Return how many golden rows the emulator does in seconds, at least one."""
@@ -289,7 +288,7 @@ class BenchRun:
         seconds = max(self.options.seconds, self.options.soak_minutes * 60)
         repeats = self.options.repeats
         if self.options.full:
-            seconds, repeats = max(seconds, timing.FULL_SECONDS), timing.FULL_QUERIES
+            seconds, repeats = max(seconds, gates.FULL_SECONDS), gates.FULL_QUERIES
         limit = self.options.timeout_s + seconds + (1800 if self.options.full else 0)
         job = self._job(
             inputs[:1],  # more rows would be outputs kept by the worker, not by the model
@@ -308,20 +307,20 @@ class BenchRun:
         Args:
             free: a run without a memory limit, made here unless given.
         """
-        budget = self.profile.ram.budget.value if self.profile.ram.budget else None
-        if budget is None:
-            says = "the profile names no memory budget for a model"
-            return inconclusive(memory.GATE, says), None
-        where = self.native.name
+        limit = ram_limit(self.profile)
+        if limit.value is None:
+            says = f"the profile names no limit: set [{limit.key}] in a profile of your own"
+            return inconclusive(gates.PEAK_RAM, says), None
+        budget, where = int(limit.value), self.native.name
         free = self._timed(inputs) if free is None else free
         if free.status is not ExitStatus.OK:
-            return memory.unfinished(free, f"{where}, no memory limit"), None
-        size = memory.limit_bytes(free, budget)
+            return gates.unfinished(free, f"{where}, no memory limit"), None
+        size = gates.limit_bytes(free, budget)
         narrow = replace(self.native, memory_bytes=size, cpu_share=None)
         above = f"exhaust-memory:{2 * size + 2**26}"
         canary = narrow.run_worker("-", "--pretend", above, timeout_s=60.0)
         limited = narrow.run(self._job(inputs[:1], repeats=5, warmup=1))
-        return memory.judge(budget, free=free, canary=canary, limited=limited, where=where)
+        return gates.peak_ram(budget, free=free, canary=canary, limited=limited, where=where)
 
     def _times(self, free: Trace) -> SandboxTimes:
         return SandboxTimes(
@@ -329,8 +328,8 @@ class BenchRun:
             what="container of this machine, not the device's latency",
             cpu_share=self.native.cpu_share,
             inferences=free.inferences,
-            wall_ms=timing.percentiles(free.wall_ms),
-            thread_cpu_ms=timing.percentiles(free.cpu_ms),
+            wall_ms=gates.percentiles(free.wall_ms),
+            thread_cpu_ms=gates.percentiles(free.cpu_ms),
         )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from edgepack.gates.finding import Outcome
-from edgepack.gates.sandbox_memory import judge, limit_bytes, need_bytes, unfinished
+from edgepack.gates.sandbox import limit_bytes, need_bytes, peak_ram, unfinished
 from edgepack.inference.protocol import ExitStatus, ProcessMemory, Trace
 
 MIB = 2**20
@@ -15,7 +15,7 @@ KILLED = Trace(status=ExitStatus.OOM, says="killed")
 def verdict(
     budget: int, *, canary: Trace = KILLED, limited: Trace = OK, free: Trace = OK
 ) -> str:
-    finding, _ = judge(budget, free=free, canary=canary, limited=limited, where="here")
+    finding, _ = peak_ram(budget, free=free, canary=canary, limited=limited, where="here")
     return finding.verdict.value
 
 
@@ -55,8 +55,8 @@ def test_four_bad_endings_are_four_findings(
     bad = Trace(status=status, says="why")
     for finding in (
         unfinished(bad, "here"),
-        judge(99 * MIB, free=bad, canary=KILLED, limited=OK, where="here")[0],
-        judge(99 * MIB, free=OK, canary=KILLED, limited=bad, where="here")[0],
+        peak_ram(99 * MIB, free=bad, canary=KILLED, limited=OK, where="here")[0],
+        peak_ram(99 * MIB, free=OK, canary=KILLED, limited=bad, where="here")[0],
     ):
         assert finding.verdict is wanted
         assert finding.says.startswith(f"{word} on here")

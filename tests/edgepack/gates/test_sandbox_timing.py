@@ -6,7 +6,7 @@ import pytest
 from edgepack.cost import latency as estimating
 from edgepack.cost.latency import Estimate, counted, estimate
 from edgepack.gates.finding import How, Outcome
-from edgepack.gates.sandbox_timing import instructions, latency, percentiles, soak
+from edgepack.gates.sandbox import instructions, latency, percentiles, soak
 from edgepack.inference.protocol import ExitStatus, InstructionCounts, Trace
 from edgepack.measurements.bench_figures import Percentiles
 from edgepack.profiles import catalogue

@@ -5,17 +5,27 @@ import pytest
 from numpy.typing import NDArray
 
 from edgepack.gates.finding import Finding, Outcome
-from edgepack.gates.goldens import EXACT, OPTIMISED, RELEASE, Limits, both, difference, judge
+from edgepack.gates.sandbox import (
+    EXACT,
+    OPTIMISED,
+    RELEASE,
+    GoldenLimits,
+    both,
+    golden_difference,
+    goldens,
+)
 
 SCORES = np.array([[100, -128, -90], [-128, 20, 10], [-60, -60, 127]], np.int8)
 
 
-def verdict(got: NDArray[np.generic], wanted: NDArray[np.generic], limits: Limits) -> Outcome:
-    return judge("g", got, wanted, limits, "here")[0].verdict
+def verdict(
+    got: NDArray[np.generic], wanted: NDArray[np.generic], limits: GoldenLimits
+) -> Outcome:
+    return goldens("g", got, wanted, limits, "here")[0].verdict
 
 
 def test_equal_outputs_pass_every_limit_and_say_so() -> None:
-    finding, figures = judge("g", SCORES, SCORES.copy(), EXACT, "here")
+    finding, figures = goldens("g", SCORES, SCORES.copy(), EXACT, "here")
     assert finding.verdict is Outcome.PASS
     assert "bit for bit" in finding.says
     assert figures is not None
@@ -45,16 +55,16 @@ def test_the_mean_is_limited_inclusively(step: int, wanted: str) -> None:
 
 def test_int8_differences_do_not_wrap_around() -> None:
     low, high = np.full((1, 2), -128, np.int8), np.full((1, 2), 127, np.int8)
-    assert difference(high, low, OPTIMISED).worst == 255
+    assert golden_difference(high, low, OPTIMISED).worst == 255
 
 
 def test_a_swap_of_a_decided_answer_fails_although_each_value_is_near() -> None:
-    limits = Limits(worst=96, mean=8, top1_share=0.9)
+    limits = GoldenLimits(worst=96, mean=8, top1_share=0.9)
     golden = np.full((20, 50), -100, np.int8)
     golden[:, 0] = -60
     got = golden.copy()
     got[:3, 0], got[:3, 1] = -100, -60
-    found = difference(got, golden, limits)
+    found = golden_difference(got, golden, limits)
     assert found.mean <= limits.mean
     assert found.worst <= limits.worst
     assert found.agreeing_share == pytest.approx(17 / 20)
@@ -64,7 +74,7 @@ def test_a_swap_of_a_decided_answer_fails_although_each_value_is_near() -> None:
 def test_an_answer_that_was_in_doubt_may_swap() -> None:
     golden = np.array([[10, 9, -50]] * 4, np.int8)
     got = np.array([[9, 10, -50]] * 4, np.int8)
-    found = difference(got, golden, OPTIMISED)
+    found = golden_difference(got, golden, OPTIMISED)
     assert found.top1_share == 0.0
     assert found.agreeing_share == 1.0
 
@@ -81,7 +91,7 @@ def test_what_is_not_a_number_fails(bad: float) -> None:
     golden = np.ones((2, 2), np.float32)
     got = golden.copy()
     got[1, 1] = bad
-    finding, _ = judge("g", got, golden, OPTIMISED, "here")
+    finding, _ = goldens("g", got, golden, OPTIMISED, "here")
     assert finding.verdict is Outcome.FAIL
     assert finding.value == "not a number"
 
@@ -89,14 +99,14 @@ def test_what_is_not_a_number_fails(bad: float) -> None:
 def test_float_outputs_are_judged_in_256ths_of_the_largest() -> None:
     golden = np.array([[0.0, 2.56]], np.float32)
     got = np.array([[0.03, 2.56]], np.float32)
-    assert difference(got, golden, RELEASE).worst == pytest.approx(3.0, rel=1e-3)
+    assert golden_difference(got, golden, RELEASE).worst == pytest.approx(3.0, rel=1e-3)
 
 
 @pytest.mark.parametrize(
     "got", [np.zeros((3, 2), np.int8), np.zeros((3, 3), np.uint8), np.zeros(9, np.int8)]
 )
 def test_another_shape_or_dtype_is_a_failure_naming_both(got: NDArray[np.generic]) -> None:
-    finding, _ = judge("g", got, SCORES, OPTIMISED, "here")
+    finding, _ = goldens("g", got, SCORES, OPTIMISED, "here")
     assert finding.verdict is Outcome.FAIL
     assert "Received" in finding.says
 
