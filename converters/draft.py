@@ -29,8 +29,9 @@ class Samples:
 
     ``x_*`` are ``(N, *input_shape)`` in the units the float model was trained on, any
     numeric dtype (batches are cast to float32). ``y_*`` are ``(N,)`` class indices for
-    classification, ``(N, *output_shape)`` for regression, and ``x`` itself for
-    reconstruction. Validation chooses, calibration draws from train, test only judges.
+    classification, ``(N, *output_shape)`` for regression and, as 0 and 1, for multi-label,
+    and ``x`` itself for reconstruction. Validation chooses, calibration draws from train,
+    test only judges.
     """
 
     x_train: NDArray[Any]
@@ -83,8 +84,8 @@ class Training:
     """How every fine-tune of one build runs; the same seed gives the same weights.
 
     Attributes:
-        task: ``classification``, ``regression`` or ``reconstruction``; used where the
-            model carries no compiled loss of its own.
+        task: ``classification``, ``multilabel``, ``regression`` or ``reconstruction``; used
+            where the model carries no compiled loss of its own.
         seed: seeds weights, shuffling and dropout.
         batch_size: samples a step.
         augment: names of the random views that a training row is shown in, see

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from converters.draft import Training
 from converters.errors import DataRefused, ModelRefused, TaskNeeded
+from converters.task import output_activation
 
-TASKS = ("classification", "regression", "reconstruction")
+TASKS = ("classification", "multilabel", "regression", "reconstruction")
 _FLOOR = 1e-30  # smallest probability whose logarithm is taken; float32 reaches 1e-38
-_SHAPE_ONLY = ("Flatten", "Reshape", "Dropout", "InputLayer", "QuantizeLayer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +149,20 @@ def objective(model: Any, training: Training) -> Objective:
         return _of_task(str(training.task), head, shape)
     hard = _single(compiled)
     name = getattr(hard, "name", None) or getattr(hard, "__name__", str(hard))
-    entropy, sparse = "crossentropy" in str(name), "sparse" in str(name)
+    entropy = "crossentropy" in str(name) or str(name).lower() == "bce"
+    sparse = "sparse" in str(name)
     if entropy and head == "linear":
-        head = "binary logits" if shape[-1] == 1 or "binary" in str(name) else "logits"
-    onehot = entropy and not sparse and shape[-1] > 1
+        head = "binary logits" if shape[-1] == 1 or _binary(str(name)) else "logits"
+    # Divergence and categorical hinge want one-hot rows as well.
+    classes = entropy or training.task == "classification"
+    onehot = classes and not sparse and shape[-1] > 1
     reconstructs = training.task == "reconstruction"
     hard = keras.losses.get(hard)
     return Objective(hard, head, onehot, sparse, entropy, shape, reconstructs)
+
+
+def _binary(name: str) -> bool:
+    return "binary" in name or name.lower() == "bce"
 
 
 def _of_task(task: str, head: str, shape: tuple[int, ...]) -> Objective:
@@ -164,10 +171,15 @@ def _of_task(task: str, head: str, shape: tuple[int, ...]) -> Objective:
     if task in ("regression", "reconstruction"):
         hard = keras.losses.mean_squared_error
         return Objective(hard, "linear", False, False, False, shape, task == "reconstruction")
-    if task != "classification":
+    if task == "multilabel" and head == "softmax":
+        raise ModelRefused(
+            "task multilabel: wanted outputs that are each a probability (sigmoid) or a logit."
+            " Received: softmax, of which one is chosen: --task classification"
+        )
+    if task not in ("classification", "multilabel"):
         raise TaskNeeded(f"task: wanted one of {', '.join(TASKS)}. Received: {task!r}")
     raw, units = head == "linear", shape[-1]
-    if units == 1 or head == "sigmoid":
+    if units == 1 or head == "sigmoid" or task == "multilabel":
         hard = keras.losses.BinaryCrossentropy(from_logits=raw)
         kind = "binary logits" if raw else "sigmoid"
         return Objective(hard, kind, units > 1, False, True, shape)
@@ -195,25 +207,5 @@ def _head(model: Any) -> str:
     Raises:
         ModelRefused: several outputs.
     """
-    if len(model.outputs) != 1:
-        raise ModelRefused(
-            f"{model.name}: wanted a model with one output. Received: {len(model.outputs)}"
-        )
-    tensor = model.outputs[0]
-    while True:
-        history = tensor._keras_history  # the only way from a tensor to its layer
-        layer = history.layer
-        if hasattr(layer, "layers") and hasattr(layer, "outputs"):  # a nested model
-            tensor = layer.outputs[history.tensor_index]
-            continue
-        if type(layer).__name__ not in _SHAPE_ONLY or not layer.inbound_nodes:
-            break
-        tensor = layer.input
-        if isinstance(tensor, list) or layer.input is layer.output:
-            break
-    if type(layer).__name__ == "Softmax":
-        return "softmax"
-    layer = getattr(layer, "layer", layer)  # what TimeDistributed and the like call
-    operator = str(getattr(layer, "symbol", "")).rpartition(".")[2]  # tf.nn.softmax(x)
-    activation = getattr(getattr(layer, "activation", None), "__name__", operator)
+    activation = output_activation(model)
     return activation if activation in ("softmax", "sigmoid") else "linear"

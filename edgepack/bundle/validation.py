@@ -173,6 +173,7 @@ def _accuracy(
         truth,
         before,
         after,
+        threshold=manifest.decision_threshold,
         confidence=profile.accuracy.confidence,
     )
     return accuracy.judge(found, profile.accuracy, manifest.labels)
@@ -193,6 +194,8 @@ def _evidence(bundle: Bundle, facts: Facts) -> tuple[NDArray[Any], NDArray[Any],
         targets = _array(bundle, "evidence/targets.npy", "float32", shape)
         if len(np.unique(targets)) < 2:
             raise InputError(f"{manifest.name}: evidence/targets.npy: every target is the same")
+        if manifest.task == accuracy.MULTILABEL and not np.isin(targets, (0, 1)).all():
+            raise InputError(f"{manifest.name}: evidence/targets.npy: wanted labels of 0 and 1")
         return inputs, scores, targets
     targets = _array(bundle, "evidence/targets.npy", "int64", (rows,))
     classes = max(2, int(np.prod(gives.shape[1:])))

@@ -63,7 +63,8 @@ def build(
         typer.Option(
             "--task",
             metavar="TASK",
-            help="Task: classification, regression or reconstruction; default: by the loss.",
+            help="Task: classification, multilabel, regression or reconstruction;"
+            " default: by loss and targets.",
         ),
     ] = None,
     micro: Annotated[
@@ -228,8 +229,6 @@ def _products(request: Request, settled: Settled, bars: output.Progress) -> tupl
     from converters.draft import Training
     from converters.learning import augment
     from edgepack.cli.wiring import build_tools
-    from edgepack.errors import UsageError
-    from edgepack.gates.accuracy import TASKS
     from edgepack.pipeline.build import build as build_products
     from edgepack.pipeline.cache import Cache, default_cache
     from edgepack.pipeline.data import loading as data
@@ -239,23 +238,20 @@ def _products(request: Request, settled: Settled, bars: output.Progress) -> tupl
 
     source = Source(request.model, Cache(default_cache()), request.allow_code)
     bars.say(f"reading {request.model}")
-    task = request.task or source.card.task
-    if task is None:
-        raise UsageError(
-            f"{request.model}: carries no compiled loss, so its task is unknown;"
-            f" give --task {'|'.join(TASKS)}"
-        )
     augment.check(request.augment, source.card.input_shape)
-    augment.check_targets(request.augment, source.card.output_shape, task)
     teacher = _teacher(request, source, bars)
-    samples = data.load(
+    samples, task = data.load(
         request.data,
         input_shape=source.card.input_shape,
         output_shape=source.card.output_shape,
-        task=task,
+        task=request.task,
+        hint=source.card.hint,
         pixels=request.pixels,
         seed=request.seed,
     )
+    if request.task is None:
+        bars.say(f"task: {task} ({source.card.hint.why})")
+    augment.check_targets(request.augment, source.card.output_shape, task)
     training = Training(
         task=task, seed=request.seed, augment=tuple(request.augment), progress=bars.step
     )

@@ -391,7 +391,10 @@ def _columns(
     bad, open_, narrow, drops = [], [], False, [found.drop]
     for name, column in zip(names, found.columns, strict=True):
         if column.constant and found.score == "r2":
-            bad.append(f"{name} is the same on every row in int8")
+            text = f"{name} is the same on every row in int8"
+            if column.score_now is not None:
+                text += f" (r2 {column.float_score:.4f} float, {column.score_now:.4f} int8)"
+            bad.append(text)
             narrow |= column.range_share < _NARROW
             drops.append(column.drop or 0.0)
             continue

@@ -12,6 +12,8 @@ from itertools import product
 from converters.tflite.convert_process import kept_warm
 from edgepack.compat import weight_forms
 from edgepack.errors import UsageError
+from edgepack.gates import accuracy
+from edgepack.gates.accuracy import CLASSIFICATION, MULTILABEL
 from edgepack.pipeline.compress import Candidate, ConversionOptions, compress
 from edgepack.pipeline.evaluate import Tested, evaluate
 from edgepack.pipeline.pack import BuildTools, PackOptions, Product, pack
@@ -36,6 +38,7 @@ def build(
     """
     devices = tuple(profiles)
     _refuse_idle_forms(recipe, devices, tools)
+    _warn_of_float(workspace, devices, tools)
     made: dict[ConversionOptions, tuple[Candidate, Tested]] = {}
     products = []
     with kept_warm():
@@ -53,6 +56,27 @@ def build(
                 pack(workspace, candidate, tested, profile, options=options, tools=tools)
             )
     return tuple(products)
+
+
+def _warn_of_float(
+    workspace: Workspace, devices: tuple[Profile, ...], tools: BuildTools
+) -> None:
+    """Say which classes the float model itself misses, before anything is trained.
+
+    On the validation part: the test part answers once, at the end.
+    """
+    if workspace.task not in (CLASSIFICATION, MULTILABEL):
+        return
+    asked = [profile for profile in devices if profile.accuracy.min_class_recall is not None]
+    if not asked:
+        return
+    _, truth = workspace.rows("val")
+    scores, cut = workspace.float_scores("val"), workspace.decision_threshold
+    recalls = accuracy.class_recalls(workspace.task, truth, scores, cut)
+    for profile in asked:
+        line = accuracy.float_warning(recalls, profile.accuracy, workspace.samples.labels)
+        if line is not None:
+            tools.say(f"warning: {profile.name}: {line}")
 
 
 def _refuse_idle_forms(recipe: Recipe, devices: tuple[Profile, ...], tools: BuildTools) -> None:

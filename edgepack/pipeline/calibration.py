@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgepack.gates import calibration
-from edgepack.gates.accuracy import HALF, AccuracyComparison, compare
+from edgepack.gates.accuracy import AccuracyComparison, compare
 from edgepack.gates.calibration import CalibrationRows
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.inference import scoring
@@ -24,11 +24,7 @@ MORE_ROWS = 2000
 
 
 def judge(
-    workspace: Workspace,
-    candidate: Candidate,
-    profile: Profile,
-    runtime: Runtime,
-    threshold: float = HALF,
+    workspace: Workspace, candidate: Candidate, profile: Profile, runtime: Runtime
 ) -> Finding:
     """Return gate ``calibration`` of the shipped draft.
 
@@ -48,16 +44,22 @@ def judge(
     refused = calibration.overlap(counted)
     if refused is not None:
         return refused
-    task, limit = workspace.task, profile.accuracy.max_drop.value
+    limit = profile.accuracy.max_drop.value
     halves = [(model, read(model)) for model in candidate.halves]
 
     def scores(x: Any) -> list[Any]:
         return [scoring.scores(remembering, model, facts, x) for model, facts in halves]
 
     def compared(truth: Any, given: list[Any]) -> AccuracyComparison:
-        confidence = profile.accuracy.confidence
         first, second = given
-        return compare(task, truth, first, second, threshold=threshold, confidence=confidence)
+        return compare(
+            workspace.task,
+            truth,
+            first,
+            second,
+            threshold=workspace.decision_threshold,
+            confidence=profile.accuracy.confidence,
+        )
 
     chosen = scores(samples.x_val)
     found = calibration.judge(counted, compared(samples.y_val, chosen), limit, "validation")

@@ -42,6 +42,7 @@ class Evaluation(Generic[P]):
     part: P
     runtime: str
     task: str
+    decision_threshold: float
     targets: NDArray[Any]
     float_scores: NDArray[np.float32]
     scores: NDArray[np.float32] | None
@@ -54,7 +55,12 @@ class Evaluation(Generic[P]):
         if self.scores is None:
             return None
         return accuracy.compare(
-            self.task, self.targets, self.float_scores, self.scores, confidence=confidence
+            self.task,
+            self.targets,
+            self.float_scores,
+            self.scores,
+            threshold=self.decision_threshold,
+            confidence=confidence,
         )
 
 
@@ -105,11 +111,14 @@ def _evaluated(
             except RuntimeFailure as ended:
                 notes.append(f"{step.step}: left out of the steps: {ended}")
                 continue
-        rows.append(_step(step, accuracy.compare(workspace.task, targets, before, after)))
+        cut = workspace.decision_threshold
+        found = accuracy.compare(workspace.task, targets, before, after, threshold=cut)
+        rows.append(_step(step, found))
     return Evaluation(
         part=part,
         runtime=runtime.name,
         task=workspace.task,
+        decision_threshold=workspace.decision_threshold,
         targets=targets,
         float_scores=before,
         scores=scores,

@@ -267,6 +267,7 @@ def _manifest(result: BuildResult, verdict: Verdict, content: Mapping[str, bytes
             "input": _tensor(candidate.facts.inputs[0]),
             "output": _tensor(candidate.facts.outputs[0]),
             "labels": workspace.samples.labels,
+            "decision_threshold": workspace.decision_threshold,
             "preprocessing": options.preprocessing,
             "golden_rows": min(GOLDEN_ROWS, rows),
             "evidence_rows": _evidence_rows(result),

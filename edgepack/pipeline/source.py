@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from converters.task import task_of
+from converters.task import TaskHint, hint_of
 from edgepack.files import digest_of, digest_of_tree, sha256
 from edgepack.pipeline.cache import Cache
 
@@ -25,14 +25,14 @@ class Card:
     Attributes:
         digest: SHA-256 of the file, or of a SavedModel's files.
         bridge_max_abs_diff: how far the rebuilt model was from the original (Keras 3).
-        task: what its compiled loss implies; None where it has none.
+        hint: what its loss, last activation and shapes say of its task.
     """
 
     digest: str
     kind: str
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
-    task: str | None
+    hint: TaskHint
     parameters: int
     bridge_max_abs_diff: float | None
     notes: tuple[str, ...]
@@ -92,7 +92,7 @@ class Source:
                 "kind": self.loaded.kind,
                 "input_shape": model.input_shape[1:],
                 "output_shape": model.output_shape[1:],
-                "task": task_of(model),
+                "hint": asdict(hint_of(model)),
                 "parameters": int(model.count_params()),
                 "bridge_max_abs_diff": self.loaded.bridge_max_abs_diff,
                 "notes": self.loaded.notes,
@@ -101,4 +101,4 @@ class Source:
         plain = self.cache.json_of(digest_of("card", self.key), describe)
         lists = ("input_shape", "output_shape", "notes")
         made: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in plain.items()}
-        return Card(**made)
+        return Card(**made | {"hint": TaskHint(**plain["hint"])})

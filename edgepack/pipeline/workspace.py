@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,7 @@ from converters.draft import (
 from converters.quantized.int8 import Converted, Int8
 from edgepack.errors import UsageError
 from edgepack.files import digest_of, sha256
-from edgepack.gates.accuracy import CLASSIFICATION
+from edgepack.gates.accuracy import CLASSIFICATION, HALF, MULTILABEL
 from edgepack.inference.protocol import Job, Runtime, Trace
 from edgepack.pipeline.cache import Cache, code_of, settings_of
 from edgepack.pipeline.source import Source
@@ -123,6 +124,16 @@ class Workspace:
     def task(self) -> str:
         """What the model is for: one of ``gates.accuracy.TASKS``."""
         return self.training.task or CLASSIFICATION
+
+    @property
+    def decision_threshold(self) -> float:
+        """Above which one output means class 1, and a label's that it is there.
+
+        Where the largest of several outputs decides, or none does, 0.5 stands for nothing.
+        """
+        card = self.source.card
+        one = self.task == CLASSIFICATION and math.prod(card.output_shape) == 1
+        return card.hint.decision_threshold if one or self.task == MULTILABEL else HALF
 
     def for_choosing(self) -> Workspace:
         """Return the same workspace without its test part: for searches and thresholds.

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.task import CLASSIFICATION, MULTILABEL, RECONSTRUCTION, REGRESSION
 from edgepack.errors import InputError
 
 
 def names(labels: tuple[str, ...], where: str, shape: tuple[int, ...], task: str) -> None:
     """Refuse names that cannot stand for the model's classes, one line each."""
-    classes = max(int(np.prod(shape)), 2)
-    if labels and task == "classification" and len(labels) != classes:
+    classes = int(np.prod(shape))
+    if task == CLASSIFICATION:
+        classes = max(classes, 2)
+    if labels and task in (CLASSIFICATION, MULTILABEL) and len(labels) != classes:
         raise InputError(
             f"{where}: names {len(labels)} classes ({', '.join(labels[:4])}…), but the model"
             f" knows {classes}; give an .npz with its own class numbers"
@@ -68,9 +71,24 @@ def _finite(x: NDArray[Any], where: str) -> None:
 
 
 def targets(
-    x: NDArray[Any], y: NDArray[Any] | None, where: str, shape: tuple[int, ...], task: str
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    where: str,
+    shape: tuple[int, ...],
+    task: str,
+    *,
+    signed: bool = False,
 ) -> NDArray[Any]:
-    if task == "reconstruction":
+    """Return the targets of rows ``x`` as ``Samples`` holds them for the task.
+
+    Args:
+        shape: of one output row of the model.
+        signed: one output's labels may be -1 and 1, which become 0 and 1.
+
+    Raises:
+        InputError: missing, of another shape or number, or what the task does not learn from.
+    """
+    if task == RECONSTRUCTION:
         if x[0].size != int(np.prod(shape)):
             raise InputError(
                 f"{where}: reconstruction wants a model that gives what it takes;"
@@ -88,19 +106,54 @@ def targets(
             " and put their names into an array 'labels'"
         )
     _finite(y, where)
-    if task == "regression":
+    if task == REGRESSION:
         if y.size != len(x) * int(np.prod(shape)):
             raise InputError(f"{where}: the model gives {shape} a row, got {y.shape[1:]}")
         return y.reshape(len(x), *shape).astype(np.float32)
-    return _classes(y, where, max(int(np.prod(shape)), 2))
+    classes = int(np.prod(shape))
+    if len(shape) > 1 and classes != shape[-1]:
+        raise InputError(
+            f"{where}: the model answers for each of {'x'.join(map(str, shape[:-1]))} places"
+            f" (segmentation or a tagged sequence), and {task} is judged once a row; with"
+            " --task regression its values are judged as they are"
+        )
+    if task == MULTILABEL:
+        return _labels(y, where, shape)
+    if signed and classes == 1 and ((y == -1) | (y == 1)).all():
+        y = y > 0
+    return _classes(y, where, max(classes, 2))
+
+
+def _labels(y: NDArray[Any], where: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return rows that mark each label with 0 or 1."""
+    if y.size != len(y) * int(np.prod(shape)):
+        raise InputError(
+            f"{where}: wanted a 0 or 1 for each of {int(np.prod(shape))} labels."
+            f" Received: rows of shape {y.shape[1:]}"
+        )
+    if not ((y == 0) | (y == 1)).all():
+        wrong = y[(y != 0) & (y != 1)][0]
+        raise InputError(
+            f"{where}: labels are marked with 0 or 1. Received: {wrong:g}; round them, or give"
+            " --task regression to judge the values themselves"
+        )
+    return y.reshape(len(y), *shape).astype(np.float32)
 
 
 def _classes(y: NDArray[Any], where: str, classes: int) -> NDArray[np.int64]:
     """Return class indices from indices ``(N,)`` or ``(N, 1)``, or from one-hot rows."""
     if y.ndim == 2 and y.shape[1] == classes and classes > 1:
-        if not ((y == 0) | (y == 1)).all() or not (y.sum(axis=1) == 1).all():
+        if not ((y == 0) | (y == 1)).all():
             raise InputError(
-                f"{where}: one-hot rows must hold a single 1; soft labels are refused"
+                f"{where}: one-hot rows hold 0 and a single 1; soft labels are refused: give"
+                " y.argmax(axis=1), or --task regression to judge the values themselves"
+            )
+        ones = y.sum(axis=1)
+        if not (ones == 1).all():
+            row = int(np.flatnonzero(ones != 1)[0])
+            raise InputError(
+                f"{where}: one-hot rows must hold a single 1. Received: {ones[row]:g} of them"
+                f" in row {row}; where a row may have several labels or none, --task multilabel"
             )
         return np.asarray(y.argmax(axis=1), dtype=np.int64)
     flat = y.reshape(len(y), -1)
@@ -113,6 +166,11 @@ def _classes(y: NDArray[Any], where: str, classes: int) -> NDArray[np.int64]:
         raise InputError(f"{where}: class indices must be whole numbers")
     wrong = np.flatnonzero((whole < 0) | (whole >= classes))
     if len(wrong):
+        if whole.min() == 1 and whole.max() == classes:
+            raise InputError(
+                f"{where}: the model knows classes 0 to {classes - 1}, these are numbered 1 to"
+                f" {classes}; subtract 1"
+            )
         raise InputError(
             f"{where}: the model knows classes 0 to {classes - 1}."
             f" Received: {whole[wrong[0]]} in row {wrong[0]}"

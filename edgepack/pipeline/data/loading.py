@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.draft import Samples
-from edgepack.errors import InputError
+from converters.task import CLASSIFICATION, TaskHint
+from edgepack.errors import InputError, UsageError
+from edgepack.gates.accuracy import TASKS
 from edgepack.pipeline.data import checks as data_checks
 from edgepack.pipeline.data.formats import (
     PIXELS,
@@ -27,6 +29,7 @@ from edgepack.pipeline.data.formats import (
 )
 
 Arrays = Mapping[str, NDArray[Any]]
+_Pair = tuple[NDArray[Any], NDArray[Any] | None]
 SPLITS = ("train", "val", "test")
 # Of a set that comes undivided: enough to train on, and a test part that can decide.
 _SHARES = {"val": 0.15, "test": 0.25}
@@ -37,17 +40,19 @@ def load(
     *,
     input_shape: tuple[int, ...],
     output_shape: tuple[int, ...],
-    task: str,
+    task: str | None,
+    hint: TaskHint | None = None,
     pixels: str = "raw",
     seed: int = 0,
-) -> Samples:
-    """Return checked samples from ``source``.
+) -> tuple[Samples, str]:
+    """Return checked samples from ``source``, and the task that they are for.
 
     Args:
         source: ``x.npz``, a folder ``train|val|test/<class>/<image>``, ``tfds:NAME`` or
             ``file.py:function``.
         input_shape, output_shape: of the model, without the batch.
-        task: ``classification``, ``regression`` or ``reconstruction``.
+        task: one of ``gates.accuracy.TASKS``; None: as ``hint`` and the targets say.
+        hint: what the model says of its task; None where it says nothing.
         pixels: for image folders and TFDS, what the model was trained on: ``raw`` 0–255,
             ``unit`` 0–1 or ``signed`` −1–1.
         seed: divides a set that comes undivided.
@@ -55,6 +60,7 @@ def load(
     Raises:
         InputError: missing, damaged, of the wrong shape, mislabelled, not finite.
         EnvironmentMissing: ``tfds:`` without the package.
+        UsageError: no task is given, and none can be told.
     """
     try:
         arrays, labels = _read(source, input_shape, pixels)
@@ -64,16 +70,46 @@ def load(
         ) from error
     if "labels" in arrays:
         labels = tuple(str(name) for name in np.asarray(arrays["labels"]).reshape(-1))
-    data_checks.names(labels, source, output_shape, task)
-    whole = {
-        split: (
-            data_checks.inputs(x, f"{source}: x_{split}", input_shape),
-            data_checks.targets(x, y, f"{source}: y_{split}", output_shape, task),
-        )
+    divided = {
+        split: (data_checks.inputs(x, f"{source}: x_{split}", input_shape), y)
         for split, (x, y) in _divided(arrays, source, seed).items()
     }
-    if task != "classification":
+    hint = hint or TaskHint(task=None)
+    chosen = task or hint.resolved(divided.values())
+    if chosen is None:
+        raise UsageError(f"the task is unknown: {hint.why}; give --task {'|'.join(TASKS)}")
+    try:
+        whole = _checked(divided, source, output_shape, chosen, hint.signed_labels)
+        data_checks.names(labels, source, output_shape, chosen)
+    except InputError as error:
+        if task is not None:
+            raise
+        others = "|".join(each for each in TASKS if each != chosen)
+        raise InputError(
+            f"{error}; the task {chosen} was guessed because {hint.why}: if it is another, give"
+            f" --task {others}"
+        ) from error
+    return _samples(whole, labels), chosen
+
+
+def _checked(
+    divided: Mapping[str, _Pair], source: str, shape: tuple[int, ...], task: str, signed: bool
+) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    whole = {
+        split: (
+            x,
+            data_checks.targets(x, y, f"{source}: y_{split}", shape, task, signed=signed),
+        )
+        for split, (x, y) in divided.items()
+    }
+    if task != CLASSIFICATION:
         data_checks.spread(whole["test"][1], f"{source}: y_test")
+    return whole
+
+
+def _samples(
+    whole: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], labels: tuple[str, ...]
+) -> Samples:
     return Samples(
         x_train=whole["train"][0],
         y_train=whole["train"][1],
@@ -133,9 +169,6 @@ def preprocessing(source: str, samples: Samples, pixels: str) -> str:
         f"none by edgepack: rows as they were given, {x.dtype}, {x.min():g} to {x.max():g}"
         " in the training part"
     )
-
-
-_Pair = tuple[NDArray[Any], NDArray[Any] | None]
 
 
 def _divided(arrays: Arrays, source: str, seed: int) -> dict[str, _Pair]:

@@ -56,6 +56,7 @@ def judged(
         samples=samples,
         training=Training(),
         task="classification",
+        decision_threshold=0.5,
         answers=SimpleNamespace(of=lambda asked: asked),
     )
     candidate: Any = SimpleNamespace(

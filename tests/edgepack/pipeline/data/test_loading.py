@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from converters.draft import Samples
-from edgepack.errors import InputError
+from converters.task import TaskHint
+from edgepack.errors import InputError, UsageError
 from edgepack.pipeline.data import formats as data_forms
 from edgepack.pipeline.data import loading as data
 
@@ -30,7 +31,8 @@ def arrays(**changes: Any) -> dict[str, Any]:
 
 def load(path: Path, task: str = "classification", **kind: Any) -> Samples:
     output = SHAPE if task == "reconstruction" else (3,)
-    return data.load(str(path), input_shape=SHAPE, output_shape=output, task=task, **kind)
+    samples, _ = data.load(str(path), input_shape=SHAPE, output_shape=output, task=task, **kind)
+    return samples
 
 
 def saved(folder: Path, **changes: Any) -> Path:
@@ -85,7 +87,9 @@ def test_reconstruction_needs_no_labels(tmp_path: Path) -> None:
         ({"y_test": np.full(20, -1)}, "Received: -1"),
         ({"y_test": np.full(20, 0.5)}, "whole numbers"),
         ({"y_test": np.zeros(19)}, "20 inputs but 19 targets"),
-        ({"y_train": np.full((30, 3), 0.3)}, "soft labels are refused"),
+        ({"y_train": np.full((30, 3), 0.3)}, "soft labels are refused.*--task regression"),
+        ({"y_val": np.ones((10, 3))}, "Received: 3 of them in row 0.*--task multilabel"),
+        ({"y_test": np.arange(20) % 3 + 1}, "numbered 1 to 3; subtract 1"),
         ({"x_test": None}, "wanted x_train, y_train"),
         ({"y_test": None}, "y_test: missing"),
         ({"x_test": np.zeros((0, *SHAPE))}, "at least one row"),
@@ -188,7 +192,7 @@ def test_a_folder_of_images_is_resized_and_labelled(tmp_path: Path) -> None:
             folder.mkdir(parents=True)
             for number in range(3):
                 Image.new("RGB", (9, 7), (value,) * 3).save(folder / f"{number}.png")
-    samples = data.load(
+    samples, _ = data.load(
         str(tmp_path),
         input_shape=SHAPE,
         output_shape=(2,),
@@ -266,3 +270,88 @@ def test_a_users_function_is_called_and_its_failure_named(tmp_path: Path) -> Non
 def test_equal_rows_have_equal_digests_whatever_their_dtype() -> None:
     x = np.arange(8, dtype=np.uint8).reshape(2, 4)
     assert data.row_digests(x) == data.row_digests(x.astype(np.float64))
+
+
+def numbers(folder: Path, y: Any, width: int = 3) -> Path:
+    """Save 30 + 10 + 20 rows of ``width`` numbers, each part with its share of ``y``."""
+    x = np.random.default_rng(0).random((60, width)).astype(np.float32)
+    parts = {"train": slice(0, 30), "val": slice(30, 40), "test": slice(40, 60)}
+    made = {f"x_{split}": x[rows] for split, rows in parts.items()}
+    if y is not None:
+        given = x if y is np.copy else y
+        made |= {f"y_{split}": given[rows] for split, rows in parts.items()}
+    path = folder / "n.npz"
+    np.savez(path, **made)
+    return path
+
+
+def guessed(path: Path, hint: TaskHint, width: int = 3) -> tuple[Samples, str]:
+    return data.load(str(path), input_shape=(3,), output_shape=(width,), task=None, hint=hint)
+
+
+BINARY = TaskHint(task="classification", loss="binary_crossentropy")
+MARKS = np.random.default_rng(2).integers(0, 2, (60, 3))
+
+
+def test_an_autoencoder_needs_no_task_given(tmp_path: Path) -> None:
+    hint = TaskHint(task="reconstruction", loss="binary_crossentropy")
+    for y in (None, np.copy):
+        samples, task = guessed(numbers(tmp_path, y), hint)
+        assert task == "reconstruction"
+        assert (samples.y_test == samples.x_test).all()
+
+
+def test_rows_that_mark_several_labels_are_multilabel(tmp_path: Path) -> None:
+    samples, task = guessed(numbers(tmp_path, MARKS), BINARY)
+    assert (task, samples.y_train.dtype) == ("multilabel", np.float32)
+    assert (samples.y_test == MARKS[40:]).all()
+
+
+def test_labels_of_hinge_are_mapped(tmp_path: Path) -> None:
+    y = np.arange(60) % 2 * 2 - 1
+    hint = TaskHint(task="classification", loss="hinge", signed_labels=True)
+    samples, _ = guessed(numbers(tmp_path, y), hint, 1)
+    assert samples.y_val.tolist() == (np.arange(30, 40) % 2).tolist()
+    with pytest.raises(InputError, match="Received: -1"):
+        guessed(numbers(tmp_path, y), BINARY, 1)
+
+
+def test_a_wrong_guess_names_itself_and_the_option(tmp_path: Path) -> None:
+    path = numbers(tmp_path, np.full(60, 9))
+    with pytest.raises(
+        InputError, match="classification was guessed because the model's loss is"
+    ):
+        guessed(path, BINARY, 1)
+    with pytest.raises(InputError, match=r"--task multilabel\|regression\|reconstruction"):
+        guessed(path, BINARY, 1)
+    with pytest.raises(InputError) as told:
+        data.load(
+            str(path), input_shape=(3,), output_shape=(1,), task="classification", hint=BINARY
+        )
+    assert "guessed" not in str(told.value)
+
+
+def test_an_unknown_task_is_asked_for(tmp_path: Path) -> None:
+    path = numbers(tmp_path, MARKS)
+    with pytest.raises(UsageError, match="cosine_similarity, which fits several; give --task"):
+        guessed(path, TaskHint(task=None, loss="cosine_similarity"))
+
+
+@pytest.mark.parametrize(
+    ("y", "says"),
+    [
+        (MARKS * 0.5, "marked with 0 or 1. Received: 0.5.*--task regression"),
+        (MARKS[:, :2], "a 0 or 1 for each of 3 labels"),
+    ],
+)
+def test_labels_that_are_no_marks_are_refused(tmp_path: Path, y: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        data.load(
+            str(numbers(tmp_path, y)), input_shape=(3,), output_shape=(3,), task="multilabel"
+        )
+
+
+def test_a_map_of_classes_is_no_row_of_them(tmp_path: Path) -> None:
+    path = numbers(tmp_path, np.zeros((60, 2, 3)))
+    with pytest.raises(InputError, match=r"each of 2 places \(segmentation"):
+        data.load(str(path), input_shape=(3,), output_shape=(2, 3), task="classification")
