@@ -176,7 +176,7 @@ def _finite(loss: float, plan: FineTuneSettings, where: str) -> None:
 
 
 def check_rows(model: Any, samples: Samples) -> None:
-    """Return if there are rows to train and to validate with, of the model's input shape.
+    """Check that there are rows to train and to validate with, of the model's input shape.
 
     Raises:
         DataRefused: no rows, or rows that do not fit the model.

@@ -142,7 +142,7 @@ def pairs(
 
 
 def check(model: Any, teacher: Any, wanted: Sequence[str]) -> None:
-    """Return if each of ``wanted`` is a layer of both models, called once.
+    """Check that each of ``wanted`` is a layer of both models, called once.
 
     Raises:
         ModelRefused: one is not; the nearest names are told.

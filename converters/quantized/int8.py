@@ -117,7 +117,7 @@ def float_tflite(model: Any) -> bytes:
 
 
 def refuse_float(tflite: bytes, model: Any, inspector: TfliteInspector) -> None:
-    """Return if every operator of ``tflite``, made of ``model``, computes in integers.
+    """Check that every operator of ``tflite``, made of ``model``, computes in integers.
 
     Raises:
         FloatIsland: naming operators that do not, their tensors, and the layer.

@@ -62,7 +62,7 @@ class Cut(FineTuneStage):
         settings.half_open_share(self, "floor")
 
     def refuse_unreachable(self, channels: ChannelGraph) -> None:
-        """Return if a model of these can be cut to ``macs``: before it is trained at all.
+        """Check that a model of these can be cut to ``macs``: before it is trained at all.
 
         Raises:
             ModelRefused: it cannot; the least that can be reached is told.
@@ -141,7 +141,7 @@ def scoring_rows(
 
 
 def refuse_compressed(draft: Draft, stage: str) -> None:
-    """Return if ``draft`` promises nothing yet.
+    """Check that ``draft`` promises nothing yet.
 
     Raises:
         ModelRefused: it is quantized, sparse or clustered.

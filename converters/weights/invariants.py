@@ -271,7 +271,7 @@ def kernel_violations(
 
 
 def raise_if(broken: list[str], where: str) -> None:
-    """Return if ``broken`` is empty.
+    """Check that ``broken`` is empty.
 
     Raises:
         InvariantBroken: with every violation in one line.

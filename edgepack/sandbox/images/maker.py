@@ -1,7 +1,11 @@
-"""The door that makes images: Debian's packages by mmdebstrap, wheels by pip, no registry.
+"""How images are made: Debian's packages by mmdebstrap, wheels by pip, no registry.
 
 No code of the target runs: packages are unpacked, pruned and packed again, so an Arm image
 is made on any machine. What maintainer scripts would have set up is the environment below.
+
+The emulators with our plugin are compiled by Debian's gcc inside a container of the engine.
+They run on the engine's processor, not on the image's: an Arm image made for an amd64 engine
+carries amd64 emulators, as a dynamic program beside its own loader and libraries.
 """
 
 from __future__ import annotations
@@ -15,14 +19,14 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 from edgepack.process import run_bounded
 from edgepack.sandbox.engine import Engine, require
 from edgepack.sandbox.images import archive, inventory, tree
-from edgepack.sandbox.images.debian import mirror, packages_of
 from edgepack.sandbox.images.inventory import Listed
 from edgepack.sandbox.images.spec import (
     DEFAULTS,
@@ -31,9 +35,14 @@ from edgepack.sandbox.images.spec import (
     inputs_digest,
     known,
 )
-from edgepack.sandbox.images.tools import emulators
 
-_FETCH_SECONDS, _COMPILE_SECONDS, _MAX_TEXT_BYTES = 1800.0, 600.0, 1 << 20
+_COMPILE_SECONDS, _MAX_TEXT_BYTES = 600.0, 1 << 20
+_FORMAT = "$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)"
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_INDEX_SECONDS, _FETCH_SECONDS = 60.0, 1800.0
+_MAX_INDEX_BYTES, _MAX_TAR_BYTES = 16 * 2**20, 4 * 2**30
+_TOOLS_SUITE = "bookworm"  # qemu-user 7.2, whose dynamic build loads plugins
+_tools: dict[str, tempfile.TemporaryDirectory[str]] = {}
 Progress = Callable[[str], None]
 _PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_34")
 
@@ -212,3 +221,145 @@ def _compile(spec: ImageSpec, root: Path) -> None:
     for source in root.rglob("*.py"):
         if source.with_suffix(".pyc").is_file():
             source.unlink()
+
+
+def mirror() -> str:
+    """Return the Debian mirror that this machine's own package sources name.
+
+    ``EDGEPACK_DEBIAN_MIRROR`` overrides it, for a machine that is not Debian.
+
+    Raises:
+        EnvironmentMissing: neither names one.
+    """
+    given = os.environ.get("EDGEPACK_DEBIAN_MIRROR")
+    if given:
+        return given
+    if shutil.which("apt-get"):
+        command = ["apt-get", "indextargets", "--format", _FORMAT, "Created-By: Packages"]
+        found = run_bounded(command, timeout_s=_INDEX_SECONDS, max_bytes=_MAX_INDEX_BYTES)
+        for line in found.stdout.decode("utf-8", "replace").splitlines():
+            origin, release, component, address = line.split("|", 3)
+            if (
+                origin == "Debian"
+                and component == "main"
+                and "-security" not in release + address
+            ):
+                return address
+    raise EnvironmentMissing(
+        "no Debian mirror in this machine's package sources (run apt-get update once); or "
+        "name one in EDGEPACK_DEBIAN_MIRROR"
+    )
+
+
+def packages_of(names: Sequence[str], *, suite: str, arch: str, source: str) -> IO[bytes]:
+    """Return a tar of the packages and what they need, unpacked, with the .deb files in it.
+
+    apt checks the archive's signature and each package's digest. No code of the target
+    runs. The file is temporary and goes when it is closed.
+
+    Raises:
+        EnvironmentMissing: mmdebstrap is absent or failed.
+    """
+    if shutil.which("mmdebstrap") is None:
+        raise EnvironmentMissing(
+            "mmdebstrap is not installed; apt-get install mmdebstrap (or use docker/Dockerfile)"
+        )
+    signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    command = ["mmdebstrap", "--quiet", "--variant=extract", "--skip=cleanup/apt"]
+    command += [f"--architectures={arch}", f"--include={','.join(names)}", suite, "-"]
+    command += [f"deb {signed}{source} {suite} main"]
+    try:
+        done = run_bounded(
+            command, timeout_s=_FETCH_SECONDS, max_bytes=_MAX_TAR_BYTES, write=output.write
+        )
+        if not done.ok:
+            raise EnvironmentMissing(
+                f"mmdebstrap could not fetch {suite} {arch}: {done.reason()}"
+            )
+        output.seek(0)
+    except BaseException:
+        output.close()
+        raise
+    return output
+
+
+def emulators(engine: Engine, folder: Path, progress: Callable[[str], None]) -> Path:
+    """Return a folder of qemu-arm, qemu-aarch64, ld.so, lib/ and count.so.
+
+    It is made once a process and goes with it; the tools image behind it stays with the
+    engine.
+
+    Raises:
+        EnvironmentMissing: the tools cannot be fetched or the plugin does not compile.
+    """
+    names = (folder / "packages/tools.txt").read_text().split()
+    digest = hashlib.sha256(" ".join([engine.arch, _TOOLS_SUITE, *names]).encode()).hexdigest()
+    tag = f"edgepack/tools:{engine.arch}"
+    if tag in _tools:
+        return Path(_tools[tag].name) / "out"
+    if not _holds_tools(engine, tag, digest):
+        progress(f"{tag}: making it")
+        _load_tools(engine, tag, digest, names)
+    progress("compiling the counting plugin")
+    _tools[tag] = tempfile.TemporaryDirectory(prefix="edgepack-tools-")
+    _build_plugin(engine, tag, folder / "plugin", Path(_tools[tag].name))
+    return Path(_tools[tag].name) / "out"
+
+
+def _holds_tools(engine: Engine, tag: str, digest: str) -> bool:
+    from docker.errors import ImageNotFound
+
+    try:
+        labels = engine.api.inspect_image(tag)["Config"].get("Labels") or {}
+    except ImageNotFound:
+        return False
+    return bool(labels.get(inventory.INPUTS) == digest)
+
+
+def _load_tools(engine: Engine, tag: str, digest: str, names: list[str]) -> None:
+    source = packages_of(names, suite=_TOOLS_SUITE, arch=engine.arch, source=mirror())
+    slim = io.BytesIO()
+    with (
+        source,
+        tarfile.open(fileobj=source, mode="r|") as packed,
+        tarfile.open(fileobj=slim, mode="w") as kept,
+    ):
+        for member in packed:
+            useless = ("./usr/share/", "./var/", "./dev/")
+            if not member.name.startswith(useless) and not member.isdev():
+                kept.addfile(member, packed.extractfile(member) if member.isfile() else None)
+    image, _ = archive.image(
+        [slim.getvalue()],
+        arch=engine.arch,
+        tag=tag,
+        env={"PATH": "/usr/bin:/bin"},
+        labels={inventory.INPUTS: digest},
+    )
+    for line in engine.api.load_image(io.BytesIO(image)):
+        if "error" in line:
+            raise EnvironmentMissing(f"the engine refused the tools image: {line['error']}")
+
+
+def _build_plugin(engine: Engine, tag: str, plugin: Path, target: Path) -> None:
+    """Run the plugin's build script in the tools image and take its /out folder."""
+    made = engine.api.create_container(
+        tag,
+        ["/bin/dash", "/src/build.sh"],
+        user="0:0",
+        network_disabled=True,
+        host_config=engine.api.create_host_config(
+            binds=[f"{plugin}:/src:ro"], network_mode="none", cap_drop=["ALL"]
+        ),
+    )
+    try:
+        engine.api.start(made["Id"])
+        code = int(engine.api.wait(made["Id"], timeout=120)["StatusCode"])
+        if code != 0:
+            why = engine.api.logs(made["Id"]).decode(errors="replace").strip()[-600:]
+            raise EnvironmentMissing(f"the counting plugin does not compile: {why}")
+        pieces, _ = engine.api.get_archive(made["Id"], "/out")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as packed:
+            packed.extractall(target, filter="data")
+    finally:
+        engine.api.remove_container(made["Id"], force=True, v=True)

@@ -94,8 +94,8 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     board: SshLink,
     shared_data: Callable[[str], Path],
 ) -> None:
+    from edgepack.sandbox.images.maker import emulators
     from edgepack.sandbox.images.spec import ImageSpec, docker_folder
-    from edgepack.sandbox.images.tools import emulators
 
     model = shared_data("mlperf_tiny/keyword_spotting/kws_ref_model.tflite").read_bytes()
     spec = ImageSpec(*package.split(), arch)
