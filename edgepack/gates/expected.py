@@ -42,7 +42,7 @@ REPORT = (
     "device_thermal", "device_queries",
 )  # fmt: skip
 #: Asked only on request, or told only where something went wrong.
-OTHER = ("signature_of_maker", "soak", "firmware")
+OTHER = ("signature_of_maker", "soak", "firmware", "sandbox")
 
 #: Tasks whose answers have classes, and so a recall of each.
 _OF_CLASSES = frozenset({"classification", "multilabel"})
