@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 #: Activations that work on each number alone.
-ALONE = ("absolute", "hard_swish", "square_root", "unit_threshold")
+ALONE = (
+    *("absolute", "hard_swish", "reciprocal_square_root", "square_root", "unit_threshold"),
+)
 _FAR = 16.0  # exp(-16) is 1e-7, what float32 rounds away beside 1
 
 
@@ -32,6 +34,9 @@ def register(keras: Any, tf: Any) -> None:
         """Return ``x * relu6(x + 3) / 6`` in the form the converter makes one operator of."""
         return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
 
+    def reciprocal_square_root(x: Any) -> Any:
+        return tf.math.rsqrt(x)
+
     def square_root(x: Any) -> Any:
         return tf.sqrt(x)
 
@@ -39,5 +44,8 @@ def register(keras: Any, tf: Any) -> None:
         """Return ``x`` where it is over 1, else 0, by a choice rather than a cast."""
         return tf.where(x > 1.0, x, tf.zeros_like(x))
 
-    made = (absolute, causal_softmax, hard_swish, square_root, unit_threshold)
+    made = (
+        *(absolute, causal_softmax, hard_swish, reciprocal_square_root),
+        *(square_root, unit_threshold),
+    )
     keras.utils.get_custom_objects().update({one.__name__: one for one in made})

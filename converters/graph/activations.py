@@ -10,13 +10,16 @@ from converters.graph.walk import Rule, Site
 FUSED = ("linear", "relu", "swish", "gelu", "softmax", "sigmoid", "tanh")
 #: Layers into which a following affine map folds.
 KERNELED = ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "Conv1D", "Dense")
-_MADE = ("elu", "selu", "hard_sigmoid")
+#: Of w, w^2 and w^3 in -log(1 - w) for w from 0 to 1/2: the least largest error.
+_LOG = (1.01778353, 0.31262248, 0.84479575)
+_MADE = ("elu", "selu", "hard_sigmoid", "mish")
 
 
 def activation(site: Site, name: str, x: Any, suffix: str = "") -> Any:
     """Return the activation ``name`` of ``x``, made of what has an int8 kernel.
 
-    The converter has none for ELU: ``elu(x) = relu(x) + exp(min(x, 0)) - 1`` has.
+    The converter has none for ELU: ``elu(x) = relu(x) + exp(min(x, 0)) - 1`` has, and
+    ``tflite.activations`` makes one operator of it again.
     """
     step = f"{suffix}_" if suffix else ""
     if name == "elu":
@@ -27,7 +30,42 @@ def activation(site: Site, name: str, x: Any, suffix: str = "") -> Any:
     if name == "hard_sigmoid":  # clip(0.2 x + 0.5, 0, 1) in tf_keras
         y = site.make("Rescaling", f"{step}line", scale=0.2, offset=0.5)(x)
         return site.make("ReLU", f"{step}clip", max_value=1.0)(y)
+    if name == "mish":
+        return _mish(site, x, step)
     return site.make("Activation", suffix, activation=name)(x)
+
+
+def _softplus(site: Site) -> Any:
+    """Return ``log(1 + exp(x)) = relu(x) - log(1 - w)`` with ``w = sigmoid(-|x|)``.
+
+    In int8, EXP and LOG of a wide range lose what they are for. ``-log(1 - w)`` of w from 0
+    to 1/2 is a cubic within 0.0005, a fortieth of a step where outputs reach 6: too much
+    for float, so this is for the converter alone.
+    """
+    x = site.x
+    if x is None or name_of(site.layer.activation) != "softplus":
+        return None
+    over = site.make("ReLU", "over")(x)
+    under = site.make("Subtract", "under")([x, over])
+    far = site.make("Subtract", "far")([under, over])  # -|x|
+    w = site.make("Activation", "share", activation="sigmoid")(far)
+    y = site.make("Rescaling", "cubic", scale=_LOG[2], offset=_LOG[1])(w)
+    y = site.make("Multiply", "square")([y, w])
+    y = site.make("Rescaling", "line", scale=1.0, offset=_LOG[0])(y)
+    y = site.make("Multiply", "rest")([y, w])
+    return site.make("Add", "sum")([over, y])
+
+
+def _mish(site: Site, x: Any, step: str) -> Any:
+    """Return ``x tanh(log(1 + exp(x))) = x (2 / (1 + s^2) - 1)`` with ``s = sigmoid(-x)``."""
+    s = site.make("Rescaling", f"{step}turned", scale=-1.0)(x)
+    s = site.make("Activation", f"{step}share", activation="sigmoid")(s)
+    y = site.make("Multiply", f"{step}square")([s, s])
+    y = site.make("Rescaling", f"{step}more", scale=1.0, offset=1.0)(y)
+    y = site.make("Activation", f"{step}root", activation="reciprocal_square_root")(y)
+    y = site.make("Multiply", f"{step}part")([y, y])
+    y = site.make("Rescaling", f"{step}gate", scale=2.0, offset=-1.0)(y)
+    return site.make("Multiply", f"{step}product")([x, y])
 
 
 def _elu(site: Site, x: Any, alpha: float, step: str) -> Any:
@@ -92,3 +130,5 @@ RULES: dict[str, Rule] = {
     "ReLU": _relu,
     "ThresholdedReLU": _thresholded,
 }
+#: What only the converter needs.
+LAST_RULES: dict[str, Rule] = {"Activation": _softplus}

@@ -22,7 +22,7 @@ from converters.graph import fold as folding
 from converters.graph.activations import FUSED
 from converters.graph.walk import walk
 
-__all__ = ["FUSED", "deployable", "fold_batchnorm", "inline", "simplify", "unrolled"]
+__all__ = ["FUSED", "deployable", "fold_batchnorm", "for_converter", "inline", "simplify"]
 
 #: First: what becomes layers that have rules themselves.
 _OPENED = {**layers.UNWRAPPING, **recurrent.CELLS, **distributed.RULES, **volumes.RULES}
@@ -60,10 +60,10 @@ def fold_batchnorm(model: Any) -> Any:
 
 
 def deployable(model: Any) -> Any:
-    """Return ``model`` simplified, folded and unrolled: the kernels that the device gets."""
-    return unrolled(fold_batchnorm(simplify(model)))
+    """Return ``model`` simplified, folded and written out: the kernels of the device."""
+    return for_converter(fold_batchnorm(simplify(model)))
 
 
-def unrolled(model: Any) -> Any:
-    """Return ``model`` with the loops unrolled that the converter cannot quantize."""
-    return walk(model, recurrent.RULES)
+def for_converter(model: Any) -> Any:
+    """Return ``model`` with the loops and activations written out that int8 has not."""
+    return walk(model, {**recurrent.RULES, **activations.LAST_RULES})

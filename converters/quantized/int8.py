@@ -86,15 +86,19 @@ class Int8:
         from converters import keras2
         from converters.graph import canonical
         from converters.tflite import conversion
+        from converters.tflite.activations import with_elu
 
         inspector = training.inspects()
         _check(draft.model, parts)
         model = draft.model
         if not keras2.is_quantized(model):
-            model = canonical.unrolled(canonical.simplify(model))
+            model = canonical.for_converter(canonical.simplify(model))
         # Codes trained for one scale a tensor must be converted with one.
         per_channel = self.per_channel_dense and Trait.QUANTIZED not in draft.traits
-        made = conversion.convert(model, parts, per_channel_dense=per_channel)
+        made = [
+            with_elu(tflite)
+            for tflite in conversion.convert(model, parts, per_channel_dense=per_channel)
+        ]
         silent: frozenset[str] = frozenset()
         kernels = [kernel for tflite in made for kernel in inspector.int8_kernels(tflite)]
         if any(not kernel.codes.any() for kernel in kernels):

@@ -90,7 +90,7 @@ def test_each_step_alone_keeps_the_outputs(name: str) -> None:
     model = coverage.build(row)
     wanted = outputs(model, row)
     simple = canonical.simplify(model)
-    for made in (simple, canonical.fold_batchnorm(simple), canonical.unrolled(simple)):
+    for made in (simple, canonical.fold_batchnorm(simple), canonical.for_converter(simple)):
         assert np.abs(outputs(made, row) - wanted).max() <= CLOSE
 
 
