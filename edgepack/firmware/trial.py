@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,13 +60,32 @@ def extras(
         RuntimeFailure: TFLM or Vela refused the model, crashed or hung.
     """
     plain = identifier(name)
-    vectors = goldens.answered(model, _array(files, GOLDEN_INPUTS))
+    vectors = _answered(model, files.get(GOLDEN_INPUTS, b""))
     made: dict[str, bytes] = {}
     if profile.npu is not None:
         compiled = _vela(model, profile)
         made[_vela_path(plain, compiled)] = compiled.model
-    made |= _sources(model, profile, plain, vectors, route)
+    if route == "c":  # a board that follows another is given the same files
+        made |= _c_sources(model, plain, vectors)
+    else:
+        made |= _sources(model, profile, plain, vectors, route)
     return {f"{FIRMWARE_FOLDER}{path}": content for path, content in made.items()}
+
+
+@lru_cache(maxsize=2)
+def _answered(model: bytes, inputs_npy: bytes) -> Goldens:
+    """Return TFLM's answers to golden inputs, which are the same for every board."""
+    return goldens.answered(model, _array({GOLDEN_INPUTS: inputs_npy}, GOLDEN_INPUTS))
+
+
+@lru_cache(maxsize=2)
+def _c_sources(model: bytes, plain: str, vectors: Goldens) -> Mapping[str, bytes]:
+    """Return the C of a model: it depends on no device, only on what is given here.
+
+    For making a bundle only: ``trial`` proves one by making the sources anew.
+    """
+    made = c_bundle(c99.compile_model(model), plain, vectors)
+    return {f"c/{path}": content for path, content in made.items()}
 
 
 def _vela_path(plain: str, compiled: VelaResult) -> str:

@@ -1,9 +1,8 @@
-"""The parts of a device's report: what ran where, the device's state, times and answers."""
+"""The parts of a device's report: who ran what where, how it felt, what came out."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,13 +20,11 @@ BackendName = Literal["app", "benchmark_model", "portable"]
 DelegateName = Literal["cpu", "xnnpack", "gpu", "nnapi"]
 
 
-class StrictModel(BaseModel):
-    """A frozen value that refuses unknown keys and values of another type."""
-
+class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class BackendRef(StrictModel):
+class BackendRef(Part):
     """What ran the model; ``sha256`` of the APK, the binary or the folder's archive."""
 
     name: BackendName
@@ -35,7 +32,7 @@ class BackendRef(StrictModel):
     sha256: Sha256 | None = None
 
 
-class BundleRef(StrictModel):
+class BundleRef(Part):
     """What was run: ``sha256`` of the whole .edgepack file as the device read it."""
 
     name: Text
@@ -44,7 +41,7 @@ class BundleRef(StrictModel):
     model_sha256: Sha256
 
 
-class Device(StrictModel):
+class Device(Part):
     """Where it ran.
 
     Attributes:
@@ -66,7 +63,7 @@ class Device(StrictModel):
     emulated: bool
 
 
-class RuntimeRef(StrictModel):
+class RuntimeRef(Part):
     """The model runtime, by its own word where it has one."""
 
     name: Literal["tflite", "litert", "unknown"]
@@ -74,7 +71,7 @@ class RuntimeRef(StrictModel):
     sha256: Sha256 | None = None
 
 
-class Conditions(StrictModel):
+class Conditions(Part):
     """The state of the device just before or after the run; None where it does not say.
 
     Attributes:
@@ -93,7 +90,7 @@ class Conditions(StrictModel):
     clocks_khz: Annotated[tuple[int, ...], Field(max_length=1024)] = ()
 
 
-class Summary(StrictModel):
+class Summary(Part):
     """The times of a run in a few numbers; a back end without raw times has only these."""
 
     min_ms: Milliseconds
@@ -104,7 +101,7 @@ class Summary(StrictModel):
     p95_ms: Milliseconds | None = None
 
 
-class Memory(StrictModel):
+class Memory(Part):
     """Memory of the process; ``baseline`` was held before the model was loaded.
 
     Attributes:
@@ -117,7 +114,7 @@ class Memory(StrictModel):
     peak_bytes: Bytes
 
 
-class Goldens(StrictModel):
+class Goldens(Part):
     """The device's own answers to the bundle's golden rows, little-endian, in hexadecimal."""
 
     rows: Annotated[int, Field(ge=1, le=4096)]
@@ -145,7 +142,7 @@ class Goldens(StrictModel):
         return flat.reshape((self.rows, *self.shape)).astype(self.dtype)
 
 
-class DelegateAvailability(StrictModel):
+class Seen(Part):
     """A delegate that the device was asked about, and its answer."""
 
     name: DelegateName
@@ -153,23 +150,7 @@ class DelegateAvailability(StrictModel):
     says: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSettings:
-    """How a bundle is run: what tells apart two runs of one back end.
-
-    Attributes:
-        affinity: processors to bind to, a hexadecimal mask; None leaves them all.
-        warmup: inferences before the first timed one.
-    """
-
-    mode: Mode = "full"
-    delegate: DelegateName = "cpu"
-    threads: int = 1
-    affinity: str | None = None
-    warmup: int = 16
-
-
-class Run(StrictModel):
+class Run(Part):
     """What was done and how long it took.
 
     Attributes:
@@ -177,7 +158,7 @@ class Run(StrictModel):
         affinity: the processors it was bound to, as a hexadecimal mask; None for all.
         queries: timed inferences; seconds: from the first's start to the last's end.
         stride: ``samples_ms`` holds every stride-th time.
-        samples_ms: the times in the order in which they came; empty where there are none.
+        samples_ms: the times in the order in which they came; empty where not told.
     """
 
     delegate: DelegateName
@@ -193,14 +174,3 @@ class Run(StrictModel):
     stride: Annotated[int, Field(ge=1, le=2**30)] = 1
     samples_ms: Annotated[tuple[Milliseconds, ...], Field(max_length=KEPT)] = ()
     summary: Summary
-
-    @property
-    def settings(self) -> RunSettings:
-        """How the run was made, as the caller asked for it."""
-        return RunSettings(
-            mode=self.mode,
-            delegate=self.delegate,
-            threads=self.threads,
-            affinity=self.affinity,
-            warmup=self.warmup,
-        )

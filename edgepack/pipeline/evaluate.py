@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar, overload
 
 import numpy as np
@@ -49,19 +49,27 @@ class Evaluation(Generic[P]):
     failure: RuntimeFailure | None = None
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
+    _compared: dict[float, AccuracyComparison] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def compared(self, confidence: float = 0.95) -> AccuracyComparison | None:
-        """Return how the candidate compares with the float model; None without answers."""
+        """Return how the candidate compares with the float model; None without answers.
+
+        Made once for all devices that ask for the same confidence.
+        """
         if self.scores is None:
             return None
-        return accuracy.compare(
-            self.task,
-            self.targets,
-            self.float_scores,
-            self.scores,
-            threshold=self.decision_threshold,
-            confidence=confidence,
-        )
+        if confidence not in self._compared:
+            self._compared[confidence] = accuracy.compare(
+                self.task,
+                self.targets,
+                self.float_scores,
+                self.scores,
+                threshold=self.decision_threshold,
+                confidence=confidence,
+            )
+        return self._compared[confidence]
 
 
 Validated = Evaluation[Literal["val"]]

@@ -144,11 +144,14 @@ def pack(
         why = f"not asked after {gates}; build it again once that is mended"
         return Product(result=result, verdict=complete(verdict, expected, why), data=None)
     content, findings = _content(result, tools)
-    if content:
+    why = ""
+    if not content:
+        why = f"not asked after {_gates(findings)}; build it again once that is mended"
+    else:
         tools.say(f"{profile.name}: running it as the device would")
         trial = Bundle(_manifest(result, verdict.plus(*findings), content), content)
         findings += _dynamic_findings(trial, profile, tools)
-    verdict = complete(verdict.plus(*findings), expected)
+    verdict = complete(verdict.plus(*findings), expected, why)
     data = None
     if verdict.outcome is not Outcome.FAIL:
         final = _manifest(result, verdict, content)

@@ -1,4 +1,4 @@
-"""What a back end is asked to run on a device, and what each of them offers."""
+"""What is asked of a device, and what every back end does with it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,28 @@ from edgepack.errors import UsageError
 from edgepack.files import sha256
 from edgepack.gates.device import GOLDEN_LSB, Expected
 from edgepack.measurements.device_report import Report, run_identity
-from edgepack.measurements.report_model import BackendName, BundleRef, Conditions, RunSettings
+from edgepack.measurements.latency_samples import Mode
+from edgepack.measurements.report_model import BackendName, BundleRef, DelegateName
 
 _MASK = re.compile(r"[0-9a-f]{1,16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest(RunSettings):
-    """One run to be made: of which bundle, with which settings.
+class Order:
+    """One run to be made.
 
     Attributes:
         data: the whole .edgepack file, as it is pushed; ``bundle`` is what is in it.
+        affinity: processors to bind to, a hexadecimal mask; None leaves them all.
     """
 
     bundle: Bundle
     data: bytes
+    mode: Mode = "full"
+    delegate: DelegateName = "cpu"
+    threads: int = 1
+    affinity: str | None = None
+    warmup: int = 16
 
     @property
     def bundle_sha256(self) -> str:
@@ -39,7 +46,7 @@ class RunRequest(RunSettings):
         return reference_of(self.bundle, self.bundle_sha256)
 
     def __post_init__(self) -> None:
-        """Refuse settings that no run can have.
+        """Refuse what no report could tell.
 
         Raises:
             UsageError: threads, warm-up or affinity out of their range.
@@ -59,9 +66,8 @@ class RunRequest(RunSettings):
         """Return the digest that tells this run from every other: a finished one is kept."""
         return run_identity(
             self.bundle_sha256,
-            backend.name,
-            backend.sha256,
-            self,
+            (backend.name, backend.sha256),
+            (self.mode, self.delegate, self.threads, self.affinity, self.warmup),
         )
 
 
@@ -97,15 +103,6 @@ def expected_of(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """When a run started, and the state of the device just before and after it."""
-
-    started_at: str
-    before: Conditions
-    after: Conditions
-
-
 class Backend(Protocol):
     """One way to run a bundle on a device.
 
@@ -123,8 +120,8 @@ class Backend(Protocol):
         """Put the back end on the device where it is not there yet; return a line about it."""
         ...
 
-    def run(self, link: Link, request: RunRequest) -> Report:
-        """Return the report of the run; a model that fails is an ending, not an exception.
+    def run(self, link: Link, order: Order) -> Report:
+        """Return the report of the run; a model that fails is an ending, no raise.
 
         Raises:
             Unplugged, DeviceFull, RuntimeFailure: the question could not be answered.
@@ -132,6 +129,6 @@ class Backend(Protocol):
         ...
 
 
-def utc_now() -> str:
+def now() -> str:
     """Return the time as a report writes it, UTC in whole seconds."""
     return datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -10,7 +10,7 @@ import pytest
 
 import device_profiles
 from edgepack.cost import latency as estimating
-from edgepack.device.calibration_export import as_toml, calibration_point, proven_instructions
+from edgepack.device import calibration_export as points
 from edgepack.errors import InputError
 from edgepack.gates import device as judge
 from edgepack.gates.finding import Finding, How, Outcome, Verdict
@@ -22,7 +22,7 @@ COUNT = 40_000_000
 def point_of(agreed: Any, **more: Any) -> str:
     report = agreed.report()
     found = judge.judge(report, agreed.profile, agreed.expected)
-    return as_toml(calibration_point(report, found, **more))
+    return points.calibration_toml(report, found, **more)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_no_accelerator_calibrates_the_cpu(agreed: Any, delegate: str) -> None:
     expected = replace(agreed.expected, identity=None, backend_sha256=None)
     found = judge.judge(report, agreed.profile, expected)
     with pytest.raises(InputError, match="take a run on the CPU"):
-        as_toml(calibration_point(report, found))
+        points.calibration_toml(report, found)
 
 
 @pytest.mark.parametrize(
@@ -87,5 +87,5 @@ def test_only_a_proven_count_is_taken(value: Any, verdict: Outcome, wanted: int 
     count = Finding(
         gate="instructions", verdict=verdict, value=value, how=How.EMULATED, says="x"
     )
-    assert proven_instructions(Verdict((count,))) == wanted
-    assert proven_instructions(Verdict(())) is None
+    assert points.counted(Verdict((count,))) == wanted
+    assert points.counted(Verdict(())) is None

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from edgepack.bundle import archive as packing
-from edgepack.device.backends.backend import RunRequest, expected_of
-from edgepack.device.backends.portable import Portable, pack_folder, run_of
-from edgepack.device.links.ssh import SshLink
+from edgepack.device.backends import portable_folder as folder
+from edgepack.device.backends.backend import Order, expected_of
+from edgepack.device.backends.portable import Portable, run_of
+from edgepack.device.links.ssh import Ssh
 from edgepack.errors import EnvironmentMissing, UsageError
 from edgepack.gates import device as judge
 from edgepack.gates.finding import Outcome
@@ -28,12 +29,12 @@ from tests.edgepack.manifests import manifest
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> SshLink:
+def board(tmp_path: Path) -> Ssh:
     """Return a board that is this machine's shell behind an ``ssh`` of two arguments."""
     program = tmp_path / "ssh"
     program.write_text('#!/bin/sh\nshift\nexec sh -c "$1"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return SshLink("pi@board", folder=str(tmp_path / "board"), program=(str(program),))
+    return Ssh("pi@board", folder=str(tmp_path / "board"), program=(str(program),))
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,8 @@ def engine() -> Any:
         pytest.skip(str(error))
 
 
-def packed(model: bytes, profile: str) -> RunRequest:
-    """Return a run request of a bundle around a real model, goldens of this host."""
+def packed(model: bytes, profile: str) -> Order:
+    """Return an order of a bundle around a real model, goldens by this machine's runtime."""
     from edgepack.tflite.flatbuffer import read
 
     facts = read(model)
@@ -73,7 +74,7 @@ def packed(model: bytes, profile: str) -> RunRequest:
         golden_rows=4,
     )
     data = packing.pack(made, files, None)
-    return RunRequest(bundle=packing.unpack(data, "test"), data=data, mode="quick", warmup=2)
+    return Order(bundle=packing.unpack(data, "test"), data=data, mode="quick", warmup=2)
 
 
 @pytest.mark.qemu
@@ -91,7 +92,7 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     profile: str,
     cpu: str,
     engine: Any,
-    board: SshLink,
+    board: Ssh,
     shared_data: Callable[[str], Path],
 ) -> None:
     from edgepack.sandbox.images.maker import emulators
@@ -100,24 +101,24 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     model = shared_data("mlperf_tiny/keyword_spotting/kws_ref_model.tflite").read_bytes()
     spec = ImageSpec(*package.split(), arch)
     try:
-        archive = pack_folder(engine, spec)
+        archive = folder.pack(engine, spec)
     except EnvironmentMissing as error:
         pytest.skip(str(error))
     kit = emulators(engine, docker_folder(), lambda line: None)
     emulator = f"{kit}/ld.so --library-path {kit}/lib {kit}/{spec.emulator} -cpu {cpu}"
-    run_request = packed(model, profile)
+    order = packed(model, profile)
     backend = Portable(archive=archive, emulator=emulator, kernels="reference")
     assert "installed" in backend.install(board)
     assert "was there" in backend.install(board)
-    report = backend.run(board, run_request)
+    report = backend.run(board, order)
     assert (report.ending, report.says) == ("ok", "ran 4 rows")
     assert report.device.abi == {"arm64": "aarch64", "armv7": "armv7l"}[arch]
     assert report.runtime.version == package.split()[1]
     jsonschema.validate(json.loads(reports.text(report)), reports.schema())
     expected = expected_of(
-        run_request.bundle,
-        run_request.bundle_sha256,
-        identity=run_request.identity(backend),
+        order.bundle,
+        order.bundle_sha256,
+        identity=order.identity(backend),
         backend_sha256=backend.sha256,
         golden_lsb=0,
     )
@@ -132,26 +133,26 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     assert not list(Path(board.folder).glob("job-*"))
 
 
-def test_a_folder_that_cannot_be_unpacked_says_so_and_leaves_nothing(board: SshLink) -> None:
+def test_a_folder_that_cannot_be_unpacked_says_so_and_leaves_nothing(board: Ssh) -> None:
     backend = Portable(archive=b"no tar at all")
     with pytest.raises(Exception, match="cannot unpack the folder"):
         backend.install(board)
     assert not [p for p in Path(board.folder).iterdir() if p.suffix != ".tar"]
 
 
-def test_the_gpu_is_no_path_of_a_folder(board: SshLink, agreed: Any) -> None:
-    run_request = RunRequest(bundle=agreed.bundle, data=agreed.data, delegate="gpu")
+def test_the_gpu_is_no_path_of_a_folder(board: Ssh, agreed: Any) -> None:
+    order = Order(bundle=agreed.bundle, data=agreed.data, delegate="gpu")
     with pytest.raises(UsageError, match="CPU only"):
-        Portable(archive=b"x").run(board, run_request)
+        Portable(archive=b"x").run(board, order)
 
 
 @pytest.mark.parametrize("target", ["-oProxyCommand=evil", "a b", "", "x;y"])
 def test_an_ssh_target_can_be_no_option(target: str) -> None:
     with pytest.raises(UsageError, match="user@host"):
-        SshLink(target)
+        Ssh(target)
 
 
-def test_ssh_moves_bytes_and_exit_codes(board: SshLink) -> None:
+def test_ssh_moves_bytes_and_exit_codes(board: Ssh) -> None:
     data = hashlib.shake_256(b"x").digest(100_000)
     board.push(data, f"{board.folder}/sub/file")
     assert board.pull(f"{board.folder}/sub/file", 100_000) == data
@@ -160,8 +161,8 @@ def test_ssh_moves_bytes_and_exit_codes(board: SshLink) -> None:
 
 @pytest.mark.parametrize(("seen", "kept", "stride"), [(1500, 1500, 1), (16386, 8193, 2)])
 def test_a_thinned_run_says_its_stride(agreed: Any, seen: int, kept: int, stride: int) -> None:
-    run_request = RunRequest(bundle=agreed.bundle, data=agreed.data)
+    order = Order(bundle=agreed.bundle, data=agreed.data)
     trace = Trace(status=ExitStatus.OK, says="ran", wall_ms=(50.0,) * kept, inferences=seen)
-    run = run_of(trace, run_request, "default")
+    run = run_of(trace, order, "default")
     assert (run.stride, run.queries) == (stride, seen)
     assert run.seconds == pytest.approx(max(60.0, 50.0 * kept * stride / 1e3))

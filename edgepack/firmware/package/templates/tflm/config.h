@@ -1,19 +1,13 @@
-#ifndef {{ upper }}_CONFIG_H
-#define {{ upper }}_CONFIG_H
+#ifndef @UPPER@_CONFIG_H
+#define @UPPER@_CONFIG_H
 
-namespace {{ name }} {
+namespace @NAME@ {
 
-// {{ arena_says }}
-constexpr int kTensorArenaSize = {{ arena_bytes }};
+// @ARENA_SAYS@
+constexpr int kTensorArenaSize = @ARENA_BYTES@;
 
-{% for end in inputs + outputs %}
-constexpr int k{{ end.kind|capitalize }}{{ end.number or "" }}Size = {{ end.elements }};
-{% if end.scale %}
-constexpr float k{{ end.kind|capitalize }}{{ end.number or "" }}Scale = {{ end.scale }};
-constexpr int k{{ end.kind|capitalize }}{{ end.number or "" }}ZeroPoint = {{ end.zero_point }};
-{% endif %}
-{% endfor %}
+@QUANTIZATION@
 
-}  // namespace {{ name }}
+}  // namespace @NAME@
 
 #endif

@@ -1,21 +1,19 @@
-#ifndef {{ upper }}_RESOLVER_H
-#define {{ upper }}_RESOLVER_H
+#ifndef @UPPER@_RESOLVER_H
+#define @UPPER@_RESOLVER_H
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-namespace {{ name }} {
+namespace @NAME@ {
 
 // Only the operators that the model uses, so that the linker drops all other kernels.
-using Resolver = tflite::MicroMutableOpResolver<{{ op_count }}>;
+using Resolver = tflite::MicroMutableOpResolver<@OP_COUNT@>;
 
 inline Resolver get_resolver() {
   Resolver resolver;
-{% for method in resolver_methods %}
-  resolver.{{ method }}();
-{% endfor %}
+@ADDS@
   return resolver;
 }
 
-}  // namespace {{ name }}
+}  // namespace @NAME@
 
 #endif
