@@ -8,7 +8,7 @@ FULLY_CONNECTED silently wrong; that is a refusal here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from edgepack.compat.measured_support import (
@@ -21,6 +21,7 @@ from edgepack.compat.measured_support import (
 )
 from edgepack.profiles.profile import CarriedRuntime
 from edgepack.tflite.facts import Facts, Op
+from edgepack.tflite.operators import inputs_of
 from edgepack.tflite.per_facts import per_facts
 from edgepack.tflite.tensors import Tensor
 
@@ -220,7 +221,28 @@ def incompatible_operators(
         )
         if refused:
             found.setdefault((use.op.name, use.op.version, refused.says), refused)
+    for refused in _misfits(facts, runtime):
+        found.setdefault((refused.op.name, refused.op.version, refused.says), refused)
     return list(found.values())
+
+
+def _misfits(facts: Facts, runtime: CarriedRuntime) -> Iterator[IncompatibleOperator]:
+    """Yield operators with quantization that does not fit its tensor.
+
+    TensorFlow Lite and LiteRT load no such file. TFLM looks at the weights alone, and there
+    takes one zero point for all scales.
+    """
+    for op in facts.ops:
+        kernel = inputs_of(op.name).kernel
+        tensors = [*enumerate(facts.feeds(op)), *((-1, tensor) for tensor in facts.yields(op))]
+        for slot, tensor in tensors:
+            numbers = tensor.quantization if tensor else None
+            if numbers is None or not numbers.misfit:
+                continue
+            if runtime.name == "tflm" and (slot != kernel or len(numbers.zero_points) == 1):
+                continue
+            says = f"{op.name} at {tensor}: {numbers.misfit}, which {_spelled(runtime)} refuses"
+            yield IncompatibleOperator(op, "dtype", says, "convert it again")
 
 
 def _unused(code: int, version: int) -> Op:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.tflite.operators import CUSTOM
-from edgepack.tflite.tensors import FLOATS, Tensor
+from edgepack.tflite.tensors import BITS, FLOATS, Tensor
 from edgepack.tflite.weights import Kernel, look
 
 __all__ = [
@@ -178,6 +178,8 @@ class Facts:
     def values(self, tensor: Tensor) -> memoryview:
         """Return the stored bytes of a constant tensor; empty for any other."""
         first, last = self.spans[tensor.buffer]
+        if tensor.dtype in BITS and not tensor.sparse:
+            last = min(last, first + tensor.nbytes)  # what lies behind is read by nobody
         return memoryview(self.data)[first:last]
 
     def array(self, tensor: Tensor) -> NDArray[Any]:

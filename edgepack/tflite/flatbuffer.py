@@ -134,8 +134,8 @@ def _tensor(table: Table, index: int, spans: tuple[tuple[int, int], ...]) -> Ten
         raise InputError(f".tflite {where}: no known dtype has the number {code}")
     if min(shape, default=0) < 0 or prod(shape) > MOST_ELEMENTS:
         raise InputError(f".tflite {where}: wanted a shape of whole sizes, got {list(shape)}")
-    if signature and len(signature) != len(shape):
-        raise InputError(f".tflite {where}: shape {list(shape)}, signature {list(signature)}")
+    if len(signature) != len(shape):
+        signature = ()  # of another rank: no runtime looks at it
     if buffer >= max(len(spans), 1):
         raise InputError(f".tflite {where}: wants buffer {buffer}, the file has {len(spans)}")
     if table.number(10, "I"):
@@ -157,7 +157,8 @@ def _tensor(table: Table, index: int, spans: tuple[tuple[int, int], ...]) -> Ten
         buffer=buffer,
     )
     held, wanted = last - first, tensor.nbytes
-    if tensor.constant and tensor.dtype in BITS and not tensor.sparse and held != wanted:
+    # what a buffer holds behind the values is read by nobody
+    if tensor.constant and tensor.dtype in BITS and not tensor.sparse and held < wanted:
         raise InputError(
             f".tflite {where}: {tensor.dtype} of {list(shape)} wants {wanted:,} bytes, "
             f"buffer {buffer} holds {held:,}"
@@ -175,13 +176,25 @@ def _quantization(
     axis, details = table.number(6, "i"), _DETAILS.get(table.number(4, "B"), "")
     if not scales and not details:
         return None  # only min and max, from fake quantization
-    if len(scales) > 1 and not (0 <= axis < len(shape) and shape[axis] == len(scales)):
-        raise InputError(
-            f".tflite {where}: {len(scales)} scales do not fit axis {axis} of {list(shape)}"
-        )
-    if len(points) not in (0, 1, len(scales)):
-        raise InputError(f".tflite {where}: {len(scales)} scales, {len(points)} zero points")
-    return Quantization(scales, points, axis, details)
+    return Quantization(scales, points, axis, details, _misfit(scales, points, axis, shape))
+
+
+def _misfit(
+    scales: tuple[float, ...], points: tuple[int, ...], axis: int, shape: tuple[int, ...]
+) -> str:
+    """Return why TensorFlow Lite does not take the numbers, as its own loader asks.
+
+    Source: InterpreterBuilder::ParseQuantization (tensorflow/lite/core/interpreter_builder.cc).
+    """
+    if not scales:
+        return ""
+    if len(points) != len(scales):
+        return f"{len(scales)} scales and {len(points)} zero points"
+    if shape and not 0 <= axis < len(shape):
+        return f"quantized dimension {axis} of {list(shape)}"
+    if shape and len(scales) not in (1, shape[axis]):
+        return f"{len(scales)} scales along dimension {axis} of {list(shape)}"
+    return ""
 
 
 def _op(
@@ -210,7 +223,7 @@ def _op(
         version=version,
         inputs=inputs,
         outputs=outputs,
-        intermediates=_indices(table, 8, "intermediates", count),
+        intermediates=_indices(table, 8, "intermediates", count, optional=True),
         options=options,
         macs=macs(
             name,

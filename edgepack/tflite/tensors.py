@@ -23,12 +23,15 @@ class Quantization:
         scales: one, or one a slice of ``axis``.
         zero_points: as many as scales, or one for all.
         details: ``blockwise``, ``custom`` … where the file says more than scales; else empty.
+        misfit: why TensorFlow Lite and LiteRT refuse to load a tensor with these numbers; TFLM
+            runs it where no kernel looks at them (biases of its person_detect). Empty if none.
     """
 
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
     axis: int = 0
     details: str = ""
+    misfit: str = ""
 
     @property
     def per_channel(self) -> bool:
@@ -76,9 +79,9 @@ class Tensor:
     def zero_points(self) -> tuple[int, ...]:
         """As many as ``scales``; a file may store one for all, or none for zeros."""
         points = self.quantization.zero_points if self.quantization else ()
-        return (
-            points if len(points) == len(self.scales) else (points or (0,)) * len(self.scales)
-        )
+        if len(points) == len(self.scales):
+            return points
+        return (points[:1] or (0,)) * len(self.scales)
 
     @property
     def elements(self) -> int:
