@@ -89,3 +89,56 @@ def test_a_head_written_as_an_operator_is_known(kind: str) -> None:
     function = getattr(tf.nn, kind)
     model = keras.Model(inputs, function(keras.layers.Dense(3)(inputs)))
     assert objective.objective(model, TRAINING).head == kind
+
+
+LABELS = np.arange(12) % 3
+MARKS = np.random.default_rng(1).integers(0, 2, (12, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("task", "activation", "loss", "y"),
+    [
+        ("classification", "softmax", "kl_divergence", LABELS),
+        ("classification", None, "categorical_hinge", LABELS),
+        ("classification", "softmax", "categorical_crossentropy", LABELS),
+        ("multilabel", "sigmoid", "binary_crossentropy", MARKS),
+        ("multilabel", "sigmoid", "bce", MARKS),
+        ("multilabel", "sigmoid", None, MARKS),
+        ("multilabel", None, None, MARKS),
+        ("regression", "softmax", "categorical_crossentropy", MARKS / 3),
+    ],
+)
+def test_targets_are_given_as_the_loss_wants_them(
+    task: str, activation: str | None, loss: str | None, y: Any
+) -> None:
+    from converters.learning import objective
+
+    model = net(activation)
+    if loss is not None:
+        model.compile(loss=loss)
+    goal = objective.objective(model, Training(task=task))
+    targets = goal.targets(np.zeros((12, 5)), y)
+    wanted = np.eye(3)[y] if y is LABELS else y
+    assert np.array_equal(targets, wanted.astype(np.float32))
+    outputs = model(np.zeros((12, 5), np.float32))
+    assert np.isfinite(np.asarray(goal.hard(targets, outputs))).all()
+
+
+def test_hinge_learns_from_zero_and_one() -> None:
+    from converters.learning import objective
+
+    model = net(None, 1)
+    model.compile(loss="hinge")
+    goal = objective.objective(model, TRAINING)
+    signs = np.array([[-1.0], [1.0]], np.float32)
+    targets = goal.targets(np.zeros((2, 5)), np.array([0, 1]))
+    outputs = np.array([[-3.0], [2.0]], np.float32)
+    assert np.array_equal(np.asarray(goal.hard(targets, outputs)), np.zeros(2))
+    assert np.asarray(goal.hard(targets, -signs)).min() > 1
+
+
+def test_one_of_all_outputs_is_no_set_of_labels() -> None:
+    from converters.learning import objective
+
+    with pytest.raises(ModelRefused, match="Received: softmax, of which one is chosen"):
+        objective.objective(net("softmax"), Training(task="multilabel"))
