@@ -387,7 +387,8 @@ def _columns(
     limit, outer = asked.max_drop.value, 0.5 - asked.confidence / 2
     normal = NormalDist()
     wider = normal.inv_cdf(outer / len(found.columns)) / normal.inv_cdf(outer)
-    names = _names(labels, len(found.columns), "column")
+    kind = "label" if found.score == "exact_match" else "column"
+    names = _names(labels, len(found.columns), kind)
     bad, open_, narrow, drops = [], [], False, [found.drop]
     for name, column in zip(names, found.columns, strict=True):
         if column.constant and found.score == "r2":
@@ -426,14 +427,14 @@ def _columns(
         verdict, told = Outcome.INCONCLUSIVE, open_
         remedy = "bring more test samples, in which every column varies"
     elif whole.verdict is Outcome.PASS:
-        says = f"{whole.says}, and each of {len(found.columns)} columns within it"
+        says = f"{whole.says}, and each of {len(found.columns)} {kind}s within it"
         return _with(whole, Outcome.PASS, says, max(drops))
     else:
         return whole
     shown = "; ".join(told[:4]) + (f"; and {len(told) - 4} more" if len(told) > 4 else "")
     says = (
         f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} int8 on"
-        f" {found.samples:,} samples in all, but of {limit:.4f} allowed a column: {shown};"
+        f" {found.samples:,} samples in all, but of {limit:.4f} allowed a {kind}: {shown};"
         f" {remedy}"
     )
     return _with(whole, verdict, says, max(drops))

@@ -15,7 +15,9 @@ from edgepack.firmware.trial import trial
 from edgepack.gates.expected import BUNDLE, dynamic_gates, expected_gates
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.inference.protocol import ExitStatus, Job, Trace
+from edgepack.inference.scoring import dequantized
 from edgepack.profiles import catalogue
+from edgepack.tflite.flatbuffer import read
 from tests.edgepack.commands import write_bundle
 
 CALIBRATION = Finding(gate="calibration", verdict=Outcome.PASS, says="256 rows")
@@ -116,3 +118,37 @@ def test_a_neural_unit_is_asked_for_goldens_and_nobody_can_run_the_compiled_mode
     assert found["goldens_npu"].verdict is Outcome.INCONCLUSIVE
     assert "on the board" in found["goldens_npu"].says
     assert verdict.outcome is not Outcome.PASS
+
+
+def multilabel(whole: Bundle, threshold: float, targets: np.ndarray) -> Bundle:
+    """Return the bundle with 400 test rows whose float scores are -1 everywhere."""
+    facts = read(whole.model)
+    rows = len(targets)
+    evidence = {
+        "inputs": np.zeros((rows, *facts.inputs[0].shape[1:]), np.int8),
+        "float_scores": np.full((rows, 2), -1, np.float32),
+        "targets": targets.astype(np.float32),
+    }
+    files = {f"evidence/{name}.npy": bundle.npy(array) for name, array in evidence.items()}
+    changes = {"task": "multilabel", "evidence_rows": rows, "decision_threshold": threshold}
+    return Bundle(whole.manifest.model_copy(update=changes), {**whole.files, **files})
+
+
+def test_labels_are_cut_where_the_manifest_says(whole: Bundle) -> None:
+    tensor = read(whole.model).outputs[0]
+    said = float(dequantized(np.zeros(1, np.int8), tensor)[0])  # what Still means
+    targets = np.zeros((400, 2))
+    targets[0] = 1
+    low = gates_of(multilabel(whole, said + 0.1, targets), "pixel-3")["accuracy_drop"]
+    high = gates_of(multilabel(whole, said - 0.1, targets), "pixel-3")["accuracy_drop"]
+    assert low.verdict is Outcome.PASS
+    assert "exact_match 0.9975 float, 0.9975 int8" in low.says
+    assert high.verdict is Outcome.FAIL
+    assert "label 0" in high.says
+
+
+def test_labels_that_are_no_marks_prove_nothing(whole: Bundle) -> None:
+    targets = np.full((400, 2), 0.5)
+    targets[0] = 1
+    with pytest.raises(InputError, match="wanted labels of 0 and 1"):
+        gates_of(multilabel(whole, 0.5, targets), "pixel-3")
