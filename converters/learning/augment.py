@@ -1,17 +1,22 @@
-"""Random views of training rows: what a row may look like and still be the same thing.
+"""What each training step sees of its rows: as they are, as random views, or mixed.
 
-With them a few thousand rows teach more than they hold. Which views are true to the data
-only its owner knows: a blood cell may be turned, a digit may not.
+With random views a few thousand rows teach more than they hold. Which are true to the data
+only its owner knows: a blood cell may be rotated, a digit may not. Mixup is for learning a
+teacher's function (Beyer et al. 2022, arXiv:2106.05237): both see the very same input, mixed
+anew at every step. It needs no labels and no knowledge of the domain, and a few thousand rows
+give far more mixtures than a fine-tune has steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.draft import Training
 from converters.errors import DataRefused
 
 Rows = NDArray[np.float32]
@@ -128,3 +133,76 @@ ALIASES = {"mirror": "hflip", "flip": "vflip", "turn": "rotate90", "shift": "tra
 def canonical(views: Sequence[str]) -> tuple[str, ...]:
     """Return ``views`` in their order, each once, aliases by the name of what they do."""
     return tuple(dict.fromkeys(ALIASES.get(name, name) for name in views))
+
+
+class Mixup:
+    """Random mixtures of two rows each: ``a x + (1 - a) x'``, a uniform in [0, 1]."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = np.random.default_rng((seed, 1))
+
+    def __call__(
+        self,
+        x: NDArray[Any],
+        rows: NDArray[Any],
+        seen: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda batch: batch,
+    ) -> NDArray[np.float32]:
+        """Return ``x[rows]`` as ``seen``, each mixed with a row drawn from all of ``x``."""
+        share = self.draw.random((len(rows),) + (1,) * (x.ndim - 1), np.float32)
+        others = seen(x[self.draw.integers(0, len(x), len(rows))].astype(np.float32))
+        mine = seen(x[rows].astype(np.float32))
+        mixed: NDArray[np.float32] = share * mine + (1 - share) * others
+        return mixed
+
+
+def mixup_fits(model: Any) -> bool:
+    """Tell whether mixtures of the model's inputs mean anything: not those of word numbers."""
+    words = any(type(layer).__name__ == "Embedding" for layer in model.layers)
+    return bool(model.inputs[0].dtype.is_floating) and not words
+
+
+@contextmanager
+def steady(model: Any, wanted: bool) -> Iterator[None]:
+    """Let ``model`` compute in training as deployed, ranges of activations apart.
+
+    A layer's own ``trainable`` is the switch that Keras has for normalization; the
+    gradients of its weights are taken all the same, as they are asked for by name.
+    """
+    from converters import keras2
+
+    layers = [keras2.unwrapped(layer) for layer in model.layers] if wanted else []
+    norms = [layer for layer in layers if "BatchNormalization" in type(layer).__name__]
+    drops = [(layer, layer.rate) for layer in layers if "Dropout" in type(layer).__name__]
+    try:
+        for norm in norms:
+            norm.trainable = False
+        for drop, _ in drops:
+            drop.rate = 0.0
+        yield
+    finally:
+        for norm in norms:
+            norm.trainable = True
+        for drop, rate in drops:
+            drop.rate = rate
+
+
+class TrainingInputs:
+    """Makes the inputs of each step; draws from the seed alone.
+
+    Attributes:
+        anew: the same row looks different each time, so a teacher must be asked each time.
+    """
+
+    def __init__(self, model: Any, x: NDArray[Any], training: Training, *, mixed: bool) -> None:
+        check(training.augment, tuple(x.shape[1:]))
+        check_targets(training.augment, tuple(model.output_shape[1:]), training.task)
+        self.x = x
+        self.views = RandomViews(training.augment, training.seed)
+        self.mixup = Mixup(training.seed) if mixed and mixup_fits(model) else None
+        self.varies = bool(training.augment or self.mixup)
+
+    def __call__(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the inputs of one step, ``(len(rows), *shape) float32``."""
+        if self.mixup is not None:
+            return self.mixup(self.x, rows, self.views)
+        return self.views(self.x[rows].astype(np.float32))

@@ -87,7 +87,7 @@ def compare_maps(
     features: float = 0.0,
     layers: Sequence[str] = (),
 ) -> FeatureDistillation:
-    """Return the likeness of ``model`` and ``teacher`` with these weights.
+    """Return the inner maps of ``model`` and ``teacher`` to compare, with these weights.
 
     ``x`` are training rows, of which variances and a regressor's start are taken; without
     ``layers`` they are chosen (see ``maps.pairs``).

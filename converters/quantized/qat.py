@@ -6,17 +6,19 @@ device will hold: zeros masked, the rest on a codebook of int8 codes per tensor.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from converters import settings
 from converters.draft import Draft, Samples, Training, Trait, calibration_rows
 from converters.errors import ModelRefused
-from converters.learning.taught import FineTuneStage
+from converters.learning.finetune import FineTuneStage
 from converters.weights import codebook, invariants
+from converters.weights.codebook import CHANNELS, Codebook
 
 _ROWS_FOR_MEANS = 256
 
@@ -63,7 +65,7 @@ class Qat(FineTuneStage):
         from converters import keras2
         from converters.graph import canonical
         from converters.quantized import scheme
-        from converters.weights import snapping, wrapping
+        from converters.weights import wrapping
 
         wrapping.refuse_quantized(draft.model, "qat")
         keras2.seed(training.seed)
@@ -78,14 +80,14 @@ class Qat(FineTuneStage):
         clusters = {name: int(k) for name, k in draft.promises.get("CLUSTERED", {}).items()}
         sparse = set(draft.promises.get("SPARSE", {}))
         kept = {n: v.numpy() != 0 for n, v in keras2.kernels(folded).items() if n in sparse}
-        coded = snapping.coded(clusters, names)
-        books = self._snap(folded, coded, kept, samples, training)
+        coded = code_limits(clusters, names)
+        books = self._codebooks(folded, coded, kept, samples, training)
         model = scheme.apply(folded, names, clusters)
         for name, _, _, variables in scheme.code_kernels(model):
             if name in kept:
                 variables["mask"].assign(np.asarray(kept[name], np.float32))
             if name in books:
-                snapping.write(books[name], variables, coded[name])
+                write_codebook(books[name], variables, coded[name])
         scheme.normalise(model)
         scheme.set_taps(model, folded, samples.x_train[_rows(samples, training)])
         self._train(model, draft, samples, training)
@@ -103,7 +105,7 @@ class Qat(FineTuneStage):
         invariants.assert_model(done, zero_before)
         return replace(done, notes=done.notes + invariants.zero_note(done, zero_before))
 
-    def _snap(
+    def _codebooks(
         self,
         folded: Any,
         coded: dict[str, int],
@@ -114,16 +116,16 @@ class Qat(FineTuneStage):
         """Return the codebooks; with ``reconstruct`` also put the kernels onto them."""
         from converters.graph import canonical
         from converters.learning import finetune
-        from converters.weights import layer_problems, snapping
+        from converters.weights import reconstruct
 
         if not coded or not self.reconstruct:
-            return snapping.books(folded, coded, self.bit_price)
+            return fit_codebooks(folded, coded, self.bit_price)
         finetune.check_rows(folded, samples)
         whole = training.original
-        return snapping.snap(
+        return assign_codes(
             folded,
             folded if whole is None else canonical.deployable(whole),
-            layer_problems.calibration_data(samples, training),
+            reconstruct.calibration_data(samples, training),
             coded,
             kept,
             bit_price=self.bit_price,
@@ -224,3 +226,66 @@ def _deploy(trained: Any, deployed: Any) -> Any:
 def _kind(variable: Any) -> str:
     """Return the last part of a variable's name, without the layer that owns it."""
     return str(variable.name).split(":")[0].split("/")[-1]
+
+
+def code_limits(clusters: Mapping[str, int], layers: Collection[str]) -> dict[str, int]:
+    """Return the kernels of ``layers`` with fewer codes promised than int8 has."""
+    return {
+        name: most
+        for name, most in clusters.items()
+        if name.rpartition("/")[0] in layers and most <= 2 * codebook.LIMIT
+    }
+
+
+def fit_codebooks(
+    model: Any, clusters: Mapping[str, int], bit_price: float
+) -> dict[str, Codebook]:
+    """Return every clustered kernel's codebook: one for all kernels of as many codes.
+
+    One codebook compresses better than one a kernel, because a compressor learns it once;
+    kernels over their scales are alike enough to share it.
+    """
+    from converters import keras2
+
+    kinds = {layer.name: type(layer).__name__ for layer in model.layers}
+    held = {name: kernel.numpy() for name, kernel in keras2.kernels(model).items()}
+    found: dict[str, Codebook] = {}
+    for most in sorted(set(clusters.values())):
+        members = [name for name in clusters if clusters[name] == most]
+        flat = [
+            (held[n] / codebook.scales(held[n], CHANNELS[kinds[n.rpartition("/")[0]]])).ravel()
+            for n in members
+        ]
+        book = codebook.fit(np.concatenate(flat), (), most, bit_price)
+        found |= dict.fromkeys(members, book)
+    return found
+
+
+def assign_codes(
+    model: Any,
+    teacher: Any,
+    calibration_data: Any,
+    clusters: Mapping[str, int],
+    kept: Mapping[str, NDArray[np.bool_]],
+    *,
+    bit_price: float,
+) -> dict[str, Codebook]:
+    """Put the kernels ``clusters`` of ``model`` onto codes, in place; return their books.
+
+    ``kept`` tells where kernels may differ from zero. A kernel that ``reconstruct`` does not
+    take keeps its values here.
+    """
+    from converters.weights import reconstruct
+
+    reference = reconstruct.reference_of(model, teacher)
+    reconstruct.refit(model, reference, calibration_data, clusters, kept)
+    found = fit_codebooks(model, clusters, bit_price)
+    reconstruct.round_to_codes(model, reference, calibration_data, found, kept)
+    return found
+
+
+def write_codebook(book: Codebook, variables: Mapping[str, Any], clusters: int) -> None:
+    """Write ``book`` into the variables of a kernel's quantizer, with room for ``clusters``."""
+    spare = clusters - len(book.codes)
+    variables["codes"].assign(np.pad(book.codes.astype(np.float32), (0, spare)))
+    variables["edges"].assign(np.pad(book.edges, (0, spare), constant_values=np.inf))

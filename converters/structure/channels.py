@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from converters import settings
 from converters.draft import Draft, Samples, Training
-from converters.learning.taught import MOST_EPOCHS
+from converters.learning.finetune import MOST_EPOCHS
 from converters.structure.channels_graph import channel_graph
 from converters.structure.cutting import Cut, planned_cost, refuse_compressed
 

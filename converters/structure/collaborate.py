@@ -46,8 +46,7 @@ class Collaborate(Cut):
         from converters.graph import canonical
         from converters.graph.network import model_macs
         from converters.learning.recalibrate import recalibration
-        from converters.structure.lowrank import words
-        from converters.structure.lowrank_build import rebuilt
+        from converters.structure.lowrank import rebuilt, words
 
         refuse_compressed(draft, "collaborate")
         whole = canonical.simplify(draft.model)
@@ -71,7 +70,7 @@ class Collaborate(Cut):
     def _splits(self, model: Any) -> tuple[dict[str, Any], float]:
         """Return the splits that keep the energy and save, and what the model costs now."""
         from converters.graph.network import read
-        from converters.structure import lowrank_plan as plan
+        from converters.structure import lowrank_math as plan
 
         net, _ = read(model)
         kernels = plan.weights_of(model, net)

@@ -13,7 +13,7 @@ import numpy as np
 
 from converters.draft import Draft, Samples, Training, Trait
 from converters.errors import ModelRefused
-from converters.learning.taught import FineTuneStage
+from converters.learning.finetune import FineTuneStage
 from converters.weights import codebook, invariants
 from converters.weights.codebook import CHANNELS
 

@@ -87,7 +87,7 @@ def settle(request: Request) -> Settled:
         evidence_bytes=_evidence(request.evidence),
         sign=_signer(request.sign_key),
     )
-    _taught(request, settled.recipe)
+    _check_training_options(request, settled.recipe)
     read = [request.model] if request.teacher is None else [request.model, request.teacher]
     file_kinds.apart("--out", request.out, read)
     store.prove_writable(request.out)
@@ -100,7 +100,7 @@ def settle(request: Request) -> Settled:
     return settled
 
 
-def _taught(request: Request, recipe: Recipe) -> None:
+def _check_training_options(request: Request, recipe: Recipe) -> None:
     """Refuse views and a teacher that the recipe has no training for.
 
     Raises:

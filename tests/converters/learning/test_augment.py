@@ -10,12 +10,12 @@ from converters.errors import DataRefused
 from converters.learning.augment import (
     ALIASES,
     VIEWS,
+    Mixup,
     RandomViews,
     canonical,
     check,
     check_targets,
 )
-from converters.learning.mixup import Mixup
 
 
 def images(rows: int = 64, side: int = 16, channels: int = 3) -> np.ndarray:

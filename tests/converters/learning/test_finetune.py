@@ -10,7 +10,7 @@ import pytest
 
 from converters.draft import Samples, Training
 from converters.errors import DataRefused
-from converters.learning.mixup import Mixup
+from converters.learning.augment import Mixup
 
 TRAINING = Training(task="classification", seed=2, batch_size=16)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from converters.errors import ModelRefused
-from converters.structure.channels_choice import choose, floors
 from converters.structure.channels_graph import ChannelGraph
+from converters.structure.cutting import choose, floors
 from tests.converters.structure.test_channels_graph import Sketch
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from converters.graph.network import macs, read
-from converters.structure.channels_cut import cut
 from converters.structure.channels_graph import ChannelGraph, channel_graph
+from converters.structure.cutting import cut
 from tests.converters import structured_models
 
 pytestmark = pytest.mark.train

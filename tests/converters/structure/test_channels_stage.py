@@ -15,7 +15,7 @@ from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
 from converters.structure.channels import Channels
 from converters.structure.channels_graph import ChannelGraph, channel_graph
-from converters.structure.channels_scores import taylor
+from converters.structure.cutting import taylor
 from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
 from edgepack.tflite.flatbuffer import read as read_tflite

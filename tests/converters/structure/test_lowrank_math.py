@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converters.structure import lowrank_math as math
-from converters.structure.lowrank_plan import Split, by_energy, within
+from converters.structure.lowrank_math import Split, by_energy, within
 
 RNG = np.random.default_rng(0)
 

@@ -12,10 +12,8 @@ from converters.errors import ModelRefused
 from converters.graph.network import macs, model_macs, read
 from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
-from converters.structure.lowrank import LowRank
-from converters.structure.lowrank_build import rebuilt
-from converters.structure.lowrank_math import factors, product
-from converters.structure.lowrank_plan import costs, splits, weights_of
+from converters.structure.lowrank import LowRank, rebuilt
+from converters.structure.lowrank_math import costs, factors, product, splits, weights_of
 from edgepack.tflite.flatbuffer import read as read_tflite
 from edgepack.tflite.inspection import TfliteInspector
 from tests.converters.lifted import lifted

@@ -34,7 +34,7 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def calibration_data() -> Any:
-    from converters.weights.layer_problems import CalibrationData
+    from converters.weights.reconstruct import CalibrationData
 
     rng = np.random.default_rng(0)
     smooth = rng.normal(size=(256, 8, 8, 2)).cumsum(1).cumsum(2)
@@ -137,8 +137,8 @@ def test_kernels_make_up_for_channels_that_are_gone(model: Any, calibration_data
     """Least squares on what is left is nearer to the outputs than slicing, and repeats."""
     from converters import keras2
     from converters.graph.network import read
-    from converters.structure.channels_cut import cut
     from converters.structure.channels_graph import channel_graph
+    from converters.structure.cutting import cut
     from converters.weights import reconstruct
 
     net, _ = read(model)

@@ -438,7 +438,7 @@ def test_views_and_a_teacher_of_its_own_are_told_in_the_bundle(bench: Bench) -> 
     (path,) = (bench.root / "taught").glob("*.edgepack")
     made = bundle.unpack(path.read_bytes(), path.name).manifest.provenance
     digest = hashlib.sha256((bench.root / "big.h5").read_bytes()).hexdigest()
-    assert (made["augment"], made["teacher_sha256"]) == (["shift"], digest)
+    assert (made["augment"], made["teacher_sha256"]) == (["translate"], digest)
     assert made["model_sha256"] != digest
     for more, says in (
         (("--teacher", "wide.h5"), "wanted input shape (8, 8, 1)"),
@@ -451,4 +451,4 @@ def test_views_and_a_teacher_of_its_own_are_told_in_the_bundle(bench: Bench) -> 
     words[words.index("digits.h5")] = "wide.h5"
     refused = bench.run(*words, "--task", "classification", "--augment", "turn")
     assert refused.returncode == 1
-    assert "turn needs square images" in refused.stderr.splitlines()[-1]
+    assert "rotate90 needs square images" in refused.stderr.splitlines()[-1]
