@@ -12,6 +12,8 @@ ConversionError
 
 from __future__ import annotations
 
+import os
+
 
 class ConversionError(Exception):
     """One line for the user: where, what was wanted, what was got, what to do."""
@@ -43,3 +45,20 @@ class ConverterCrashed(ConversionError):  # noqa: N818
 
 class FloatIsland(ConversionError):  # noqa: N818
     """An operator of a full-int8 .tflite that still reads or writes float."""
+
+
+_LONGEST_QUOTE = 120
+
+
+def quote(text: object) -> str:
+    """Return ``text`` from a foreign file as one short printable line.
+
+    Names inside a hostile file may hold line breaks, terminal escapes or megabytes.
+    """
+    shown = "".join(c if c.isprintable() else "?" for c in str(text))
+    return shown if len(shown) <= _LONGEST_QUOTE else shown[: _LONGEST_QUOTE - 1] + "…"
+
+
+def refusal(where: str | os.PathLike[str], *, wanted: str, got: str, do: str) -> ModelRefused:
+    """Return the error that names the file, what was wanted and got, and the remedy."""
+    return ModelRefused(f"{quote(os.fspath(where))}: wanted {wanted}; got {got}; {do}")

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from converters.errors import ModelRefused
+from converters.errors import ModelRefused, quote, refusal
 from converters.reading.hdf5_check import Hdf5Facts
 from converters.reading.hdf5_probe import digest
-from converters.refusals import quote, refusal
 
 # Bidirectional builds copies of its layer that it then drops; 4 times leaves room for that.
 _BUILT_TIMES = 4

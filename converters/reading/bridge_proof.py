@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.refusals import quote, refusal
+from converters.errors import quote, refusal
 
 # Largest difference as a share of the largest value of the compared tensor (at least 1):
 # about 80 float32 steps at 1 for the output, ten times that for a layer.

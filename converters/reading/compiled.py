@@ -10,7 +10,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from converters.refusals import quote
+from converters.errors import quote
 
 # Keras 3 names that tf_keras spells otherwise; without sample weights
 # the arithmetic is the same.

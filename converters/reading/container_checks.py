@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from converters.errors import ModelRefused
+from converters.errors import ModelRefused, quote, refusal
 from converters.reading.snapshot import MAX_MODEL_BYTES
-from converters.refusals import quote, refusal
 
 MAX_CONFIG_BYTES = 16 * 1024**2  # EfficientNetB7, 813 layers: 0.5 MB
 MAX_ZIP_RATIO = 200  # of declared to stored size: weights at 99 % zeros reach about 90

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters import process
+from converters.errors import quote, refusal
 from converters.reading import hdf5_probe
 from converters.reading.snapshot import MAX_MODEL_BYTES
-from converters.refusals import quote, refusal
 
 TIMEOUT_SECONDS = 180  # above the 60 s of CPU time the probe grants itself
 MAX_PROBE_BYTES = 128 * 1024**2  # of its answer: 100,000 datasets of long names, and texts

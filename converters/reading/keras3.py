@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.errors import quote, refusal
 from converters.reading import keras3_layers, keras3_ops
 from converters.reading.keras3_layers import Twin
-from converters.refusals import quote, refusal
 
 
 @dataclass(frozen=True, slots=True)

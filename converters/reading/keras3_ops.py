@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from converters.errors import quote, refusal
 from converters.reading import keras3_activations
-from converters.refusals import quote, refusal
 
 Rule = Callable[[Any, Any, Any], Any]  # (tf module, operator, call arguments) -> tensor
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from converters.refusals import quote, refusal
+from converters.errors import quote, refusal
 
 
 def freeze(model: Any, source: Path) -> tuple[Any, tuple[str, ...]]:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.errors import ModelRefused
+from converters.errors import ModelRefused, quote, refusal
 from converters.reading.container_checks import parse_json
 from converters.reading.snapshot import MAX_MODEL_BYTES, Snapshot
-from converters.refusals import quote, refusal
 
 # Ops that leave the graph: they run Python, open files, or call other machines.
 _UNSAFE_PREFIXES = (

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.errors import ModelRefused
-from converters.refusals import quote, refusal
+from converters.errors import ModelRefused, quote, refusal
 
 MAX_MODEL_BYTES = 1024**3  # 268 million float32 weights: far above any device in the drawer
 MAX_FOLDER_FILES = 10_000

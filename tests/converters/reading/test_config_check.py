@@ -10,24 +10,19 @@ import pytest
 pytest.importorskip("h5py", reason="the train extra is not installed")
 
 from converters.errors import ModelRefused
-from converters.reading import (
-    config_check,
-    config_graph,
-    config_names,
-    config_prepare,
-    keras3_ops,
-)
+from converters.reading import config as keras_config
+from converters.reading import keras3_ops
 from tests.converters.hostile_files import layer, model
 
 HERE = Path("model.keras")
 DENSE = layer("Dense", "dense", units=2)
 
 
-def checked(config: Any, *, allow_code: bool = False) -> config_prepare.Prepared:
-    bare = config_prepare.without_compile(config)
-    safe = config_check.check(bare, HERE, allow_code=allow_code)
-    ready = config_prepare.prepare(safe, HERE)
-    config_graph.check(ready.config, HERE)
+def checked(config: Any, *, allow_code: bool = False) -> keras_config.Prepared:
+    bare = keras_config.without_compile(config)
+    safe = keras_config.check_config(bare, HERE, allow_code=allow_code)
+    ready = keras_config.prepare(safe, HERE)
+    keras_config.check_wiring(ready.config, HERE)
     return ready
 
 
@@ -191,11 +186,11 @@ def test_every_name_on_the_lists_is_one_of_keras() -> None:
         f"BatchNormalizationV{n}"
         for n in (1, 2)  # written by TensorFlow 1
     }
-    for name in config_names.LAYERS - spelled_in_files:
+    for name in keras_config.LAYERS - spelled_in_files:
         assert any(hasattr(keras.layers, name) for keras in both), name
-    for name in config_names.ACTIVATIONS:
+    for name in keras_config.ACTIVATIONS:
         assert any(hasattr(keras.activations, name) for keras in both), name
-    assert not config_names.LAYERS & (config_names.CODE | config_names.COMPRESSED)
+    assert not keras_config.LAYERS & (keras_config.CODE | keras_config.COMPRESSED)
 
 
 @pytest.mark.train
