@@ -20,7 +20,6 @@ from converters.graph.walk import Rule, Site
 
 #: The gates of a cell in the order of its kernels' last axis.
 _GATES = {"SimpleRNNCell": "h", "GRUCell": "zrh", "LSTMCell": "ifco", "ConvLSTMCell": "ifco"}
-KINDS = tuple(_GATES)
 
 
 @dataclass(frozen=True, slots=True)

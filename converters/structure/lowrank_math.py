@@ -113,12 +113,11 @@ def _tucker(kernel: Floats, first: int, second: int) -> list[Floats]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """One way to write a kernel as thin ones.
+    """One split to write a kernel as thin ones.
 
     Attributes:
         cost: multiply-accumulates of one sample, and what outputs add.
-        error: share of the kernel's energy lost.
-        loss: what the choice minimises; the error where nothing else is known.
+        error: share of the kernel's energy lost, which the choice minimises.
     """
 
     layer: str
@@ -126,7 +125,6 @@ class Split:
     ranks: tuple[int, ...]
     cost: float
     error: float
-    loss: float
 
 
 def splits(
@@ -135,12 +133,10 @@ def splits(
     *,
     multiple: int,
     per_output: float = 0.0,
-    fisher: Mapping[str, NDArray[Any]] | None = None,
 ) -> dict[str, list[Split]]:
     """Return for each layer the splits that cost less than the kernel does, cheapest first.
 
-    Only plain dense and 2-D convolution kernels that are used once are split. With
-    ``fisher`` a loss is the squared change of each weight times that, summed.
+    Only plain dense and 2-D convolution kernels that are used once are split.
     """
     uses = [call.layer for call in network.calls]
     found = {}
@@ -150,7 +146,6 @@ def splits(
         kernel = kernels[call.layer]
         if not kernel.any():  # its splits lose nothing and save what it never computed
             continue
-        weight = None if fisher is None else fisher[call.layer]
         full, kept = _cost(call, network, None, (), per_output), []
         for method in methods(kernel):
             for ranks in rank_choices(kernel, method, multiple):
@@ -159,20 +154,11 @@ def splits(
                     continue
                 parts = factors(kernel, method, ranks)
                 lost = error(kernel, parts, method)
-                change = (kernel - product(parts, method)) ** 2
-                loss = lost if weight is None else float((weight * change).sum())
                 kept.append(
-                    Split(
-                        layer=call.layer,
-                        method=method,
-                        ranks=ranks,
-                        cost=cost,
-                        error=lost,
-                        loss=loss,
-                    )
+                    Split(layer=call.layer, method=method, ranks=ranks, cost=cost, error=lost)
                 )
         if kept:
-            found[call.layer] = sorted(kept, key=lambda split: (split.cost, split.loss))
+            found[call.layer] = sorted(kept, key=lambda split: (split.cost, split.error))
     return found
 
 
@@ -191,19 +177,19 @@ def within(
     saved = 0.0
     while saved < saving:
         best: tuple[float, Split, float] | None = None
-        for layer, ways in options.items():
+        for layer, splits_of in options.items():
             now = chosen.get(layer)
-            cost, loss = (now.cost, now.loss) if now else (full[layer], 0.0)
-            for way in ways:
-                if way.cost >= cost:
+            cost, loss = (now.cost, now.error) if now else (full[layer], 0.0)
+            for split in splits_of:
+                if split.cost >= cost:
                     break
-                price = max(way.loss - loss, 0.0) / (cost - way.cost)
+                price = max(split.error - loss, 0.0) / (cost - split.cost)
                 if best is None or price < best[0]:
-                    best = (price, way, cost - way.cost)
+                    best = (price, split, cost - split.cost)
         if best is None:
             break
-        _, way, gain = best
-        chosen[way.layer] = way
+        _, split, gain = best
+        chosen[split.layer] = split
         saved += gain
     return chosen, saved
 
@@ -211,8 +197,8 @@ def within(
 def by_energy(options: Mapping[str, list[Split]], energy: float) -> dict[str, Split]:
     """Return for each layer the cheapest split that keeps this share of its energy."""
     chosen = {}
-    for layer, ways in options.items():
-        good = [way for way in ways if way.error + energy <= 1]
+    for layer, splits_of in options.items():
+        good = [split for split in splits_of if split.error + energy <= 1]
         if good:
             chosen[layer] = good[0]
     return chosen

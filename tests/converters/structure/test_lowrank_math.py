@@ -60,7 +60,7 @@ def test_ranks_are_multiples_below_full() -> None:
 
 
 def way(layer: str, cost: float, loss: float) -> Split:
-    return Split(layer=layer, method="svd", ranks=(8,), cost=cost, error=loss, loss=loss)
+    return Split(layer=layer, method="svd", ranks=(8,), cost=cost, error=loss)
 
 
 def test_the_cheapest_loss_for_the_cost_saved_goes_first() -> None:
