@@ -91,7 +91,7 @@ def refuse_unreachable(
     multiple: int,
     per_output: float,
 ) -> None:
-    """Return if a ``share`` of the cost can be met with ``least`` channels in each group.
+    """Check that a ``share`` of the cost can be met with ``least`` channels in each group.
 
     Raises:
         ModelRefused: it cannot; the lowest share that can is told.
