@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.compiler.lower.program import Program
-from edgepack.firmware.goldens import Goldens, golden_header, golden_name, shipped
+from edgepack.firmware.goldens import Goldens, golden_header, shipped
 from edgepack.firmware.package import layouts
 
 
@@ -27,12 +27,11 @@ def c_bundle(program: Program, name: str, goldens: Goldens) -> dict[str, bytes]:
     state = f"\nThe model keeps a state: call `{name}_reset()` before each sequence.\n"
     values = {
         **layouts.named(name),
-        "TAKES": _takes(program, name),
-        "COMPARES": _compares(program, name),
-        "OUTPUT_CTYPE": "float" if output == "float32" else f"{output}_t",
-        "FACTS": layouts.facts(facts, table),
-        "STATE": state if program.states else "",
-        "PARAGRAPH": f"{name} as self-contained C99, made by edgepack",
+        **layouts.model_ends(facts, name),
+        "output_ctype": "float" if output == "float32" else f"{output}_t",
+        "facts": layouts.facts(facts, table),
+        "state": state if program.states else "",
+        "paragraph": f"{name} as self-contained C99, made by edgepack",
     }
     files = {f"src/{path}": text for path, text in sources.items()}
     files |= {
@@ -42,21 +41,3 @@ def c_bundle(program: Program, name: str, goldens: Goldens) -> dict[str, bytes]:
         "test/main.c": layouts.fill("c/main.c", values),
     }
     return files | layouts.packaging(values, cpp=False)
-
-
-def _takes(program: Program, name: str) -> str:
-    lines = []
-    for position, tensor in enumerate(program.facts.inputs):
-        row = f"{golden_name(name, 'input', position)}[row]"
-        to = c99.accessor(name, "input", position)
-        lines.append(f"        memcpy({to}(), {row}, {tensor.nbytes});")
-    return "\n".join(lines)
-
-
-def _compares(program: Program, name: str) -> str:
-    lines = []
-    for position, tensor in enumerate(program.facts.outputs):
-        row = f"{golden_name(name, 'output', position)}[row]"
-        mine = c99.accessor(name, "output", position)
-        lines.append(f"        wrong += memcmp({mine}(), {row}, {tensor.nbytes}) != 0;")
-    return "\n".join(lines)

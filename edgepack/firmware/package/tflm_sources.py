@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgepack.firmware.compiler import c99
-from edgepack.firmware.compiler.lower.kernel_call import float_literal
 from edgepack.firmware.compiler.model import UnsupportedModel
-from edgepack.firmware.goldens import Goldens, golden_header, golden_name, shipped
+from edgepack.firmware.goldens import Goldens, golden_header, shipped
 from edgepack.firmware.package import layouts
 from edgepack.measurements.firmware_figures import TflmArena
 from edgepack.tflite.facts import Facts
@@ -61,16 +60,14 @@ def tflm_bundle(
     }
     values = {
         **layouts.named(name),
-        "TAKES": _takes(facts, name),
-        "COMPARES": _compares(facts, name),
-        "MODEL_BYTES": str(len(model)),
-        "OP_COUNT": str(len(names)),
-        "ADDS": "\n".join(f"  resolver.{resolver_method(op)}();" for op in names),
-        "ARENA_BYTES": str(arena.needed_bytes),
-        "ARENA_SAYS": says,
-        "QUANTIZATION": "\n".join(_quantization(facts)),
-        "FACTS": layouts.facts(facts, table),
-        "PARAGRAPH": f"{name} for TensorFlow Lite Micro, made by edgepack",
+        **layouts.model_ends(facts, name),
+        "model_bytes": str(len(model)),
+        "op_count": str(len(names)),
+        "resolver_methods": [resolver_method(op) for op in names],
+        "arena_bytes": str(arena.needed_bytes),
+        "arena_says": says,
+        "facts": layouts.facts(facts, table),
+        "paragraph": f"{name} for TensorFlow Lite Micro, made by edgepack",
     }
     files = {
         f"src/{name}_{part}": layouts.fill(f"tflm/{part}", values)
@@ -112,35 +109,6 @@ def resolver_method(op: str) -> str:
     return "Add" + "".join(
         part if part[0].isdigit() else part.capitalize() for part in op.split("_")
     )
-
-
-def _takes(facts: Facts, name: str) -> str:
-    lines = []
-    for position, tensor in enumerate(facts.inputs):
-        row = f"{golden_name(name, 'input', position)}[row]"
-        to = f"interpreter.input({position})->data.raw"
-        lines.append(f"    std::memcpy({to}, {row}, {tensor.nbytes});")
-    return "\n".join(lines)
-
-
-def _compares(facts: Facts, name: str) -> str:
-    lines = []
-    for position, tensor in enumerate(facts.outputs):
-        row = f"{golden_name(name, 'output', position)}[row]"
-        mine = f"interpreter.output({position})->data.raw"
-        lines.append(f"    wrong += std::memcmp({mine}, {row}, {tensor.nbytes}) != 0;")
-    return "\n".join(lines)
-
-
-def _quantization(facts: Facts) -> Iterator[str]:
-    for kind, tensors in (("Input", facts.inputs), ("Output", facts.outputs)):
-        for position, tensor in enumerate(tensors):
-            suffix = str(position) if position else ""
-            yield f"constexpr int k{kind}{suffix}Size = {tensor.elements};"
-            if tensor.scales:
-                scale = float_literal(tensor.scales[0])
-                yield f"constexpr float k{kind}{suffix}Scale = {scale};"
-                yield f"constexpr int k{kind}{suffix}ZeroPoint = {tensor.zero_points[0]};"
 
 
 def _model_array(model: bytes, name: str) -> Iterator[str]:

@@ -1,11 +1,11 @@
-/* Self-test of @NAME@ on a host or a board with a console. */
+/* Self-test of {{ name }} on a host or a board with a console. */
 #include <stdio.h>
 
-#include "@NAME@_self_test.h"
+#include "{{ name }}_self_test.h"
 
 int main(void)
 {
-    const int wrong = @NAME@_self_test();
-    printf("@NAME@: %d of the golden outputs differ\n", wrong);
+    const int wrong = {{ name }}_self_test();
+    printf("{{ name }}: %d of the golden outputs differ\n", wrong);
     return wrong != 0;
 }

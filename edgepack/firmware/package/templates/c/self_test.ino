@@ -1,10 +1,10 @@
-// Runs the golden vectors of @NAME@ on the board.
-#include <@NAME@.h>
-#include <@NAME@_self_test.h>
+// Runs the golden vectors of {{ name }} on the board.
+#include <{{ name }}.h>
+#include <{{ name }}_self_test.h>
 
 void setup() {
   Serial.begin(115200);
-  const int wrong = @NAME@_self_test();
+  const int wrong = {{ name }}_self_test();
   Serial.print("golden outputs that differ: ");
   Serial.println(wrong);
 }

@@ -1,13 +1,19 @@
-#ifndef @UPPER@_CONFIG_H
-#define @UPPER@_CONFIG_H
+#ifndef {{ upper }}_CONFIG_H
+#define {{ upper }}_CONFIG_H
 
-namespace @NAME@ {
+namespace {{ name }} {
 
-// @ARENA_SAYS@
-constexpr int kTensorArenaSize = @ARENA_BYTES@;
+// {{ arena_says }}
+constexpr int kTensorArenaSize = {{ arena_bytes }};
 
-@QUANTIZATION@
+{% for end in inputs + outputs %}
+constexpr int k{{ end.kind|capitalize }}{{ end.number or "" }}Size = {{ end.elements }};
+{% if end.scale %}
+constexpr float k{{ end.kind|capitalize }}{{ end.number or "" }}Scale = {{ end.scale }};
+constexpr int k{{ end.kind|capitalize }}{{ end.number or "" }}ZeroPoint = {{ end.zero_point }};
+{% endif %}
+{% endfor %}
 
-}  // namespace @NAME@
+}  // namespace {{ name }}
 
 #endif

@@ -1,23 +1,23 @@
-// The golden vectors of @NAME@: what TensorFlow Lite Micro's reference kernels answered.
-#include "@NAME@_self_test.h"
+// The golden vectors of {{ name }}: what TensorFlow Lite Micro's reference kernels answered.
+#include "{{ name }}_self_test.h"
 
 #include <cstdint>
 #include <cstring>
 
-#include "@NAME@_config.h"
-#include "@NAME@_golden.h"
-#include "@NAME@_model_data.h"
-#include "@NAME@_resolver.h"
+#include "{{ name }}_config.h"
+#include "{{ name }}_golden.h"
+#include "{{ name }}_model_data.h"
+#include "{{ name }}_resolver.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
 #include "tensorflow/lite/schema/schema_generated.h"
 
-namespace @NAME@ {
+namespace {{ name }} {
 namespace {
 alignas(16) uint8_t tensor_arena[kTensorArenaSize];
 }  // namespace
 
 int self_test() {
-  const tflite::Model* model = tflite::GetModel(g_@NAME@_model_data);
+  const tflite::Model* model = tflite::GetModel(g_{{ name }}_model_data);
   if (model->version() != 3) {
     return -1;
   }
@@ -27,15 +27,19 @@ int self_test() {
     return -1;
   }
   int wrong = 0;
-  for (int row = 0; row < @UPPER@_GOLDEN_ROWS; ++row) {
+  for (int row = 0; row < {{ upper }}_GOLDEN_ROWS; ++row) {
     interpreter.Reset();
-@TAKES@
+{% for end in inputs %}
+    std::memcpy(interpreter.input({{ loop.index0 }})->data.raw, {{ end.golden }}[row], {{ end.nbytes }});
+{% endfor %}
     if (interpreter.Invoke() != kTfLiteOk) {
       return -1;
     }
-@COMPARES@
+{% for end in outputs %}
+    wrong += std::memcmp(interpreter.output({{ loop.index0 }})->data.raw, {{ end.golden }}[row], {{ end.nbytes }}) != 0;
+{% endfor %}
   }
   return wrong;
 }
 
-}  // namespace @NAME@
+}  // namespace {{ name }}

@@ -1,9 +1,9 @@
-// Runs the golden vectors of @NAME@ on the board.
-#include <@NAME@_self_test.h>
+// Runs the golden vectors of {{ name }} on the board.
+#include <{{ name }}_self_test.h>
 
 void setup() {
   Serial.begin(115200);
-  const int wrong = @NAME@::self_test();
+  const int wrong = {{ name }}::self_test();
   Serial.print("golden outputs that differ: ");
   Serial.println(wrong);
 }
