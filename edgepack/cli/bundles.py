@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     )
 
 
-def opened(path: Path) -> Bundle:
+def open_bundle(path: Path) -> Bundle:
     """Return the bundle at ``path``, its digests checked."""
-    from edgepack import files as store
-    from edgepack.bundle import archive as bundle
+    from edgepack import files
+    from edgepack.bundle import archive
     from edgepack.cli import file_kinds
 
     file_kinds.wanted(path, "bundle")
-    return bundle.unpack(
-        store.read_whole(path, bundle.CEILING_BYTES, "an .edgepack bundle"), str(path)
+    return archive.unpack(
+        files.read_whole(path, archive.CEILING_BYTES, "an .edgepack bundle"), str(path)
     )
 
 
@@ -55,15 +55,15 @@ def validate(
 
     Digests, signature, static gates, goldens, accuracy and the dynamic gates.
     """
-    from edgepack import files as store
+    from edgepack import files
     from edgepack.bundle import validation
     from edgepack.cli.wiring import DynamicGates, oracle_of
     from edgepack.inference.host import HostRuntime
     from edgepack.profiles import catalogue
 
-    whole = opened(bundle)
+    whole = open_bundle(bundle)
     device = catalogue.load(profile) if profile else validation.profile_of(whole)
-    key = None if trust is None else store.read_whole(trust, 64 * 1024, "a public key")
+    key = None if trust is None else files.read_whole(trust, 64 * 1024, "a public key")
     _, verdict = validation.validate(
         whole,
         device,
@@ -136,7 +136,7 @@ def bench(
     from edgepack.gates.finding import Verdict
     from edgepack.profiles import catalogue
 
-    whole = opened(bundle)
+    whole = open_bundle(bundle)
     device = catalogue.load(profile) if profile else validation.profile_of(whole)
     with output.progress() as bars:
         options = BenchOptions(repeats=repeats, warmup=warmup, full=full, soak_minutes=soak)
@@ -220,24 +220,24 @@ def report(
     json_: Json = False,
 ) -> int:
     """Write an HTML report about bundles."""
-    from edgepack import files as store
-    from edgepack.bundle import archive as packing
+    from edgepack import files
+    from edgepack.bundle import archive
     from edgepack.cli import file_kinds
     from edgepack.errors import InputError, UsageError
     from edgepack.report import page
 
-    files: list[Path] = []
+    paths: list[Path] = []
     for place in bundles:
         whole = os.path.isdir(place)  # noqa: PTH112 - Path.is_dir raises where it may not look
-        inside = sorted(place.glob(f"*{packing.SUFFIX}")) if whole else [place]
+        inside = sorted(place.glob(f"*{archive.SUFFIX}")) if whole else [place]
         if not inside:
-            raise InputError(f"{place}: holds no {packing.SUFFIX} file")
-        files += inside
-    if out.suffix == packing.SUFFIX:
+            raise InputError(f"{place}: holds no {archive.SUFFIX} file")
+        paths += inside
+    if out.suffix == archive.SUFFIX:
         raise UsageError(f"--out {out}: a page is no bundle; name it .html")
-    file_kinds.apart("--out", out, files)
-    shown = [(opened(path), store.digest_of_tree(path)) for path in files]
-    store.write_whole(out, page(shown).encode())
+    file_kinds.apart("--out", out, paths)
+    shown = [(open_bundle(path), files.digest_of_tree(path)) for path in paths]
+    files.write_whole(out, page(shown).encode())
     if json_:
         output.emit({"schema": "edgepack.report/1", "page": str(out), "bundles": len(shown)})
     else:

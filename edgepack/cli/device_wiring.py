@@ -48,7 +48,7 @@ def judged(
     """
     from edgepack import files as store
     from edgepack.bundle import validation
-    from edgepack.cli.bundles import opened
+    from edgepack.cli.bundles import open_bundle
     from edgepack.device import calibration_export as points
     from edgepack.device.backends.backend import expected_of
     from edgepack.emulation.bench import precision
@@ -56,7 +56,7 @@ def judged(
     from edgepack.gates import device as gates
     from edgepack.gates.expected import expected_gates, route_of
 
-    whole, digest = opened(bundle), store.sha256(whole_bytes(bundle))
+    whole, digest = open_bundle(bundle), store.sha256(whole_bytes(bundle))
     # What a build found holds for its own device only.
     kept = whole.manifest.findings if profile == validation.profile_of(whole) else ()
     shown, outcomes, measured = [], [], []
@@ -120,11 +120,11 @@ def acceptance(
 ) -> Callable[[Report], bool]:
     """Return whether a report that is kept already counts, or its run is to be made again."""
     from edgepack import files as store
-    from edgepack.cli.bundles import opened
+    from edgepack.cli.bundles import open_bundle
     from edgepack.device.backends.backend import expected_of
     from edgepack.gates import device as gates
 
-    whole = opened(bundle)
+    whole = open_bundle(bundle)
     expected = expected_of(
         whole,
         store.sha256(whole_bytes(bundle)),
@@ -145,10 +145,10 @@ def whole_bytes(bundle: Path) -> bytes:
 def profile_of(bundle: Path, name: str | None) -> Profile:
     """Return the named device, or the bundle's own."""
     from edgepack.bundle import validation
-    from edgepack.cli.bundles import opened
+    from edgepack.cli.bundles import open_bundle
     from edgepack.profiles import catalogue
 
-    return catalogue.load(name) if name else validation.profile_of(opened(bundle))
+    return catalogue.load(name) if name else validation.profile_of(open_bundle(bundle))
 
 
 def link_to(serial: str | None, ssh: str | None) -> Link:
@@ -175,7 +175,7 @@ def orders_of(
 
     from pydantic import TypeAdapter, ValidationError
 
-    from edgepack.cli.bundles import opened
+    from edgepack.cli.bundles import open_bundle
     from edgepack.device.backends.backend import Order
     from edgepack.errors import UsageError
     from edgepack.measurements.report_model import DelegateName
@@ -188,7 +188,7 @@ def orders_of(
         raise UsageError(f"--delegate: wanted {known}. Received: {delegates}") from error
     if affinity is not None and (not affinity or set(affinity) - set("0123456789abcdef")):
         raise UsageError(f"--affinity: wanted a mask such as f0. Received: {affinity!r}")
-    whole, data = opened(bundle), whole_bytes(bundle)
+    whole, data = open_bundle(bundle), whole_bytes(bundle)
     return [
         Order(
             bundle=whole,

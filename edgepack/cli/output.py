@@ -74,9 +74,9 @@ def closing(name: str, verdict: Verdict) -> str:
     failed = verdict.named(Outcome.FAIL)
     if failed:
         return f"{name}: fail ({', '.join(f.gate for f in failed)})"
-    opened = verdict.named(Outcome.INCONCLUSIVE)
-    if opened:
-        gates = ", ".join(f.gate for f in opened)
+    unanswered = verdict.named(Outcome.INCONCLUSIVE)
+    if unanswered:
+        gates = ", ".join(f.gate for f in unanswered)
         return f"{name}: inconclusive, which is no pass ({gates})"
     return f"{name}: pass ({len(verdict.findings)} gates)"
 

@@ -107,21 +107,23 @@ def bench(
     """
     start = time.monotonic()
     if profile.kind in MICRO_KINDS or profile.cpu.isa not in ARCHES:
-        return _open(f"{profile.name} is no application processor: the micro route runs it")
+        return _unanswered(
+            f"{profile.name} is no application processor: the micro route runs it"
+        )
     engine = available() if engine is None else engine
     if isinstance(engine, NoEngine):
-        return _open(engine.reason)
+        return _unanswered(engine.reason)
     try:
         run = BenchRun.of(engine, profile, model, options or BenchOptions(), say)
         result = run.run(golden_inputs, golden_outputs)
     except (EnvironmentMissing, UsageError) as error:
-        return _open(str(error))
+        return _unanswered(str(error))
     seconds = round(time.monotonic() - start, 2)
     assert result.figures is not None  # a run has figures
     return replace(result, figures=result.figures.model_copy(update={"seconds": seconds}))
 
 
-def _open(reason: str) -> BenchResult:
+def _unanswered(reason: str) -> BenchResult:
     return BenchResult(findings=tuple(inconclusive(gate, reason) for gate in GATES))
 
 
