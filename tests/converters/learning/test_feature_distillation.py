@@ -185,13 +185,13 @@ def test_each_stage_compares_the_layers_of_the_users_model(
     from converters.learning import feature_distillation
 
     model, seen = net(2), []
-    original = feature_distillation.feature_distillation
+    original = feature_distillation.compare_maps
 
     def noted(*given: Any, **settings: Any) -> Any:
         seen.append(original(*given, **settings))
         return seen[-1]
 
-    monkeypatch.setattr(feature_distillation, "between", noted)
+    monkeypatch.setattr(feature_distillation, "compare_maps", noted)
     before = weights(model)
     replace(stage, layers=layers)(Draft(model), samples, replace(TRAINING, original=model))
     assert seen
@@ -213,7 +213,7 @@ def test_a_trained_quantized_map_starts_near_the_teachers(samples: Samples) -> N
     from converters.learning import feature_distillation
 
     model, first = net(2), []
-    original = feature_distillation.feature_distillation
+    original = feature_distillation.compare_maps
 
     def noted(*given: Any, **settings: Any) -> Any:
         inner = original(*given, **settings)
@@ -222,7 +222,7 @@ def test_a_trained_quantized_map_starts_near_the_teachers(samples: Samples) -> N
         return inner
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feature_distillation, "between", noted)
+        patch.setattr(feature_distillation, "compare_maps", noted)
         stage = Qat(epochs=3, features=1.0, distillation=1.0, learning_rate=1e-4)
         stage(Draft(model), samples, replace(TRAINING, original=model))
     assert len(first) == 2
