@@ -4,7 +4,6 @@
     python benchmarks/emulation.py counts            two runs to the last digit, overhead
     python benchmarks/emulation.py memory            verdicts around the measured need
     python benchmarks/emulation.py bench [PROFILE …] every gate on other people's models
-    python benchmarks/emulation.py calibrate         the [[count]] table (needs TensorFlow)
 
 Needs an engine (docker/engine.sh). Models are the .tflite files below EDGEPACK_DATA, else
 below ../shared/data beside the checkout.
@@ -166,80 +165,6 @@ def benches(engine: Engine, profiles: list[str]) -> None:
             )
 
 
-def calibrate(engine: Engine) -> None:
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    import tensorflow as tf
-    import tf_keras
-
-    build_one = tf_keras.applications
-    made = {
-        f"mobilenet_v1_{alpha:g}_{size}".replace("_1_", "_1.0_"): (
-            size,
-            lambda alpha=alpha, size=size, classes=classes: build_one.MobileNet(
-                (size, size, 3), alpha, weights=None, classes=classes
-            ),
-        )
-        for alpha, size, classes in (
-            (0.25, 96, 5),
-            (0.25, 128, 1001),
-            (0.5, 160, 1001),
-            (0.75, 192, 1001),
-            (1.0, 224, 1001),
-        )
-    }
-    square = (224, 224, 3)
-    made["mobilenet_v2_1.0_224"] = (
-        224,
-        lambda: build_one.MobileNetV2(square, weights=None, classes=1001),
-    )
-    for size_name, maker in (
-        ("large", build_one.MobileNetV3Large),
-        ("small", build_one.MobileNetV3Small),
-    ):
-        made[f"mobilenet_v3_{size_name}_224"] = (
-            224,
-            lambda maker=maker: maker(
-                square, weights=None, include_preprocessing=False, classes=1001
-            ),
-        )
-    for name, (size, make) in made.items():
-        tf_keras.utils.set_random_seed(0)
-        model, shape = make(), (1, size, size, 3)
-        once = tf.function(lambda x, model=model: model(x, training=False))
-        graph = once.get_concrete_function(tf.TensorSpec(shape, tf.float32))
-        for precision in ("float32", "int8"):
-            converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], model)
-            if precision == "int8":
-                rng = np.random.default_rng(0)
-                samples = [[rng.standard_normal(shape).astype("f")] for _ in range(4)]
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                converter.representative_dataset = lambda samples=samples: iter(samples)
-                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-                converter.inference_input_type = tf.int8
-                converter.inference_output_type = tf.int8
-                converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-            _count_published(engine, name, precision, converter.convert())
-
-
-def _count_published(engine: Engine, name: str, precision: str, model: bytes) -> None:
-    rows = random_rows(model, 1)[0]
-    for spec in ARM[1:]:
-        runtime = ContainerRuntime(engine=engine, spec=spec, counted=True)
-        # the armv7 wheel applies no delegate: there "default" is "builtin"
-        for kernels in ("default", "builtin") if spec.arch == "arm64" else ("builtin",):
-            job = Job(
-                model=model, inputs=rows, kernels=kernels, repeats=5, warmup=1, timeout_s=600
-            )
-            trace = runtime.run(job)
-            path = "xnnpack" if trace.delegates else "builtin"
-            print(
-                f'\n[[count]]\nmodel = "{name}"\nprecision = "{precision}"\n'
-                f'arch = "{spec.arch}"\nkernels = "{path}"\nruntime = "{trace.runtime}"\n'
-                f"instructions = {trace.instructions.total}",
-                flush=True,
-            )
-
-
 def main(arguments: list[str]) -> int:
     what, rest = (arguments[0] if arguments else ""), arguments[1:]
     engine = require()
@@ -250,7 +175,6 @@ def main(arguments: list[str]) -> int:
         "bench": lambda: benches(
             engine, rest or ["clinic-tablet-1gb-armv7", "midrange-phone-arm64"]
         ),
-        "calibrate": lambda: calibrate(engine),
     }
     if what not in steps:
         print(__doc__, file=sys.stderr)

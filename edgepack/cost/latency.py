@@ -1,137 +1,238 @@
-"""Milliseconds estimated from an instruction count, always as a range with its grounds; pure.
+"""Milliseconds of one inference from its count, always as a range with its grounds; pure.
 
-An instruction count is exact and no time. What a core needs for one instruction of model
-code is taken from published latencies: their time over the count of the same model, counted
-here. Points of the device itself come first, then points of the same core, then all cores
-there are. The range spans the points, widened by what a model unlike them may cost.
+An instruction count is exact and no time. ``rate_model`` has the rates that published
+latencies imply, ``conformal`` what it errs by on figures it never saw; the range is a 90 %
+interval of that error. Points of the device itself shrink it, most of all measured ones.
+``latency_fit.toml`` holds what was fitted; ``benchmarks/latency.py fit`` makes it again.
 """
 
 from __future__ import annotations
 
-import re
+import hashlib
+import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from edgepack.profiles.profile import CalibrationPoint, Profile
+from edgepack.cost.conformal import (
+    COVERAGE,
+    LARGER,
+    LEVELS,
+    UNLIKE,
+    Interval,
+    level_of,
+    quantile,
+    size,
+)
+from edgepack.cost.points import microarchitecture, of_profile, published, refused
+from edgepack.cost.rate_model import OWN, Observation, RateModel, Spread
+from edgepack.cost.work import Work, arithmetic, counted_kinds, instruction_set, typical
+from edgepack.profiles.profile import Profile
 
-#: A model unlike the MobileNets that all points are of; see docs/adr/0009.
-MARGIN = 0.35
-#: n threads do the work of at least this share of n (0.80 to 0.96 on Pixel 1 to 3a in the
-#: tables of the XNNPACK README).
-THREADS_WORTH = 0.75
-_WHOLE = {"int8": "int8", "uint8": "int8", "float32": "float32", "float16": "float32"}
+#: From this many measured figures of the device on, their own errors make the interval.
+OWN_FIGURES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A range of milliseconds for one inference on one thread of the device's first core.
+    """A 90 % interval of the milliseconds of one inference on the device's first core.
 
     Attributes:
-        grounds: what the range was made from, for a person: points, core, margin.
-        level: ``device``, ``core`` or ``all cores``, from best to worst.
+        middle_ms: the median.
+        level: ``runtime`` (of this device with this runtime), ``device``, ``core``,
+            ``family`` or ``none``: whose figures it rests on.
+        figures: figures of that level.
+        grounds: level, figures, coverage and noise floor, for a person.
     """
 
     low_ms: float
     high_ms: float
+    middle_ms: float
     level: str
+    figures: int
     grounds: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Rate:
-    """Nanoseconds (or cycles) an instruction, from one point."""
+class Fit:
+    """What was fitted on the published figures.
 
-    low: float
-    high: float
-    says: str
+    Attributes:
+        digest: of the figures; others need another fit.
+    """
+
+    spread: Spread
+    intervals: Mapping[str, Interval]
+    digest: str
+
+
+def digest(figures: Sequence[Observation]) -> str:
+    """Return a short digest of figures and the work behind them."""
+    return hashlib.sha256(repr(sorted(map(repr, figures))).encode()).hexdigest()[:16]
 
 
 @cache
-def _table() -> Mapping[str, Any]:
-    text = resources.files("edgepack.cost").joinpath("calibration.toml").read_text()
-    return tomllib.loads(text)
+def fitted() -> Fit:
+    """Return what ``latency_fit.toml`` holds."""
+    text = resources.files("edgepack.cost").joinpath("latency_fit.toml").read_text()
+    read: dict[str, Any] = tomllib.loads(text)
+    found = {level: Interval(**row) for level, row in read["interval"].items()}
+    return Fit(Spread(**read["spread"]), found, read["digest"])
 
 
-def counted(model: str, precision: str, arch: str, runtime: str) -> int | None:
-    """Return the instructions of a published model, None where it was never counted here.
+def fit_toml(fit: Fit) -> str:
+    """Return the text of ``latency_fit.toml``."""
+    lines = [
+        "# Fitted on the published figures of profiles and points.toml; see docs/latency.md.",
+        "# benchmarks/latency.py fit makes this file again.",
+        "",
+        f'digest = "{fit.digest}"',
+        "",
+        "[spread]",
+        *(f"{name} = {value:.4g}" for name, value in asdict(fit.spread).items()),
+    ]
+    for level, row in fit.intervals.items():
+        lines += ["", f"[interval.{level}]"]
+        lines += [f"{name} = {value:.4g}" for name, value in asdict(row).items()]
+    return "\n".join(lines) + "\n"
 
-    Where the runtime's own kernels were not counted the other kernels' count stands in.
+
+def work_of_total(profile: Profile, total: int, precision: str, kernels: str) -> Work | None:
+    """Return the work of a model of which only the total count is known.
+
+    Its classes are those of models that were counted; None where none was.
     """
-    name = re.sub(r"_quant$", "", model.strip().lower())
-    path = "xnnpack" if "xnnpack" in runtime.lower() else "builtin"
-    found = {
-        row["kernels"]: int(row["instructions"])
-        for row in _table()["count"]
-        if (row["model"], row["precision"], row["arch"]) == (name, _WHOLE[precision], arch)
-    }
-    return found.get(path, next(iter(found.values()), None))
+    of = arithmetic(precision) or "float32"
+    return typical(total, of, instruction_set(profile.cpu), kernels)
 
 
-def _rate(point: CalibrationPoint, arch: str) -> _Rate | None:
-    count = point.instructions or counted(point.model, point.precision, arch, point.runtime)
-    if count is None:
-        return None
-    one_thread_ns = point.ms * 1e6 * point.threads
-    worth = 1.0 if point.threads == 1 else THREADS_WORTH
-    says = f"{point.model} {point.precision} {point.ms:g} ms on {point.threads} threads"
-    return _Rate(one_thread_ns * worth / count, one_thread_ns / count, says)
-
-
-def _core_rates(precision: str, core: str | None) -> list[_Rate]:
-    """Return cycles an instruction, from the points of one core, or of all for None."""
-    rates = []
-    for row in _table()["point"]:
-        if core is not None and row["core"].lower() != core.lower():
-            continue
-        if _WHOLE[row["precision"]] != precision:
-            continue
-        point = CalibrationPoint(
-            **{name: row[name] for name in ("model", "runtime", "precision", "source")},
-            threads=row["threads"],
-            ms=float(row["ms"]),
-        )
-        rate = _rate(point, row["arch"])
-        if rate is not None:
-            clock_ghz = row["clock_mhz"] / 1000
-            rates.append(_Rate(rate.low * clock_ghz, rate.high * clock_ghz, rate.says))
-    return rates
-
-
-def estimate(profile: Profile, instructions: int, precision: str) -> Estimate | None:
-    """Return the range for ``instructions``, None where neither points nor a clock are known.
+def estimate(
+    profile: Profile,
+    work: Work,
+    precision: str,
+    *,
+    kernels: str,
+    threads: int = 1,
+    runtime: str = OWN,
+) -> Estimate | None:
+    """Return the interval, None where the core's clock is not known and no point of it is.
 
     Args:
-        precision: of the model: ``int8`` or ``float32``; points of the other are not used,
-            because the two differ by 2.5x an instruction on a Cortex-A72.
+        precision: of the model's weights; float16 ones are computed in float32.
+        kernels: ``builtin`` or ``xnnpack``: what the count was made with.
+        runtime: as points name it; this project's own unless said.
     """
-    whole = _WHOLE.get(precision, "float32")
-    own = [
-        rate
-        for point in profile.calibration
-        if _WHOLE[point.precision] == whole
-        and (rate := _rate(point, profile.cpu.isa)) is not None
-    ]
-    core = profile.cpu.cores[0]
-    level, rates, period_ns = "device", own, 1.0
-    if not rates and core.clock_mhz:
-        period_ns = 1000 / core.clock_mhz
-        level, rates = "core", _core_rates(whole, core.name)
-        if not rates:
-            level, rates = "all cores", _core_rates(whole, None)
-    if not rates:
-        return None
-    low = min(rate.low for rate in rates) * period_ns
-    high = max(rate.high for rate in rates) * period_ns
-    kind = "" if level == "device" else "published "  # the device's own may be measured
-    of = {"device": profile.name, "core": core.name, "all cores": "every core known"}[level]
-    return Estimate(
-        low_ms=instructions * low * 1e-6 * (1 - MARGIN),
-        high_ms=instructions * high * 1e-6 * (1 + MARGIN),
-        level=level,
-        grounds=f"{len(rates)} {kind}point{'s' if len(rates) > 1 else ''} of {of}, {low:.2f} "
-        f"to {high:.2f} ns an instruction, and {MARGIN:.0%} either way for models unlike them",
+    own = of_profile(profile)
+    clock_mhz = profile.cpu.cores[0].clock_mhz
+    others = published(profile)
+    if clock_mhz is None:
+        if not any(each.work for each in own):
+            return None
+        clock_mhz, others = 1000.0, ()
+    core = microarchitecture(profile.cpu.cores[0].name)
+    question = Observation(
+        work=work.units(),
+        clock_mhz=clock_mhz,
+        device=profile.name,
+        core=core.core,
+        family=core.family,
+        runtime=runtime,
+        kernels=kernels,
+        precision=arithmetic(precision) or "float32",
+        model="",
+        threads=threads,
     )
+    known = (*own, *others)
+    fit = fitted()
+    model = RateModel(known, fit.spread)
+    predicted = model.predict(question)
+    level = level_of(question, known)
+    like = _like(question, known, level)
+    remarks = unlike(work, question, like or known)
+    deviations, basis = _deviations(question, model, level, fit, bool(remarks))
+    half = deviations * predicted.deviation
+    says = [_whose(question, level, len(like)), basis]
+    unused = [why for point in profile.calibration if (why := refused(point, profile.cpu))]
+    if unused and level not in ("runtime", "device"):
+        says.append(f"{len(unused)} of the device's points unused: {unused[0]}")
+    says += [f"a figure's own noise {fit.spread.noise:.0%}", *remarks]
+    if work.assumed:
+        says.append(work.assumed)
+    if threads > 1:
+        says.append(f"{threads} threads")
+    return Estimate(
+        low_ms=math.exp(predicted.log_ms - half),
+        high_ms=math.exp(predicted.log_ms + half),
+        middle_ms=predicted.ms,
+        level=level,
+        figures=len(like),
+        grounds="; ".join(says),
+    )
+
+
+def _like(
+    question: Observation, known: Sequence[Observation], level: str
+) -> tuple[Observation, ...]:
+    """Return the figures that the level of a question rests on."""
+    same = tuple(o for o in known if o.work is not None and o.precision == question.precision)
+    if level == "none":
+        return same
+    if level == "runtime":
+        same, level = tuple(o for o in same if o.runtime == question.runtime), "device"
+    return tuple(o for o in same if getattr(o, level) == getattr(question, level))
+
+
+def _whose(question: Observation, level: str, count: int) -> str:
+    whose = {
+        "runtime": f"{question.device} with this runtime",
+        "device": f"{question.device} with other runtimes",
+        "core": f"other devices with {question.core}",
+        "family": f"other {question.family} cores",
+        "none": "other kinds of cores",
+    }[level]
+    return f"{count} figure{'' if count == 1 else 's'} of {whose}"
+
+
+def _deviations(
+    question: Observation, model: RateModel, level: str, fit: Fit, strange: bool
+) -> tuple[float, str]:
+    """Return how many deviations make the interval, and what says so."""
+    own = [
+        index
+        for index, each in enumerate(model.observations)
+        if each.work is not None
+        and each.runtime == question.runtime
+        and (each.device, each.kernels, each.precision, each.threads)
+        == (question.device, question.kernels, question.precision, question.threads)
+    ]
+    if len(own) >= OWN_FIGURES and not strange:
+        scores = model.scores()[own]
+        says = f"90 % interval of {len(own)} measured figures, each predicted from the others"
+        return quantile([float(score) for score in scores]), says
+    # a level that no figure speaks for is no better than the next one that has some
+    names = [name for name in LEVELS[LEVELS.index(level) :] if name in fit.intervals]
+    used = fit.intervals[names[0] if names else LEVELS[0]]
+    says = (
+        f"{COVERAGE:.0%} interval, held {used.coverage:.0%} of {used.figures} figures left out"
+        f" at level {level}"
+    )
+    if strange and UNLIKE in fit.intervals:
+        return max(used.quantile, fit.intervals[UNLIKE].quantile), says
+    return used.quantile, says
+
+
+def unlike(work: Work, question: Observation, like: Sequence[Observation]) -> tuple[str, ...]:
+    """Return in which ways a model is unlike all calibration points."""
+    found = []
+    strange = sorted(work.kinds - counted_kinds())
+    if strange:
+        found.append(f"no calibration point has {', '.join(strange)}")
+    sizes = [size(each) for each in like if each.work is not None]
+    if sizes and size(question) > LARGER * max(sizes):
+        found.append(f"over {LARGER:g} times as large as any calibration point")
+    if sizes and size(question) * LARGER < min(sizes):
+        found.append(f"under a {LARGER:g}th of any calibration point")
+    return tuple(found)

@@ -59,6 +59,7 @@ def calibration_toml(
                 {
                     "model": model,
                     "runtime": f"{ran.name} {ran.version}",
+                    "kernels": "xnnpack" if run.delegate == "xnnpack" else "builtin",
                     "precision": precision,
                     "threads": run.threads,
                     "ms": round(middle, 6),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.cost.latency import estimate
+from edgepack.cost.work import work_of
 from edgepack.errors import EnvironmentMissing, UsageError
 from edgepack.gates import sandbox as gates
 from edgepack.gates.expected import MICRO_KINDS
@@ -180,7 +181,7 @@ class BenchRun:
     def run(self, inputs: NDArray[Any], outputs: NDArray[Any]) -> BenchResult:
         """Return all findings, in the order of GATES, and the figures behind them."""
         self.say(f"counting instructions on {self.device.name}")
-        count_finding, counted = self._count(inputs)
+        count_finding, counted, kernels = self._count(inputs)
         total = counted.total if counted is not None else None
         self.say("running the goldens on the device's instruction set")
         exact, exact_figures = self._exact_goldens(inputs, outputs, total)
@@ -188,10 +189,12 @@ class BenchRun:
         self.say("measuring memory and time in the sandbox")
         free = self._timed(inputs)
         ram, ram_figures = self.memory(inputs, free)
-        found = None
-        if total is not None:
-            found = estimate(self.profile, total, precision(self.model))
-        why_not = "" if total is not None else "no instruction count to estimate from"
+        found, why_not = None, "no instruction count to estimate from"
+        if counted is not None and kernels == "reference":
+            why_not = "no latency is published for reference kernels"
+        elif counted is not None:
+            work, why_not = work_of(flatbuffer.read(self.model), counted.by_class), ""
+            found = estimate(self.profile, work, precision(self.model), kernels=kernels)
         late, late_figures = gates.latency(self.profile, found, why_not)
         findings, soaked = [exact, near, ram, count_finding, late], None
         if self.options.soak_minutes:
@@ -221,17 +224,20 @@ class BenchRun:
         given = {"kernels": self.kernels, "timeout_s": self.options.timeout_s, **more}
         return Job(model=self.model, inputs=inputs, **given)
 
-    def _count(self, inputs: NDArray[Any]) -> tuple[Finding, InstructionFigures | None]:
+    def _count(self, inputs: NDArray[Any]) -> tuple[Finding, InstructionFigures | None, str]:
+        """Return the finding of the count, its figures, and the kernels that were counted."""
         if self.device.spec.emulator is None:
             says = f"instructions are counted on Arm only, not on {self.device.spec.arch}"
-            return inconclusive("instructions", says), None
+            return inconclusive("instructions", says), None, ""
         runtime = replace(self.device, counted=True)
         trace = runtime.run(self._job(inputs[:1], repeats=6, warmup=2))
         if trace.instructions is None:
-            return gates.unfinished(trace, runtime.name, gate="instructions"), None
-        return gates.instructions(
+            return gates.unfinished(trace, runtime.name, gate="instructions"), None, ""
+        finding, figures = gates.instructions(
             trace.instructions, self.options.expected_instructions, runtime.name
         )
+        kernels = "xnnpack" if trace.delegates else "builtin"
+        return finding, figures, "reference" if self.kernels == "reference" else kernels
 
     def _exact_goldens(
         self, inputs: NDArray[Any], outputs: NDArray[Any], total: int | None

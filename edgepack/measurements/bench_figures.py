@@ -104,7 +104,8 @@ class LatencyFigures(_Figures):
     """Milliseconds of an inference on the device, as a range computed from its instructions.
 
     Attributes:
-        level: whose published points: the device's, its core's, every core's.
+        level: whose figures: ``runtime`` (this device with this runtime), ``device``,
+            ``core``, ``family``, ``none``.
         grounds: the same in words.
     """
 

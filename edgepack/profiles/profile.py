@@ -155,6 +155,7 @@ class CalibrationPoint(Part):
     Attributes:
         model: name of the model, as the source calls it.
         runtime: what ran it, with its version where the source gives one.
+        kernels: that computed the figure; without them as the runtime's name says.
         instructions: of one inference, counted under the emulator; without them the point
             helps to estimate only where its model is one that edgepack itself counted.
         energy_uj: energy of one inference in microjoule, where the source gives it.
@@ -162,6 +163,7 @@ class CalibrationPoint(Part):
 
     model: Text
     runtime: Text
+    kernels: Literal["builtin", "xnnpack"] | None = None
     precision: Literal["int8", "uint8", "float32", "float16"]
     threads: Count
     ms: Positive

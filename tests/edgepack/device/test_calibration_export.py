@@ -10,11 +10,13 @@ import pytest
 
 import device_profiles
 from edgepack.cost import latency as estimating
+from edgepack.cost.work import typical
 from edgepack.device import calibration_export as points
 from edgepack.errors import InputError
 from edgepack.gates import device as judge
 from edgepack.gates.finding import Finding, How, Outcome, Verdict
 from edgepack.profiles import catalogue
+from edgepack.profiles.profile import Profile
 
 COUNT = 40_000_000
 
@@ -40,28 +42,33 @@ def test_an_appended_point_loads_and_leads_the_estimate(agreed: Any, grown: Path
     profile = catalogue.load(str(grown))
     assert len(profile.calibration) == len(agreed.profile.calibration) + 1
     middle = agreed.report().run.summary.p50_ms
-    found = estimating.estimate(profile, 2 * COUNT, "int8")
-    assert found is not None
-    assert (found.level, "1 point of clinic-tablet" in found.grounds) == ("device", True)
-    assert found.low_ms == pytest.approx(2 * middle * (1 - estimating.MARGIN))
-    assert found.high_ms == pytest.approx(2 * middle * (1 + estimating.MARGIN))
-    before = estimating.estimate(agreed.profile, 2 * COUNT, "int8")
-    assert before is not None
-    assert before.level != "device"
+    found, before = estimated(profile, COUNT, "int8"), estimated(agreed.profile, COUNT, "int8")
+    assert found.level == "runtime"
+    assert "1 figure of clinic-tablet" in found.grounds
+    assert found.low_ms < middle < found.high_ms
+    assert before.level not in ("runtime", "device")
+    assert found.high_ms / found.low_ms < before.high_ms / before.low_ms
 
 
 def test_a_point_without_a_count_and_of_another_precision_estimates_nothing(
     agreed: Any, grown: Path
 ) -> None:
     profile = catalogue.load(str(grown))
-    floats = estimating.estimate(profile, COUNT, "float32")
-    assert floats is not None
-    assert floats.level != "device"
+    assert estimated(profile, COUNT, "float32").level not in ("runtime", "device")
     bare = profile.calibration[-1].model_copy(update={"instructions": None})
     profile = profile.model_copy(update={"calibration": (bare,)})
-    found = estimating.estimate(profile, COUNT, "int8")
+    found = estimated(profile, COUNT, "int8")
+    assert found.level not in ("runtime", "device")
+    assert "give the point its instructions" in found.grounds
+
+
+def estimated(profile: Profile, total: int, precision: str) -> estimating.Estimate:
+    """Return the estimate of a model with builtin kernels of which only the total is known."""
+    work = typical(total, "int8", "armv7-a", "builtin")
+    assert work is not None
+    found = estimating.estimate(profile, work, precision, kernels="builtin")
     assert found is not None
-    assert found.level != "device"
+    return found
 
 
 @pytest.mark.parametrize("delegate", ["gpu", "nnapi"])

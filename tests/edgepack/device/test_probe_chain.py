@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgepack.cost import latency as estimating
+from edgepack.cost.work import typical
 from edgepack.device import calibration_export as points
 from edgepack.device import description as describe
 from edgepack.gates import device as judge
@@ -90,7 +91,11 @@ def test_its_own_times_then_lead_its_estimates(agreed: Any, probed: Path) -> Non
     text = points.calibration_toml(report, found, instructions=30_000_000)
     probed.write_text(probed.read_text() + text)
     grown = catalogue.load(str(probed))
-    levels = [estimating.estimate(each, 30_000_000, "int8") for each in (profile, grown)]
-    assert [each.level if each else None for each in levels] == ["core", "device"]
+    work = typical(30_000_000, "int8", "armv7-a", "builtin")
+    assert work is not None
+    levels = [
+        estimating.estimate(each, work, "int8", kernels="builtin") for each in (profile, grown)
+    ]
+    assert [each.level if each else None for each in levels] == ["core", "runtime"]
     assert levels[1] is not None
     assert levels[1].low_ms < report.run.summary.p50_ms < levels[1].high_ms
