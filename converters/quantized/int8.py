@@ -75,6 +75,19 @@ class Int8:
         (first, second), _ = self._converted(draft, parts, training)
         return first, second
 
+    def with_halves(
+        self, draft: Draft, samples: Samples, training: Training
+    ) -> tuple[Converted, tuple[bytes, bytes]]:
+        """Return a plain call's file and ``halves``, for one export of the graph.
+
+        Raises:
+            As a plain call.
+        """
+        rows = self.rows(samples, training)
+        parts = [samples.x_train[part] for part in (rows, rows[::2], rows[1::2])]
+        (whole, first, second), notes = self._converted(draft, parts, training)
+        return Converted(whole, notes), (first, second)
+
     def rows(self, samples: Samples, training: Training) -> NDArray[np.int64]:
         """Return the numbers of the calibration rows in the training part."""
         return calibration_rows(len(samples.x_train), self.calibration_samples, training.seed)

@@ -88,6 +88,7 @@ def compress(
     """
     chosen = options or ConversionOptions()
     int8 = replace(recipe.int8, per_channel_dense=chosen.per_channel_dense)
+    halves = () if model_only else workspace.int8_halves(recipe.stages, int8)
     made = workspace.rewritten(recipe.stages, int8, recipe.rewrites)
     notes = (*workspace.teacher_notes(recipe.stages), *made.notes)
     candidate = Candidate(
@@ -107,5 +108,4 @@ def compress(
     for count, rewrite in enumerate(recipe.rewrites, 1):
         after = workspace.rewritten(recipe.stages, int8, recipe.rewrites[:count])
         steps.append(Intermediate(kind_of(rewrite), after.tflite))
-    halves = workspace.int8_halves(recipe.stages, int8)
     return replace(candidate, steps=tuple(steps), halves=halves)

@@ -43,6 +43,7 @@ from edgepack.tflite.inspection import TfliteInspector
 Part = Literal["val", "test"]
 
 _DRAFTS_IN_MEMORY = 8
+_HALVES = ("first.tflite", "second.tflite")
 _ANSWERS_BYTES = 256 * 1024**2
 
 
@@ -264,14 +265,21 @@ class Workspace:
 
     def int8_halves(self, stages: Sequence[Stage], int8: Int8) -> tuple[bytes, bytes]:
         """Return a draft's int8 file twice, each calibrated on one half of the rows."""
+        key = self._int8_key("halves", stages, int8)
 
         def convert() -> dict[str, bytes]:
-            samples = self.samples.without_test()
-            first, second = int8.halves(self.draft(stages), samples, self._converting)
-            return {"first.tflite": first, "second.tflite": second}
+            draft, samples = self.draft(stages), self.samples.without_test()
+            whole = self._int8_key("int8", stages, int8)
+            if self.cache.find(whole) is not None:
+                halves = int8.halves(draft, samples, self._converting)
+            else:  # both are wanted: one export of the graph makes them
+                made, halves = int8.with_halves(draft, samples, self._converting)
+                notes = (*draft.notes, *made.notes)
+                self._converted(whole, lambda: Converted(made.tflite, notes))
+            return dict(zip(_HALVES, halves, strict=True))
 
-        kept = self.cache.files_of(self._int8_key("halves", stages, int8), convert)
-        return kept["first.tflite"], kept["second.tflite"]
+        kept = self.cache.files_of(key, convert)
+        return kept[_HALVES[0]], kept[_HALVES[1]]
 
     def _int8_key(self, what: str, stages: Sequence[Stage], int8: Int8, *more: Any) -> str:
         calibrated = (self.samples.digest, self.training.seed)

@@ -438,8 +438,8 @@ def test_views_and_a_teacher_of_its_own_are_told_in_the_bundle(bench: Bench) -> 
     (path,) = (bench.root / "taught").glob("*.edgepack")
     made = bundle.unpack(path.read_bytes(), path.name).manifest.provenance
     digest = hashlib.sha256((bench.root / "big.h5").read_bytes()).hexdigest()
-    assert (made["augment"], made["teacher_sha256"]) == (["translate"], digest)
-    assert made["model_sha256"] != digest
+    assert (made.augment, made.teacher_sha256) == (("translate",), digest)
+    assert made.model_sha256 != digest
     for more, says in (
         (("--teacher", "wide.h5"), "wanted input shape (8, 8, 1)"),
         (("--teacher", "absent.h5"), "absent.h5"),
