@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from edgepack.cli import device_wiring as means
-from edgepack.cli import output
-from edgepack.cli.device_wiring import Flavour, Way
+from edgepack.cli import device_wiring, output
+from edgepack.cli.device_wiring import BackendName, Flavour
 from edgepack.cli.options import BundleFile, Json, OtherProfile, Strict, group
 
 app = group("Run bundles on a phone or board by adb or ssh.")
@@ -27,8 +26,9 @@ SshTarget = Annotated[
     str | None,
     typer.Option("--ssh", metavar="USER@HOST", help="Board to reach by ssh instead of adb."),
 ]
-BackendName = Annotated[
-    Way, typer.Option("--backend", "-b", help="Program that runs the model on the device.")
+BackendOption = Annotated[
+    BackendName,
+    typer.Option("--backend", "-b", help="Program that runs the model on the device."),
 ]
 Apk = Annotated[
     Path | None,
@@ -79,7 +79,7 @@ Calibration = Annotated[
 @app.command("devices")
 def devices(json_: Json = False) -> int:
     """List attached devices and their state."""
-    from edgepack.device import description as describe
+    from edgepack.device import description
     from edgepack.device.links import adb
 
     server = adb.client()
@@ -87,7 +87,7 @@ def devices(json_: Json = False) -> int:
     for each in adb.listed(server):
         row: dict[str, Any] = {"serial": each.serial, "state": each.state}
         if each.state == "device":
-            told = describe.device(adb.Shell(server, each.serial))
+            told = description.read_device(adb.AdbLink(server, each.serial))
             row |= {"model": told.model, "abi": told.abi, "sdk": told.sdk}
         rows.append(row)
     if json_:
@@ -102,7 +102,7 @@ def devices(json_: Json = False) -> int:
 @app.command("install")
 def install(
     bundle: BundleFile,
-    backend: BackendName = Way.APP,
+    backend: BackendOption = BackendName.APP,
     serial: Serial = None,
     ssh: SshTarget = None,
     apk: Apk = None,
@@ -110,11 +110,11 @@ def install(
     flavour: FlavourName = Flavour.LEGACY,
 ) -> int:
     """Install a backend on the device."""
-    link = means.link_to(serial, ssh)
+    link = device_wiring.open_link(serial, ssh)
     typer.echo(
-        means.backend_of(backend, means.profile_of(bundle, None), apk, binary, flavour).install(
-            link
-        )
+        device_wiring.open_backend(
+            backend, device_wiring.profile_of(bundle, None), apk, binary, flavour
+        ).install(link)
     )
     return 0
 
@@ -122,7 +122,7 @@ def install(
 @app.command("run")
 def run(
     bundle: BundleFile,
-    backend: BackendName = Way.APP,
+    backend: BackendOption = BackendName.APP,
     serial: Serial = None,
     ssh: SshTarget = None,
     apk: Apk = None,
@@ -180,27 +180,31 @@ def run(
     from edgepack import files as store
     from edgepack.device.session import Session
 
-    means.spared(calibration, bundle, apk, binary)
+    device_wiring.refuse_overwriting(calibration, bundle, apk, binary)
     store.prove_writable(out)
-    orders = means.orders_of(bundle, delegate or ["cpu"], threads or [1], affinity, quick=quick)
-    device = means.profile_of(bundle, profile)
-    link = means.link_to(serial, ssh)
-    chosen = means.backend_of(backend, device, apk, binary, flavour)
+    requests = device_wiring.run_requests(
+        bundle, delegate or ["cpu"], threads or [1], affinity, quick=quick
+    )
+    device = device_wiring.profile_of(bundle, profile)
+    link = device_wiring.open_link(serial, ssh)
+    chosen = device_wiring.open_backend(backend, device, apk, binary, flavour)
     with output.progress() as bars:
         bars.say(chosen.install(link))
         session = Session(
             folder=out,
             cool_down_s=cool_down,
             say=bars.say,
-            accepts=means.acceptance(bundle, device, chosen.sha256, golden_lsb),
+            accepts=device_wiring.kept_report_filter(bundle, device, chosen.sha256, golden_lsb),
         )
-        found = list(session.run(link, chosen, orders))
-    identities = [order.identity(chosen) for order in orders]
-    wanted = [(each, chosen.sha256) for each in identities]
-    return means.judged(
+        found = list(session.run(link, chosen, requests))
+    received = [
+        device_wiring.ReceivedReport(report, request.identity(chosen), chosen.sha256)
+        for report, request in zip(found, requests, strict=True)
+    ]
+    return device_wiring.show_verdicts(
         bundle,
         device,
-        list(zip(found, wanted, strict=True)),
+        received,
         golden_lsb=golden_lsb,
         calibration=calibration,
         strict=strict,
@@ -227,25 +231,32 @@ def pull(
     """Fetch reports from the device and judge them."""
     from edgepack import files as store
     from edgepack.device.backends.app import App
-    from edgepack.device.session import Session, of_folder
+    from edgepack.device.session import Session, reports_in
     from edgepack.errors import InputError
     from edgepack.measurements import device_report as reports
 
-    means.spared(calibration, bundle, apk)
-    data, device = means.whole_bytes(bundle), means.profile_of(bundle, profile)
+    device_wiring.refuse_overwriting(calibration, bundle, apk)
+    data, device = device_wiring.bundle_bytes(bundle), device_wiring.profile_of(bundle, profile)
     if not offline:
         store.prove_writable(out)
         package = App.package_of(flavour.value)
-        for each in App.left(means.link_to(serial, None), package, store.sha256(data)):
+        for each in App.reports_left(
+            device_wiring.open_link(serial, None), package, store.sha256(data)
+        ):
             store.write_whole(Session(folder=out).path(each.identity), reports.text(each))
-    found = [r for r in of_folder(out) if r.bundle.sha256 == store.sha256(data)]
+    found = [r for r in reports_in(out) if r.bundle.sha256 == store.sha256(data)]
     if not found:
         raise InputError(f"{out}: no report about {bundle}; 'edgepack android run' makes one")
     digest = None if apk is None else store.digest_of_tree(apk)
-    return means.judged(
+    return device_wiring.show_verdicts(
         bundle,
         device,
-        [(each, (None, digest if each.backend.name == "app" else None)) for each in found],
+        [
+            device_wiring.ReceivedReport(
+                each, None, digest if each.backend.name == "app" else None
+            )
+            for each in found
+        ],
         golden_lsb=golden_lsb,
         calibration=calibration,
         strict=strict,

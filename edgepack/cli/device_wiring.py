@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING
 from edgepack.cli import output
 
 if TYPE_CHECKING:
-    from edgepack.device.backends.backend import Backend, Order
+    from edgepack.device.backends.backend import Backend, RunRequest
     from edgepack.device.links.link import Link
     from edgepack.measurements.device_report import Report
     from edgepack.profiles.profile import Profile
 
 
-class Way(StrEnum):
+class BackendName(StrEnum):
     """The back ends."""
 
     APP = "app"
@@ -31,41 +32,52 @@ class Flavour(StrEnum):
     MODERN = "modern"
 
 
-def judged(
+@dataclass(frozen=True, slots=True)
+class ReceivedReport:
+    """A report, and what it must agree with.
+
+    Attributes:
+        identity: of the run that was asked for; None takes any run of the bundle.
+        backend_sha256: of what was installed; None where that is not known.
+    """
+
+    report: Report
+    identity: str | None
+    backend_sha256: str | None
+
+
+def show_verdicts(
     bundle: Path,
     profile: Profile,
-    found: list[tuple[Report, tuple[str | None, str | None]]],
+    received: list[ReceivedReport],
     *,
     golden_lsb: int,
     calibration: Path | None,
     strict: bool,
     json_: bool,
 ) -> int:
-    """Show what each report proves; return the exit code.
-
-    Args:
-        found: each report with the identity and the back end's digest it must have.
-    """
+    """Show what each report proves; return the exit code."""
     from edgepack import files as store
     from edgepack.bundle import validation
     from edgepack.cli.bundles import open_bundle
-    from edgepack.device import calibration_export as points
+    from edgepack.device import calibration_export
     from edgepack.device.backends.backend import expected_of
     from edgepack.emulation.bench import precision
     from edgepack.errors import InputError
     from edgepack.gates import device as gates
     from edgepack.gates.expected import expected_gates, route_of
 
-    whole, digest = open_bundle(bundle), store.sha256(whole_bytes(bundle))
+    whole, digest = open_bundle(bundle), store.sha256(bundle_bytes(bundle))
     # What a build found holds for its own device only.
     kept = whole.manifest.findings if profile == validation.profile_of(whole) else ()
     shown, outcomes, measured = [], [], []
-    for report, (identity, installed) in found:
+    for one in received:
+        report = one.report
         expected = expected_of(
             whole,
             digest,
-            identity=identity,
-            backend_sha256=installed,
+            identity=one.identity,
+            backend_sha256=one.backend_sha256,
             golden_lsb=golden_lsb,
         )
         own = gates.judge(report, profile, expected)
@@ -74,14 +86,13 @@ def judged(
         outcomes.append(merged.outcome)
         if calibration is not None:
             try:
-                measured.append(
-                    points.calibration_toml(
-                        report,
-                        own,
-                        precision=precision(whole.model),
-                        instructions=points.counted(merged),
-                    )
+                point = calibration_export.calibration_point(
+                    report,
+                    own,
+                    precision=precision(whole.model),
+                    instructions=calibration_export.proven_instructions(merged),
                 )
+                measured.append(calibration_export.as_toml(point))
             except InputError as error:  # the other reports may still give points
                 output.warn(str(error))
         if json_:
@@ -107,18 +118,18 @@ def judged(
     return output.exit_code(outcomes, strict)
 
 
-def spared(calibration: Path | None, *inputs: Path | None) -> None:
-    """Refuse calibration points that would overwrite what is read."""
+def refuse_overwriting(calibration: Path | None, *inputs: Path | None) -> None:
+    """Raise UsageError where the calibration points would overwrite an input."""
     from edgepack.cli import file_kinds
 
     if calibration is not None:
         file_kinds.apart("--calibration", calibration, [each for each in inputs if each])
 
 
-def acceptance(
+def kept_report_filter(
     bundle: Path, profile: Profile, installed: str, golden_lsb: int
 ) -> Callable[[Report], bool]:
-    """Return whether a report that is kept already counts, or its run is to be made again."""
+    """Return a test: does a kept report count, or is its run to be made again?"""
     from edgepack import files as store
     from edgepack.cli.bundles import open_bundle
     from edgepack.device.backends.backend import expected_of
@@ -127,14 +138,14 @@ def acceptance(
     whole = open_bundle(bundle)
     expected = expected_of(
         whole,
-        store.sha256(whole_bytes(bundle)),
+        store.sha256(bundle_bytes(bundle)),
         backend_sha256=installed,
         golden_lsb=golden_lsb,
     )
     return lambda report: not gates.refuses(gates.judge(report, profile, expected))
 
 
-def whole_bytes(bundle: Path) -> bytes:
+def bundle_bytes(bundle: Path) -> bytes:
     """Return the .edgepack file as it is pushed."""
     from edgepack import files as store
     from edgepack.bundle import archive as packing
@@ -151,32 +162,32 @@ def profile_of(bundle: Path, name: str | None) -> Profile:
     return catalogue.load(name) if name else validation.profile_of(open_bundle(bundle))
 
 
-def link_to(serial: str | None, ssh: str | None) -> Link:
+def open_link(serial: str | None, ssh: str | None) -> Link:
     """Return the way to the one device that is file_kinds."""
     from edgepack.device.links import adb
-    from edgepack.device.links.ssh import Ssh
+    from edgepack.device.links.ssh import SshLink
     from edgepack.errors import UsageError
 
     if serial is not None and ssh is not None:
         raise UsageError("--serial and --ssh name two devices; give one")
-    return Ssh(ssh) if ssh is not None else adb.attached(serial)
+    return SshLink(ssh) if ssh is not None else adb.attached(serial)
 
 
-def orders_of(
+def run_requests(
     bundle: Path,
     delegates: list[str],
     threads: list[int],
     affinity: str | None,
     *,
     quick: bool,
-) -> list[Order]:
-    """Return one order a delegate and number of threads."""
+) -> list[RunRequest]:
+    """Return one request for each delegate and number of threads."""
     from typing import get_args
 
     from pydantic import TypeAdapter, ValidationError
 
     from edgepack.cli.bundles import open_bundle
-    from edgepack.device.backends.backend import Order
+    from edgepack.device.backends.backend import RunRequest
     from edgepack.errors import UsageError
     from edgepack.measurements.report_model import DelegateName
 
@@ -188,9 +199,9 @@ def orders_of(
         raise UsageError(f"--delegate: wanted {known}. Received: {delegates}") from error
     if affinity is not None and (not affinity or set(affinity) - set("0123456789abcdef")):
         raise UsageError(f"--affinity: wanted a mask such as f0. Received: {affinity!r}")
-    whole, data = open_bundle(bundle), whole_bytes(bundle)
+    whole, data = open_bundle(bundle), bundle_bytes(bundle)
     return [
-        Order(
+        RunRequest(
             bundle=whole,
             data=data,
             mode="quick" if quick else "full",
@@ -203,10 +214,10 @@ def orders_of(
     ]
 
 
-def backend_of(
-    way: Way, profile: Profile, apk: Path | None, binary: Path | None, flavour: Flavour
+def open_backend(
+    name: BackendName, profile: Profile, apk: Path | None, binary: Path | None, flavour: Flavour
 ) -> Backend:
-    """Return the back end with what the user brought for it.
+    """Return the back end with the file that the user gave for it.
 
     Raises:
         UsageError: the file that it needs was not named.
@@ -218,17 +229,21 @@ def backend_of(
     from edgepack.errors import UsageError
 
     ceiling = 512 * 2**20
-    if way is Way.APP:
+    if name is BackendName.APP:
         if apk is None:
-            raise UsageError("--backend app wants --apk FILE; build it from android_harness")
+            raise UsageError(
+                "--backend app needs --apk FILE; docs/android.md says how to build it"
+            )
         return App(apk=store.read_whole(apk, ceiling, "an APK"), flavour=flavour.value)
-    if way is Way.BENCHMARK:
+    if name is BackendName.BENCHMARK:
         if binary is None:
-            raise UsageError("--backend benchmark_model wants --binary FILE for its ABI")
+            raise UsageError(
+                "--backend benchmark_model needs --binary FILE, built for the device's ABI"
+            )
         return BenchmarkModel(binary=store.read_whole(binary, ceiling, "a binary"))
-    from edgepack.device.backends import portable_folder as folder
+    from edgepack.device.backends.portable import pack_folder
     from edgepack.sandbox import engine
     from edgepack.sandbox.images.spec import choose
 
     spec, _ = choose(profile.runtime, profile.cpu.isa)
-    return Portable(archive=folder.pack(engine.require(), spec))
+    return Portable(archive=pack_folder(engine.require(), spec))

@@ -1,4 +1,4 @@
-"""What a device is and how it feels, asked by shell; absent answers stay absent."""
+"""A device and its state, read by shell commands; what it does not answer stays absent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATTERY = re.compile(
 _THERMAL = re.compile(r"^\s*Thermal Status: ([0-6])\s*$", re.M)
 _EMULATORS = ("generic", "sdk_gphone", "emulator", "vbox", "ranchu", "goldfish")
 
-_ASK = (
+_CONDITIONS_COMMAND = (
     "echo @battery; dumpsys battery 2>/dev/null;"
     " echo @thermal; dumpsys thermalservice 2>/dev/null | grep 'Thermal Status';"
     " echo @zones; cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null;"
@@ -26,13 +26,13 @@ _ASK = (
 )
 
 
-def conditions(link: Link) -> Conditions:
+def read_conditions(link: Link) -> Conditions:
     """Return the device's present state."""
-    return conditions_of(link.shell(_ASK))
+    return parse_conditions(link.shell(_CONDITIONS_COMMAND))
 
 
-def conditions_of(text: str) -> Conditions:
-    """Return the state that the answers to one question tell."""
+def parse_conditions(text: str) -> Conditions:
+    """Return the state in the output of ``_CONDITIONS_COMMAND``."""
     part = _parts(text)
     battery = dict(_BATTERY.findall(part.get("battery", "")))
     status = _THERMAL.search(part.get("thermal", ""))
@@ -71,18 +71,18 @@ def _hottest(zones: str) -> float | None:
         _celsius(line, 1000 if len(line.strip().lstrip("-")) > 3 else 1)
         for line in zones.splitlines()
     ]
-    sane = [each for each in found if each is not None and 0 < each < 150]
-    return max(sane, default=None)
+    plausible = [each for each in found if each is not None and 0 < each < 150]
+    return max(plausible, default=None)
 
 
-def device(link: Link) -> Device:
-    """Return what the device says it is: Android's properties, or Linux' own words."""
+def read_device(link: Link) -> Device:
+    """Return what the device reports of itself: Android's properties, or Linux's uname."""
     known = parse.properties(link.shell("getprop 2>/dev/null"))
     machine = one_line(link.shell("uname -m")) or "unknown"
-    cpus = _sane(
+    cpus = _plausible(
         parse.number(link.shell("nproc 2>/dev/null || grep -c ^processor /proc/cpuinfo")), 1024
     )
-    ram = _sane(parse.memory_bytes(link.shell("cat /proc/meminfo")), 2**50)
+    ram = _plausible(parse.memory_bytes(link.shell("cat /proc/meminfo")), 2**50)
     if known.get("ro.build.fingerprint"):
         return _android(known, cpus or 1, ram)
     release = parse.os_release(link.shell("cat /etc/os-release 2>/dev/null"))
@@ -99,25 +99,25 @@ def device(link: Link) -> Device:
     )
 
 
-def _sane(value: int | None, most: int) -> int | None:
-    """Return a number that a device may have; None is what it did not tell truly."""
+def _plausible(value: int | None, most: int) -> int | None:
+    """Return a number that a device may have; None where the answer cannot be true."""
     return value if value is not None and value <= most else None
 
 
 def _android(known: dict[str, str], cpus: int, ram: int | None) -> Device:
-    def told(key: str) -> str:
+    def text(key: str) -> str:
         return one_line(known.get(key, "")) or "not stated"
 
-    fingerprint = told("ro.build.fingerprint")
+    fingerprint = text("ro.build.fingerprint")
     words = f"{fingerprint} {known.get('ro.hardware', '')}".lower()
     return Device(
-        manufacturer=told("ro.product.manufacturer"),
-        model=told("ro.product.model"),
+        manufacturer=text("ro.product.manufacturer"),
+        model=text("ro.product.model"),
         fingerprint=fingerprint,
         # a build between two releases says 10000
-        sdk=_sane(parse.number(known.get("ro.build.version.sdk", "")), 100),
-        release=told("ro.build.version.release"),
-        abi=told("ro.product.cpu.abi"),
+        sdk=_plausible(parse.number(known.get("ro.build.version.sdk", "")), 100),
+        release=text("ro.build.version.release"),
+        abi=text("ro.product.cpu.abi"),
         cpus=cpus,
         ram_bytes=ram,
         emulated=known.get("ro.kernel.qemu") == "1" or any(w in words for w in _EMULATORS),

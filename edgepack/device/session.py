@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepack.device import description as describe
-from edgepack.device.backends.backend import Backend, Order
+from edgepack.device import description
+from edgepack.device.backends.backend import Backend, RunRequest
 from edgepack.device.links.link import Link
 from edgepack.errors import InputError, UsageError
 from edgepack.files import read_whole, write_whole
@@ -52,16 +52,18 @@ class Session:
             if not 0 <= pause <= _DAY_S:  # also false for NaN
                 raise UsageError(f"cool-down: wanted 0 to {_DAY_S:,} s. Received: {pause}")
 
-    def run(self, link: Link, backend: Backend, orders: Iterable[Order]) -> Iterator[Report]:
-        """Yield one report an order; those that are kept already are not run again.
+    def run(
+        self, link: Link, backend: Backend, requests: Iterable[RunRequest]
+    ) -> Iterator[Report]:
+        """Yield one report for each request; those that are kept already are not run again.
 
         A run that ended badly or was refused is made again: it may have been the plug, or
         the heat.
         """
         coolest: float | None = None
         ran = False
-        for order in orders:
-            path = self.path(order.identity(backend))
+        for request in requests:
+            path = self.path(request.identity(backend))
             kept = self._kept(path)
             if kept is not None:
                 self.say(f"{path.name}: kept from before")
@@ -69,11 +71,13 @@ class Session:
                 continue
             if ran:
                 self.sleep(self.cool_down_s)
-            state = self._cooled(link, coolest)
+            state = self._state_when_cool(link, coolest)
             warmth = [each for each in (state.battery_c, coolest) if each is not None]
             coolest = min(warmth, default=None)
-            self.say(f"{order.delegate}, {order.threads} thread(s), {order.mode}: running")
-            report = backend.run(link, order)
+            self.say(
+                f"{request.delegate}, {request.threads} thread(s), {request.mode}: running"
+            )
+            report = backend.run(link, request)
             write_whole(path, reports.text(report))
             ran = True
             yield report
@@ -94,19 +98,19 @@ class Session:
             return None
         return report if self.accepts(report) else None
 
-    def _cooled(self, link: Link, coolest: float | None) -> Conditions:
+    def _state_when_cool(self, link: Link, coolest: float | None) -> Conditions:
         """Return the device's state once it is cool, or after our patience has run out."""
-        state = describe.conditions(link)
+        state = description.read_conditions(link)
         waited = 0.0
-        while waited < self.patience_s and warm(state, coolest):
+        while waited < self.patience_s and is_warm(state, coolest):
             self.say(f"still warm ({state.battery_c} degrees C): waiting")
             self.sleep(_LOOK_EVERY_S)
             waited += _LOOK_EVERY_S
-            state = describe.conditions(link)
+            state = description.read_conditions(link)
         return state
 
 
-def warm(state: Conditions, coolest: float | None) -> bool:
+def is_warm(state: Conditions, coolest: float | None) -> bool:
     """Return whether a run should not start yet; the report's own gate decides in the end."""
     if state.thermal_status is not None and state.thermal_status >= MODERATE:
         return True
@@ -115,7 +119,7 @@ def warm(state: Conditions, coolest: float | None) -> bool:
     return state.battery_c > coolest + _WARM_C
 
 
-def of_folder(folder: Path) -> tuple[Report, ...]:
+def reports_in(folder: Path) -> tuple[Report, ...]:
     """Return every report that a session kept in ``folder``, by name."""
     paths = sorted(
         p for p in folder.glob("report-*.json") if re.search(r"-[0-9a-f]{32}", p.name)

@@ -13,20 +13,20 @@ from pydantic import Field, ValidationError, model_validator
 
 from edgepack.errors import InputError
 from edgepack.files import digest_of
-from edgepack.measurements.latency_samples import Mode
 from edgepack.measurements.report_model import (
+    BackendName,
     BackendRef,
     BundleRef,
     Conditions,
-    DelegateName,
+    DelegateAvailability,
     Device,
     Goldens,
     Memory,
-    Part,
     Run,
+    RunSettings,
     RuntimeRef,
-    Seen,
     Sha256,
+    StrictModel,
 )
 from edgepack.profiles.hardware import Text
 
@@ -34,7 +34,7 @@ SCHEMA = "edgepack.device-report/1"
 CEILING_BYTES = 64 * 2**20
 
 
-class Report(Part):
+class Report(StrictModel):
     """One run on one device.
 
     Attributes:
@@ -59,39 +59,40 @@ class Report(Part):
     run: Run | None = None
     memory: Memory | None = None
     goldens: Goldens | None = None
-    delegates: Annotated[tuple[Seen, ...], Field(max_length=8)] = ()
+    delegates: Annotated[tuple[DelegateAvailability, ...], Field(max_length=8)] = ()
 
     @model_validator(mode="after")
-    def _told(self) -> Report:
+    def _run_only_if_ok(self) -> Report:
         if (self.ending == "ok") != (self.run is not None):
-            raise ValueError(f"wanted a run just where the ending is ok. Got: {self.ending}")
+            raise ValueError(
+                f"wanted a run if, and only if, the ending is ok. Received: {self.ending}"
+            )
         return self
 
     @property
     def answered_identity(self) -> str | None:
-        """The identity of the run that the report really tells of; None where none ran."""
-        run, ran = self.run, self.backend
-        if run is None:
+        """The identity of the run that the report is really about; None where none ran."""
+        if self.run is None:
             return None
-        return run_identity(
-            self.bundle.sha256,
-            (ran.name, ran.sha256),
-            (run.mode, run.delegate, run.threads, run.affinity, run.warmup),
-        )
+        backend, settings = self.backend, self.run.settings
+        return run_identity(self.bundle.sha256, backend.name, backend.sha256, settings)
 
 
 def run_identity(
-    bundle_sha256: str,
-    backend: tuple[str, str | None],
-    settings: tuple[Mode, DelegateName, int, str | None, int],
+    bundle_sha256: str, backend: BackendName, backend_sha256: str | None, settings: RunSettings
 ) -> str:
-    """Return the digest that tells one run from every other.
-
-    Args:
-        backend: its name and digest.
-        settings: mode, delegate, threads, affinity, inferences of warm-up.
-    """
-    return digest_of("edgepack.device-run/1", bundle_sha256, *backend, *settings)
+    """Return the digest that tells one run from every other, 64 hexadecimal digits."""
+    return digest_of(
+        "edgepack.device-run/1",
+        bundle_sha256,
+        backend,
+        backend_sha256,
+        settings.mode,
+        settings.delegate,
+        settings.threads,
+        settings.affinity,
+        settings.warmup,
+    )
 
 
 def read(data: bytes, where: str) -> Report:

@@ -1,8 +1,9 @@
-"""The parts of a device's report: who ran what where, how it felt, what came out."""
+"""The parts of a device's report: what ran where, the device's state, times and answers."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,11 +21,13 @@ BackendName = Literal["app", "benchmark_model", "portable"]
 DelegateName = Literal["cpu", "xnnpack", "gpu", "nnapi"]
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
+    """A frozen value that refuses unknown keys and values of another type."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class BackendRef(Part):
+class BackendRef(StrictModel):
     """What ran the model; ``sha256`` of the APK, the binary or the folder's archive."""
 
     name: BackendName
@@ -32,7 +35,7 @@ class BackendRef(Part):
     sha256: Sha256 | None = None
 
 
-class BundleRef(Part):
+class BundleRef(StrictModel):
     """What was run: ``sha256`` of the whole .edgepack file as the device read it."""
 
     name: Text
@@ -41,7 +44,7 @@ class BundleRef(Part):
     model_sha256: Sha256
 
 
-class Device(Part):
+class Device(StrictModel):
     """Where it ran.
 
     Attributes:
@@ -63,7 +66,7 @@ class Device(Part):
     emulated: bool
 
 
-class RuntimeRef(Part):
+class RuntimeRef(StrictModel):
     """The model runtime, by its own word where it has one."""
 
     name: Literal["tflite", "litert", "unknown"]
@@ -71,7 +74,7 @@ class RuntimeRef(Part):
     sha256: Sha256 | None = None
 
 
-class Conditions(Part):
+class Conditions(StrictModel):
     """The state of the device just before or after the run; None where it does not say.
 
     Attributes:
@@ -90,7 +93,7 @@ class Conditions(Part):
     clocks_khz: Annotated[tuple[int, ...], Field(max_length=1024)] = ()
 
 
-class Summary(Part):
+class Summary(StrictModel):
     """The times of a run in a few numbers; a back end without raw times has only these."""
 
     min_ms: Milliseconds
@@ -101,7 +104,7 @@ class Summary(Part):
     p95_ms: Milliseconds | None = None
 
 
-class Memory(Part):
+class Memory(StrictModel):
     """Memory of the process; ``baseline`` was held before the model was loaded.
 
     Attributes:
@@ -114,7 +117,7 @@ class Memory(Part):
     peak_bytes: Bytes
 
 
-class Goldens(Part):
+class Goldens(StrictModel):
     """The device's own answers to the bundle's golden rows, little-endian, in hexadecimal."""
 
     rows: Annotated[int, Field(ge=1, le=4096)]
@@ -142,7 +145,7 @@ class Goldens(Part):
         return flat.reshape((self.rows, *self.shape)).astype(self.dtype)
 
 
-class Seen(Part):
+class DelegateAvailability(StrictModel):
     """A delegate that the device was asked about, and its answer."""
 
     name: DelegateName
@@ -150,7 +153,23 @@ class Seen(Part):
     says: Text
 
 
-class Run(Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """How a bundle is run: what tells apart two runs of one back end.
+
+    Attributes:
+        affinity: processors to bind to, a hexadecimal mask; None leaves them all.
+        warmup: inferences before the first timed one.
+    """
+
+    mode: Mode = "full"
+    delegate: DelegateName = "cpu"
+    threads: int = 1
+    affinity: str | None = None
+    warmup: int = 16
+
+
+class Run(StrictModel):
     """What was done and how long it took.
 
     Attributes:
@@ -158,7 +177,7 @@ class Run(Part):
         affinity: the processors it was bound to, as a hexadecimal mask; None for all.
         queries: timed inferences; seconds: from the first's start to the last's end.
         stride: ``samples_ms`` holds every stride-th time.
-        samples_ms: the times in the order in which they came; empty where not told.
+        samples_ms: the times in the order in which they came; empty where there are none.
     """
 
     delegate: DelegateName
@@ -174,3 +193,14 @@ class Run(Part):
     stride: Annotated[int, Field(ge=1, le=2**30)] = 1
     samples_ms: Annotated[tuple[Milliseconds, ...], Field(max_length=KEPT)] = ()
     summary: Summary
+
+    @property
+    def settings(self) -> RunSettings:
+        """How the run was made, as the caller asked for it."""
+        return RunSettings(
+            mode=self.mode,
+            delegate=self.delegate,
+            threads=self.threads,
+            affinity=self.affinity,
+            warmup=self.warmup,
+        )

@@ -20,7 +20,7 @@ from edgepack.bundle import archive as packing
 from edgepack.device.backends.backend import expected_of
 from edgepack.gates import device as judge
 from edgepack.measurements import device_report as reports
-from edgepack.device.backends.backend import Order
+from edgepack.device.backends.backend import RunRequest
 from edgepack.measurements.report_model import BackendRef
 from edgepack.profiles import catalogue
 from tests.edgepack.manifests import manifest
@@ -253,11 +253,11 @@ def test_javas_report_is_of_the_schema_and_passes_the_gates(java: Java, tmp_path
     path, digest = put(tmp_path / "b", data)
     times = tmp_path / "times"
     times.write_text("\n".join(str(55 + (i % 7) / 10) for i in range(1024)))
-    order = Order(bundle=packing.unpack(data, "b"), data=data, threads=4)
+    run_request = RunRequest(bundle=packing.unpack(data, "b"), data=data, threads=4)
     ref = BackendRef(name="app", version="1", sha256="2" * 64)
-    identity = order.identity(ref)  # type: ignore[arg-type]  # its name and digest are enough
-    orders = {**GIVEN, "bundle_sha256": digest, "identity": identity}
-    given = [f"{key}={value}" for key, value in orders.items()]
+    identity = run_request.identity(ref)  # type: ignore[arg-type]  # its name and digest are enough
+    settings = {**GIVEN, "bundle_sha256": digest, "identity": identity}
+    given = [f"{key}={value}" for key, value in settings.items()]
     out = tmp_path / "report.json"
     assert java("report", times, out, path, digest, json.dumps(DEVICE), *given) == (0, {})
     jsonschema.validate(json.loads(out.read_text()), reports.schema())
@@ -284,7 +284,7 @@ def test_javas_report_is_of_the_schema_and_passes_the_gates(java: Java, tmp_path
         ("affinity", "f"),
     ],
 )
-def test_java_refuses_a_wrong_order(java: Java, tmp_path: Path, key: str, value: str) -> None:
+def test_java_refuses_a_wrong_request(java: Java, tmp_path: Path, key: str, value: str) -> None:
     path, digest = put(tmp_path / "b", packed())
     times = tmp_path / "times"
     times.write_text("1.0")

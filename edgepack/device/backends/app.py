@@ -7,9 +7,9 @@ import zipfile
 from dataclasses import dataclass
 from io import BytesIO
 
-from edgepack.device import description as describe
-from edgepack.device.backends.backend import Order, now
-from edgepack.device.links.link import Answer, Link, put
+from edgepack.device import description
+from edgepack.device.backends.backend import RunRequest, utc_now
+from edgepack.device.links.link import CommandResult, Link, push_once
 from edgepack.errors import InputError, OutputError, RuntimeFailure
 from edgepack.files import sha256
 from edgepack.measurements import device_report as reports
@@ -21,8 +21,8 @@ _RUNNER = "org.edgepack.harness.Harness"
 _LIMIT_S = 3600.0
 _CODE = re.compile(r"^INSTRUMENTATION_CODE: (-?\d+)\s*$", re.M)
 _RESULT = re.compile(r"^INSTRUMENTATION_RESULT: (\w+)=(.*)$", re.M)
-_LEFT = re.compile(r"\breport-[0-9a-f]{64}\.json\b")
-_MOST = 256
+_REPORT_NAME = re.compile(r"\breport-[0-9a-f]{64}\.json\b")
+_MOST_REPORTS = 256
 _FAILURE = re.compile(r"Failure \[([A-Z_]+)[^\]]*\]|(INSTALL_[A-Z_]+)")
 _REMEDY = {
     "INSTALL_FAILED_UPDATE_INCOMPATIBLE": "another signature is installed: adb uninstall it",
@@ -73,38 +73,38 @@ class App:
         if present.code == 0 and "package:" in present.out:
             return f"{self.package} {self.sha256[:12]} was there"
         remote = f"{link.folder}/{self.sha256}.apk"
-        put(link, self.apk, remote)
+        push_once(link, self.apk, remote)
         done = link.run(f"pm install -r -t {remote}; rm -f {remote}", timeout_s=300)
         if "Success" not in done.out:
-            raise _refusal(link, done)
+            raise _install_error(link, done)
         link.run(f"rm -f {link.folder}/{self.package}-*.installed; echo > {mark}")
         return f"{self.package} {self.sha256[:12]} installed"
 
-    def run(self, link: Link, order: Order) -> Report:
+    def run(self, link: Link, request: RunRequest) -> Report:
         """Return the report that the app wrote, or one that says how it died."""
-        bundle, run = f"{order.bundle_sha256}.edgepack", order.identity(self)
-        put(link, order.data, f"{link.folder}/{bundle}")
+        bundle, run = f"{request.bundle_sha256}.edgepack", request.identity(self)
+        push_once(link, request.data, f"{link.folder}/{bundle}")
         inside = f"files/{bundle}"
         # the shell may read its own folder, the app only its own: this carries it across
-        self._must(
+        self._run_checked(
             link,
             f"cat {link.folder}/{bundle} | run-as {self.package}"
             f" sh -c 'mkdir -p files && cat > {inside}'",
         )
-        left = self._taken(link, run)
-        if left is not None:
-            return left  # it ended after the plug was pulled
-        started, before = now(), describe.conditions(link)
+        already = self._collected(link, run)
+        if already is not None:
+            return already  # it ended after the plug was pulled
+        started, before = utc_now(), description.read_conditions(link)
         answer = link.run(
-            f"am instrument -w -e bundle {bundle} -e bundle_sha256 {order.bundle_sha256}"
-            f" -e identity {run} -e apk_sha256 {self.sha256} -e mode {order.mode}"
-            f" -e delegate {order.delegate} -e threads {order.threads}"
-            f" -e warmup {order.warmup}"
-            + (f" -e affinity {order.affinity}" if order.affinity else "")
+            f"am instrument -w -e bundle {bundle} -e bundle_sha256 {request.bundle_sha256}"
+            f" -e identity {run} -e apk_sha256 {self.sha256} -e mode {request.mode}"
+            f" -e delegate {request.delegate} -e threads {request.threads}"
+            f" -e warmup {request.warmup}"
+            + (f" -e affinity {request.affinity}" if request.affinity else "")
             + f" {self.package}/{_RUNNER}",
             timeout_s=_LIMIT_S,
         )
-        report = self._taken(link, run)
+        report = self._collected(link, run)
         if report is not None:
             return report
         return Report.model_validate(
@@ -113,13 +113,13 @@ class App:
                 "identity": run,
                 "started_at": started,
                 "ending": "error" if "error" in dict(_RESULT.findall(answer.out)) else "crash",
-                "says": _died(answer),
+                "says": _crash_message(answer),
                 "backend": BackendRef(name=self.name, version="1", sha256=self.sha256),
-                "bundle": order.reference,
-                "device": describe.device(link),
+                "bundle": request.reference,
+                "device": description.read_device(link),
                 "runtime": RuntimeRef(name="unknown", version="not stated"),
                 "before": before,
-                "after": describe.conditions(link),
+                "after": description.read_conditions(link),
             }
         )
 
@@ -129,12 +129,12 @@ class App:
         return PACKAGES[flavour]
 
     @staticmethod
-    def left(link: Link, package: str, bundle_sha256: str) -> tuple[Report, ...]:
+    def reports_left(link: Link, package: str, bundle_sha256: str) -> tuple[Report, ...]:
         """Return every report about that bundle that is still in the app's folder."""
         listing = link.run(f"run-as {package} ls files", timeout_s=60)
         if listing.code or "run-as:" in listing.out:
             raise RuntimeFailure(f"{link.name}: {package}: {listing.last_line()}")
-        names = _LEFT.findall(listing.out)[:_MOST]
+        names = _REPORT_NAME.findall(listing.out)[:_MOST_REPORTS]
         texts = (
             (name, link.run(f"run-as {package} cat files/{name}", timeout_s=120).out)
             for name in names
@@ -142,7 +142,7 @@ class App:
         found = (reports.read(text.encode(), f"{link.name}: {name}") for name, text in texts)
         return tuple(each for each in found if each.bundle.sha256 == bundle_sha256)
 
-    def _taken(self, link: Link, run: str) -> Report | None:
+    def _collected(self, link: Link, run: str) -> Report | None:
         """Return the report of this very run and take it off the device; None where none is.
 
         Off, because a run that is ordered again is to be made again.
@@ -155,7 +155,7 @@ class App:
         link.run(f"run-as {self.package} rm -f {name}")
         return report if report.identity == run else None
 
-    def _must(self, link: Link, command: str) -> None:
+    def _run_checked(self, link: Link, command: str) -> None:
         done = link.run(command, timeout_s=600)
         said = done.last_line()
         if done.code or "run-as:" in said:
@@ -163,16 +163,16 @@ class App:
             raise RuntimeFailure(f"{link.name}: {self.package}: {said}; {remedy}")
 
 
-def _refusal(link: Link, done: Answer) -> Exception:
+def _install_error(link: Link, done: CommandResult) -> Exception:
     found = _FAILURE.search(done.out + done.err)
     reason = (found[1] or found[2]) if found else done.last_line()
-    told = _REMEDY.get(reason, "see 'adb logcat'")
+    remedy = _REMEDY.get(reason, "see 'adb logcat'")
     kind = OutputError if "STORAGE" in reason else RuntimeFailure
-    return kind(f"{link.name}: the app was not installed: {reason}; {told}")
+    return kind(f"{link.name}: the app was not installed: {reason}; {remedy}")
 
 
-def _died(answer: Answer) -> str:
-    """Return what ``am instrument`` said of a run that left no report."""
+def _crash_message(answer: CommandResult) -> str:
+    """Return what ``am instrument`` said of a run that already no report."""
     results = dict(_RESULT.findall(answer.out))
     code = _CODE.search(answer.out)
     said = (

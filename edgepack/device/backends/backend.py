@@ -1,4 +1,4 @@
-"""What is asked of a device, and what every back end does with it."""
+"""What a back end is asked to run on a device, and what each of them offers."""
 
 from __future__ import annotations
 
@@ -13,28 +13,21 @@ from edgepack.errors import UsageError
 from edgepack.files import sha256
 from edgepack.gates.device import GOLDEN_LSB, Expected
 from edgepack.measurements.device_report import Report, run_identity
-from edgepack.measurements.latency_samples import Mode
-from edgepack.measurements.report_model import BackendName, BundleRef, DelegateName
+from edgepack.measurements.report_model import BackendName, BundleRef, Conditions, RunSettings
 
 _MASK = re.compile(r"[0-9a-f]{1,16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One run to be made.
+class RunRequest(RunSettings):
+    """One run to be made: of which bundle, with which settings.
 
     Attributes:
         data: the whole .edgepack file, as it is pushed; ``bundle`` is what is in it.
-        affinity: processors to bind to, a hexadecimal mask; None leaves them all.
     """
 
     bundle: Bundle
     data: bytes
-    mode: Mode = "full"
-    delegate: DelegateName = "cpu"
-    threads: int = 1
-    affinity: str | None = None
-    warmup: int = 16
 
     @property
     def bundle_sha256(self) -> str:
@@ -46,7 +39,7 @@ class Order:
         return reference_of(self.bundle, self.bundle_sha256)
 
     def __post_init__(self) -> None:
-        """Refuse what no report could tell.
+        """Refuse settings that no run can have.
 
         Raises:
             UsageError: threads, warm-up or affinity out of their range.
@@ -66,8 +59,9 @@ class Order:
         """Return the digest that tells this run from every other: a finished one is kept."""
         return run_identity(
             self.bundle_sha256,
-            (backend.name, backend.sha256),
-            (self.mode, self.delegate, self.threads, self.affinity, self.warmup),
+            backend.name,
+            backend.sha256,
+            self,
         )
 
 
@@ -103,6 +97,15 @@ def expected_of(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """When a run started, and the state of the device just before and after it."""
+
+    started_at: str
+    before: Conditions
+    after: Conditions
+
+
 class Backend(Protocol):
     """One way to run a bundle on a device.
 
@@ -120,8 +123,8 @@ class Backend(Protocol):
         """Put the back end on the device where it is not there yet; return a line about it."""
         ...
 
-    def run(self, link: Link, order: Order) -> Report:
-        """Return the report of the run; a model that fails is an ending, no raise.
+    def run(self, link: Link, request: RunRequest) -> Report:
+        """Return the report of the run; a model that fails is an ending, not an exception.
 
         Raises:
             Unplugged, DeviceFull, RuntimeFailure: the question could not be answered.
@@ -129,6 +132,6 @@ class Backend(Protocol):
         ...
 
 
-def now() -> str:
+def utc_now() -> str:
     """Return the time as a report writes it, UTC in whole seconds."""
     return datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,17 +1,27 @@
-"""A self-contained folder on a device: the sandbox's own worker, on a board or a phone."""
+"""A self-contained folder on a device: the sandbox's own worker, on a board or a phone.
+
+Loader, libraries, Python, runtime and worker, one tar a board: an image's own content without
+the engine, so a board without Docker, or a phone's ``/data/local/tmp``, runs the very files
+that were proven in the sandbox.
+"""
 
 from __future__ import annotations
 
+import io
 import shlex
+import tarfile
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from edgepack.device import description as describe
-from edgepack.device.backends.backend import Order, now
-from edgepack.device.links.link import Link, Unplugged, put
-from edgepack.errors import RuntimeFailure, UsageError
+from edgepack.device import description
+from edgepack.device.backends.backend import Observed, RunRequest, utc_now
+from edgepack.device.links.link import Link, Unplugged, push_once
+from edgepack.errors import InputError, RuntimeFailure, UsageError
 from edgepack.files import sha256
+from edgepack.inference import worker
 from edgepack.inference.exit_status import trace_from
 from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.inference.wire_format import MAX_FRAME_BYTES, job_files
@@ -20,13 +30,15 @@ from edgepack.measurements.latency_samples import MINIMA, mean, percentile
 from edgepack.measurements.report_model import (
     BackendName,
     BackendRef,
-    Conditions,
     Goldens,
     Memory,
     Run,
     RuntimeRef,
     Summary,
 )
+from edgepack.sandbox.engine import Engine
+from edgepack.sandbox.images import inventory
+from edgepack.sandbox.images.spec import ImageSpec
 
 _LIMIT_S = 1800.0
 _RUNTIMES = {"tflite-runtime": "tflite", "ai-edge-litert": "litert"}
@@ -34,7 +46,7 @@ _RUNTIMES = {"tflite-runtime": "tflite", "ai-edge-litert": "litert"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portable:
-    """The folder of ``device.folder.pack``, pushed as one tar (one by one took 43 s).
+    """The folder of ``pack_folder``, pushed as one tar (one by one took 43 s).
 
     Attributes:
         archive: the tar.
@@ -62,7 +74,7 @@ class Portable:
         place = self._place(link)
         if link.run(f"test -f {place}/complete").code == 0:
             return f"folder {self.sha256[:12]} was there"
-        put(link, self.archive, f"{place}.tar")
+        push_once(link, self.archive, f"{place}.tar")
         done = link.run(
             f"rm -rf {place} && mkdir -p {place} && tar xf {place}.tar -C {place}"
             f" && touch {place}/complete && rm -f {place}.tar",
@@ -76,31 +88,33 @@ class Portable:
             )
         return f"folder {self.sha256[:12]} installed"
 
-    def run(self, link: Link, order: Order) -> Report:
+    def run(self, link: Link, request: RunRequest) -> Report:
         """Return the report of one run of the worker."""
-        if order.delegate not in {"cpu", "xnnpack"}:
-            raise UsageError(f"portable: runs on the CPU only. Received: {order.delegate}")
-        least, started = MINIMA[order.mode], now()
+        if request.delegate not in {"cpu", "xnnpack"}:
+            raise UsageError(f"portable: runs on the CPU only. Received: {request.delegate}")
+        least, started = MINIMA[request.mode], utc_now()
         job = Job(
-            model=order.bundle.model,
-            inputs=order.bundle.array("golden/inputs.npy"),
+            model=request.bundle.model,
+            inputs=request.bundle.array("golden/inputs.npy"),
             kernels=self.kernels,
             repeats=least.queries,
-            warmup=order.warmup,
-            threads=order.threads,
+            warmup=request.warmup,
+            threads=request.threads,
             timeout_s=_LIMIT_S,
             min_seconds=least.seconds,
         )
-        before = describe.conditions(link)
-        trace = self._traced(link, job, order)
-        after = describe.conditions(link)
-        return self._report(link, order, (started, before, after), trace)
+        before = description.read_conditions(link)
+        trace = self._traced(link, job, request)
+        after = description.read_conditions(link)
+        return self._report(
+            link, request, Observed(started_at=started, before=before, after=after), trace
+        )
 
-    def _traced(self, link: Link, job: Job, order: Order) -> Trace:
-        jobs = f"{link.folder}/job-{order.identity(self)[:16]}"
+    def _traced(self, link: Link, job: Job, request: RunRequest) -> Trace:
+        jobs = f"{link.folder}/job-{request.identity(self)[:16]}"
         for name, content in job_files(job).items():
             link.push(content, f"{jobs}/{name}")
-        bind = f"taskset {order.affinity} " if order.affinity else ""
+        bind = f"taskset {request.affinity} " if request.affinity else ""
         emulator = f"EDGEPACK_EMULATOR={shlex.quote(self.emulator)} " if self.emulator else ""
         try:
             done = link.run(
@@ -132,38 +146,42 @@ class Portable:
             return  # its name tells its content: the next run overwrites it
 
     def _report(
-        self, link: Link, order: Order, felt: tuple[str, Conditions, Conditions], trace: Trace
+        self,
+        link: Link,
+        request: RunRequest,
+        observed: Observed,
+        trace: Trace,
     ) -> Report:
         ok = trace.status is ExitStatus.OK
         package, _, version = trace.runtime.partition(" ")
-        device = describe.device(link)
+        device = description.read_device(link)
         machine = str(trace.machine or device.abi)
         ending = "ok" if ok else "error" if trace.status is ExitStatus.ERROR else "crash"
         return Report.model_validate(
             {
                 "schema": "edgepack.device-report/1",
-                "identity": order.identity(self),
-                "started_at": felt[0],
+                "identity": request.identity(self),
+                "started_at": observed.started_at,
                 "ending": ending,
                 "says": " ".join(trace.says.split())[:500] or "no word",
                 "backend": BackendRef(name=self.name, version="1", sha256=self.sha256),
-                "bundle": order.reference,
+                "bundle": request.reference,
                 "device": device.model_copy(
                     update={"abi": machine, "emulated": device.emulated or bool(self.emulator)}
                 ),
                 "runtime": RuntimeRef.model_validate(
                     {"name": _RUNTIMES.get(package, "unknown"), "version": version or "unknown"}
                 ),
-                "before": felt[1],
-                "after": felt[2],
-                "run": run_of(trace, order, self.kernels) if ok else None,
+                "before": observed.before,
+                "after": observed.after,
+                "run": run_of(trace, request, self.kernels) if ok else None,
                 "memory": _memory(trace),
                 "goldens": goldens_of(trace),
             }
         )
 
 
-def run_of(trace: Trace, order: Order, kernels: str) -> Run:
+def run_of(trace: Trace, request: RunRequest, kernels: str) -> Run:
     """Return the times of a finished trace as a report has them."""
     times = trace.wall_ms
     queries = trace.inferences
@@ -173,15 +191,15 @@ def run_of(trace: Trace, order: Order, kernels: str) -> Run:
     summed = sum(times) * stride / 1e3
     return Run.model_validate(
         {
-            "delegate": order.delegate,
+            "delegate": request.delegate,
             "kernels": kernels,
-            "threads": order.threads,
-            "affinity": order.affinity,
-            "mode": order.mode,
-            "warmup": order.warmup,
+            "threads": request.threads,
+            "affinity": request.affinity,
+            "mode": request.mode,
+            "warmup": request.warmup,
             "queries": queries,
             # the worker ends no sooner than the minimum; feeding inputs is not in the times
-            "seconds": max(summed, MINIMA[order.mode].seconds),
+            "seconds": max(summed, MINIMA[request.mode].seconds),
             "stride": stride,
             "samples_ms": times,
             "summary": Summary(
@@ -220,3 +238,72 @@ def _memory(trace: Trace) -> Memory | None:
         baseline_bytes=trace.memory.baseline_rss_bytes,
         peak_bytes=trace.memory.peak_rss_bytes,
     )
+
+
+_LOADER = {"arm64": "ld-linux-aarch64.so.1", "armv7": "ld-linux-armhf.so.3"}
+_LEFT_OUT = ("qemu", "dev", "proc", "sys", ".dockerenv", "etc", "run", "tmp")
+#: More than any image of ours; an export beyond it is not one.
+_CEILING_BYTES = 512 * 2**20
+
+_LAUNCHER = """#!/bin/sh
+# usage: run JOB_FOLDER; EDGEPACK_EMULATOR may name a program that runs the loader
+case $0 in */*) D=${{0%/*}} ;; *) D=. ;; esac
+D=$(cd "$D" && pwd) || exit 1
+L=$D/lib/{triplet}
+U=$D/usr/lib/{triplet}
+P=$D/usr/local/lib/python{python}/dist-packages:$D/usr/lib/python3/dist-packages
+export PYTHONHOME="$D/usr" PYTHONPATH="$P" PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
+export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 LC_ALL=C.UTF-8
+unset LD_LIBRARY_PATH LD_PRELOAD
+exec $EDGEPACK_EMULATOR "$L/{loader}" --library-path "$L:$U:$U/blas:$U/lapack" \\
+  "$D/usr/bin/python{python}" -s "$D/worker.py" "$1"
+"""
+
+
+def pack_folder(engine: Engine, spec: ImageSpec) -> bytes:
+    """Return the folder as one tar, the same bytes for the same image.
+
+    Raises:
+        EnvironmentMissing: the image is absent (``edgepack images build``).
+        InputError: no folder can be made for that instruction set.
+    """
+    if spec.arch not in _LOADER:
+        raise InputError(f"wanted arm64 or armv7 for a folder. Received: {spec.arch}")
+    identity = inventory.find(engine, spec).identity
+    made = engine.api.create_container(identity, command=["/never-started"])
+    try:
+        with tempfile.TemporaryFile() as file:
+            for piece in engine.api.export(made["Id"]):
+                file.write(piece)
+                if file.tell() > _CEILING_BYTES:
+                    raise InputError(f"{spec.tag}: exports more than {_CEILING_BYTES:,} B")
+            file.seek(0)
+            with tarfile.open(fileobj=file) as exported:
+                return _repack(exported, spec)
+    finally:
+        engine.api.remove_container(made["Id"], force=True)
+
+
+def _repack(exported: tarfile.TarFile, spec: ImageSpec) -> bytes:
+    """Return the kept members, sorted and without times or owners, with launcher and worker."""
+    out = io.BytesIO()
+    kept = sorted(
+        (m for m in exported.getmembers() if m.name.split("/")[0] not in _LEFT_OUT),
+        key=lambda member: member.name,
+    )
+    run = _LAUNCHER.format(triplet=spec.triplet, python=spec.python, loader=_LOADER[spec.arch])
+    ours = {"run": run.encode(), "worker.py": Path(worker.__file__).read_bytes()}
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as packed:
+        for member in kept:
+            if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+                continue
+            plain = tarfile.TarInfo(member.name)
+            plain.type, plain.linkname = member.type, member.linkname
+            plain.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            plain.size = member.size if member.isfile() else 0
+            packed.addfile(plain, exported.extractfile(member) if member.isfile() else None)
+        for name, content in ours.items():
+            plain = tarfile.TarInfo(name)
+            plain.mode, plain.size = 0o755, len(content)
+            packed.addfile(plain, io.BytesIO(content))
+    return out.getvalue()

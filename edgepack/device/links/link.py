@@ -1,4 +1,4 @@
-"""What every way to a device can do: run a command, put a file there, fetch one back."""
+"""What every way to a device can do: run a command, push_once a file there, fetch one back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DeviceFull(OutputError):  # noqa: N818 - reads as a state
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandResult:
     """What a command left: its exit code and its output, both streams together on old adb."""
 
     code: int
@@ -35,7 +35,7 @@ class Link(Protocol):
 
     Attributes:
         name: such as ``adb R58M123`` or ``ssh pi@zero``, for messages.
-        folder: where files may be put there.
+        folder: where files may be push_once there.
     """
 
     @property
@@ -44,7 +44,7 @@ class Link(Protocol):
     @property
     def folder(self) -> str: ...
 
-    def run(self, command: str, *, timeout_s: float = 60.0) -> Answer:
+    def run(self, command: str, *, timeout_s: float = 60.0) -> CommandResult:
         """Return how a shell command ended.
 
         Raises:
@@ -74,8 +74,8 @@ class Link(Protocol):
         ...
 
 
-def put(link: Link, data: bytes, remote: str, *, mode: int = 0o644) -> bool:
-    """Put a file whose name tells its content; return whether it had to be sent.
+def push_once(link: Link, data: bytes, remote: str, *, mode: int = 0o644) -> bool:
+    """Push a file whose name tells its content; return whether it had to be sent.
 
     The name must contain the content's digest: then a file of the right size that is
     already there came whole (``push`` renames last), and an interrupted run goes on.

@@ -8,7 +8,7 @@ import shlex
 import shutil
 from dataclasses import dataclass
 
-from edgepack.device.links.link import Answer, DeviceFull, Unplugged
+from edgepack.device.links.link import CommandResult, DeviceFull, Unplugged
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 from edgepack.process import ProcessResult, run_bounded
 
@@ -19,7 +19,7 @@ _LOST = 255  # ssh(1): "exits with … 255 if an error occurred"
 
 
 @dataclass(frozen=True, slots=True)
-class Ssh:
+class SshLink:
     """One board.
 
     Attributes:
@@ -44,7 +44,7 @@ class Ssh:
     def name(self) -> str:
         return f"ssh {self.target}"
 
-    def run(self, command: str, *, timeout_s: float = 60.0) -> Answer:
+    def run(self, command: str, *, timeout_s: float = 60.0) -> CommandResult:
         """Return how the command ended there."""
         done = self._ssh(command, timeout_s)
         if done.output_exceeded:
@@ -52,7 +52,7 @@ class Ssh:
                 f"{self.name}: {command[:60]!r} wrote over {_MAX_TEXT_BYTES:,} B"
             )
         text, err = (part.decode("utf-8", "replace") for part in (done.stdout, done.stderr))
-        return Answer(done.code, text, err)
+        return CommandResult(done.code, text, err)
 
     def shell(self, command: str) -> str:
         """Return what the command printed."""

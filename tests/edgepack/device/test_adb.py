@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from edgepack.device.backends.app import App
-from edgepack.device.backends.backend import Order, expected_of
+from edgepack.device.backends.backend import RunRequest, expected_of
 from edgepack.device.links import adb
 from edgepack.device.links.adb import Attached
-from edgepack.device.links.link import DeviceFull, Unplugged, put
+from edgepack.device.links.link import DeviceFull, Unplugged, push_once
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 from edgepack.gates.device import judge
 from edgepack.profiles import probe
@@ -119,8 +119,8 @@ def wait_until_back(server: Any, serial: str) -> None:
 
 @pytest.mark.parametrize("old", [False, True], ids=["shell_v2", "android-5"])
 def test_exit_codes_are_true_on_new_and_old_devices(phone: Any, server: Any, old: bool) -> None:
-    shell = adb.Shell(server, phone(old=old).serial)
-    assert shell.tells_codes is not old
+    shell = adb.AdbLink(server, phone(old=old).serial)
+    assert shell.has_exit_codes is not old
     for command, code, out in (
         ("echo one; echo two", 0, "one\ntwo\n"),
         ("exit 7", 7, ""),
@@ -134,7 +134,7 @@ def test_exit_codes_are_true_on_new_and_old_devices(phone: Any, server: Any, old
 
 @pytest.mark.parametrize("old", [False, True], ids=["shell_v2", "android-5"])
 def test_what_is_pushed_comes_back_byte_for_byte(phone: Any, server: Any, old: bool) -> None:
-    shell = adb.Shell(server, phone(old=old).serial)
+    shell = adb.AdbLink(server, phone(old=old).serial)
     for size in (0, 1, 4095, 4096, 65536, 300_001):
         data = hashlib.shake_256(str(size).encode()).digest(size)
         shell.push(data, f"{PLACE}/file")
@@ -143,15 +143,15 @@ def test_what_is_pushed_comes_back_byte_for_byte(phone: Any, server: Any, old: b
 
 def test_a_file_that_is_there_is_not_sent_twice(phone: Any, server: Any) -> None:
     one = phone()
-    shell = adb.Shell(server, one.serial)
-    assert put(shell, b"x" * 100, f"{PLACE}/abc.bin")
-    assert not put(shell, b"x" * 100, f"{PLACE}/abc.bin")
-    assert put(shell, b"x" * 101, f"{PLACE}/abc.bin")
+    shell = adb.AdbLink(server, one.serial)
+    assert push_once(shell, b"x" * 100, f"{PLACE}/abc.bin")
+    assert not push_once(shell, b"x" * 100, f"{PLACE}/abc.bin")
+    assert push_once(shell, b"x" * 101, f"{PLACE}/abc.bin")
     assert sum("send" in word for word in one.mood.seen) == 2
 
 
 def test_an_absent_or_too_large_file_is_one_clear_error(phone: Any, server: Any) -> None:
-    shell = adb.Shell(server, phone().serial)
+    shell = adb.AdbLink(server, phone().serial)
     with pytest.raises(RuntimeFailure, match="No such file"):
         shell.pull(f"{PLACE}/none", 100)
     shell.push(b"x" * 101, f"{PLACE}/large")
@@ -164,7 +164,7 @@ def test_a_full_device_says_so_and_keeps_nothing_half(
     phone: Any, server: Any, old: bool
 ) -> None:
     one = phone(old=old, room_bytes=100_000)
-    shell = adb.Shell(server, one.serial)
+    shell = adb.AdbLink(server, one.serial)
     with pytest.raises(DeviceFull, match="no room for 900,000 B"):
         shell.push(b"x" * 900_000, f"{PLACE}/big")
     assert shell.run(f"ls {PLACE}").out == ""
@@ -177,11 +177,11 @@ def test_an_unplugged_device_is_told_and_the_same_command_goes_on(
     phone: Any, server: Any, moment: str
 ) -> None:
     one = phone(unplug_on=moment)
-    shell = adb.Shell(server, one.serial)
+    shell = adb.AdbLink(server, one.serial)
     data = b"y" * 1_000_000
 
     def work() -> str:
-        put(shell, data, f"{PLACE}/{hashlib.sha256(data).hexdigest()}")
+        push_once(shell, data, f"{PLACE}/{hashlib.sha256(data).hexdigest()}")
         return shell.run("echo slow").out
 
     with pytest.raises(Unplugged, match="went away"):
@@ -193,7 +193,7 @@ def test_an_unplugged_device_is_told_and_the_same_command_goes_on(
 
 def test_a_device_that_stays_away_is_unplugged(phone: Any, server: Any) -> None:
     one = phone()
-    shell = adb.Shell(server, one.serial)
+    shell = adb.AdbLink(server, one.serial)
     assert shell.run("true").code == 0
     one.close()
     server.disconnect(one.serial)
@@ -206,7 +206,7 @@ def test_an_unauthorized_device_says_what_to_touch(phone: Any, server: Any) -> N
     with pytest.raises(EnvironmentMissing, match="allow USB debugging"):
         adb.choose(adb.listed(server), one.serial)
     with pytest.raises(EnvironmentMissing, match="allow USB debugging"):
-        adb.Shell(server, one.serial).run("true")
+        adb.AdbLink(server, one.serial).run("true")
 
 
 def test_several_devices_are_told_apart(phone: Any, server: Any) -> None:
@@ -215,7 +215,7 @@ def test_several_devices_are_told_apart(phone: Any, server: Any) -> None:
     with pytest.raises(UsageError, match="name one with --serial"):
         adb.choose(found, None)
     for one in (first, second):
-        shell = adb.Shell(server, adb.choose(found, one.serial))
+        shell = adb.AdbLink(server, adb.choose(found, one.serial))
         assert shell.run("pwd").out.strip() == str(one.root)
 
 
@@ -249,7 +249,7 @@ def test_a_profile_can_be_probed_through_it(phone: Any, server: Any, old: bool) 
         "echo '[ro.product.cpu.abi]: [armeabi-v7a]'; echo '[ro.product.model]: [Fake 5]';"
         " echo '[ro.build.version.sdk]: [21]'; echo '[ro.build.version.release]: [5.0]'",
     )
-    text = probe.attached_phone(adb.Shell(server, one.serial), "2026-11-22")
+    text = probe.attached_phone(adb.AdbLink(server, one.serial), "2026-11-22")
     assert 'isa = "armv7"' in text
     assert "api_level = 21" in text
 
@@ -280,19 +280,19 @@ def test_the_app_runs_and_answers_over_adb(
     phone: Any, server: Any, agreed: Any, old: bool
 ) -> None:
     one = phone(old=old)
-    app, shell = harnessed(one, agreed), adb.Shell(server, one.serial)
-    order = Order(bundle=agreed.bundle, data=agreed.data)
+    app, shell = harnessed(one, agreed), adb.AdbLink(server, one.serial)
+    run_request = RunRequest(bundle=agreed.bundle, data=agreed.data)
     app.install(shell)
-    report = app.run(shell, order)
+    report = app.run(shell, run_request)
     expected = expected_of(
-        order.bundle,
-        order.bundle_sha256,
-        identity=order.identity(app),
+        run_request.bundle,
+        run_request.bundle_sha256,
+        identity=run_request.identity(app),
         backend_sha256=app.sha256,
     )
     found = judge(report, agreed.profile, expected)
     assert {f.gate for f in found.findings if f.verdict != "pass"} == set()
-    pushed = one.root / "app/files" / f"{order.bundle_sha256}.edgepack"
+    pushed = one.root / "app/files" / f"{run_request.bundle_sha256}.edgepack"
     assert pushed.read_bytes() == agreed.data
 
 
@@ -300,13 +300,13 @@ def test_a_run_broken_off_by_the_plug_is_taken_up_again(
     phone: Any, server: Any, agreed: Any
 ) -> None:
     one = phone(unplug_on="am instrument")
-    app, shell = harnessed(one, agreed), adb.Shell(server, one.serial)
-    order = Order(bundle=agreed.bundle, data=agreed.data)
+    app, shell = harnessed(one, agreed), adb.AdbLink(server, one.serial)
+    run_request = RunRequest(bundle=agreed.bundle, data=agreed.data)
     app.install(shell)
     with pytest.raises(Unplugged, match="went away"):
-        app.run(shell, order)
+        app.run(shell, run_request)
     wait_until_back(server, one.serial)
-    assert app.run(shell, order).ending == "ok"
+    assert app.run(shell, run_request).ending == "ok"
     assert (one.root / "ran").read_text() == "ran\n"
 
 

@@ -116,7 +116,7 @@ def test_a_refused_report_is_exit_code_3(
         (["--delegate", "dsp"], UsageError, "wanted cpu, xnnpack, gpu, nnapi"),
         (["--affinity", "xyz"], UsageError, "wanted a mask"),
         (["--serial", "x"], UsageError, "two devices"),
-        (["--backend", "benchmark_model"], UsageError, "wants --binary"),
+        (["--backend", "benchmark_model"], UsageError, "needs --binary"),
     ],
 )
 def test_wrong_words_are_one_clear_error(

@@ -15,13 +15,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from edgepack.device import calibration_export as points
-from edgepack.device import description as describe
+from edgepack.device import description
 from edgepack.device.backends.app import App
-from edgepack.device.backends.backend import Order, expected_of
+from edgepack.device.backends.backend import RunRequest, expected_of
 from edgepack.device.backends.benchmark_model import BenchmarkModel
-from edgepack.device.links.ssh import Ssh
-from edgepack.device.session import Session, of_folder, warm
+from edgepack.device.calibration_export import as_toml, calibration_point
+from edgepack.device.links.ssh import SshLink
+from edgepack.device.session import Session, is_warm, reports_in
 from edgepack.errors import InputError, OutputError, RuntimeFailure, UsageError
 from edgepack.gates import device as judge
 from edgepack.measurements import device_report as reports
@@ -52,7 +52,7 @@ esac"""
 RUN_AS = 'test -f "$PHONE/installed" || { echo "run-as: unknown package: $1"; exit 1; }\nshift; cd "$PHONE/app" && exec "$@"'
 
 
-class Phone(Ssh):
+class Phone(SshLink):
     """A device that is this machine's shell with Android's programs in front."""
 
     def program_of(self, name: str, script: str) -> None:
@@ -97,8 +97,8 @@ def apk(content: bytes = b"x") -> bytes:
 
 
 @pytest.fixture
-def order(agreed: Any) -> Order:
-    return Order(bundle=agreed.bundle, data=agreed.data)
+def run_request(agreed: Any) -> RunRequest:
+    return RunRequest(bundle=agreed.bundle, data=agreed.data)
 
 
 @pytest.fixture
@@ -114,60 +114,66 @@ def put_back(phone: Phone, report: Report) -> None:
 
 
 def test_the_app_is_installed_once_runs_and_its_report_is_taken(
-    answering: Phone, order: Order, agreed: Any
+    answering: Phone, run_request: RunRequest, agreed: Any
 ) -> None:
     app = App(apk=apk())
     assert app.install(answering).endswith("installed")
     assert app.install(answering).endswith("was there")
     assert App(apk=apk(b"newer")).install(answering).endswith("installed")
     app.install(answering)
-    report = app.run(answering, order)
+    report = app.run(answering, run_request)
     expected = expected_of(
-        order.bundle,
-        order.bundle_sha256,
-        identity=order.identity(app),
+        run_request.bundle,
+        run_request.bundle_sha256,
+        identity=run_request.identity(app),
         backend_sha256=app.sha256,
     )
     found = judge.judge(report, agreed.profile, expected)
     assert {f.gate for f in found.findings if f.verdict != "pass"} == set()
-    assert app.left(answering, app.package, order.bundle_sha256) == ()  # it was taken off
+    assert (
+        app.reports_left(answering, app.package, run_request.bundle_sha256) == ()
+    )  # it was taken off
     put_back(answering, report)
-    assert app.left(answering, app.package, order.bundle_sha256) == (report,)
-    assert app.left(answering, app.package, "0" * 64) == ()
+    assert app.reports_left(answering, app.package, run_request.bundle_sha256) == (report,)
+    assert app.reports_left(answering, app.package, "0" * 64) == ()
 
 
 def test_a_run_that_ended_after_the_plug_was_pulled_is_not_made_again(
-    answering: Phone, order: Order
+    answering: Phone, run_request: RunRequest
 ) -> None:
     app = App(apk=apk())
     app.install(answering)
-    first = app.run(answering, order)
+    first = app.run(answering, run_request)
     put_back(answering, first)
-    assert app.run(answering, order) == first
+    assert app.run(answering, run_request) == first
     assert (answering.root / "ran").read_text() == "cpu 1 full\n"
-    app.run(answering, replace(order, threads=4))
-    app.run(answering, order)  # ordered again, made again
+    app.run(answering, replace(run_request, threads=4))
+    app.run(answering, run_request)  # ordered again, made again
     assert (answering.root / "ran").read_text() == "cpu 1 full\ncpu 4 full\ncpu 1 full\n"
 
 
-def test_an_order_that_the_app_refuses_is_no_crash(answering: Phone, order: Order) -> None:
+def test_an_order_that_the_app_refuses_is_no_crash(
+    answering: Phone, run_request: RunRequest
+) -> None:
     app = App(apk=apk())
     app.install(answering)
     said = "INSTRUMENTATION_RESULT: error=affinity: an app cannot bind itself"
     answering.program_of("am", f"echo '{said}'; echo 'INSTRUMENTATION_CODE: 0'")
-    report = app.run(answering, order)
+    report = app.run(answering, run_request)
     assert (report.ending, report.says) == (
         "error",
         "no report (code 0): affinity: an app cannot bind itself",
     )
 
 
-def test_an_app_that_crashes_is_a_report_that_says_so(answering: Phone, order: Order) -> None:
+def test_an_app_that_crashes_is_a_report_that_says_so(
+    answering: Phone, run_request: RunRequest
+) -> None:
     app = App(apk=apk())
     app.install(answering)
     said = "INSTRUMENTATION_RESULT: shortMsg=Process crashed."
     answering.program_of("am", f"echo '{said}'; echo 'INSTRUMENTATION_CODE: 0'")
-    report = app.run(answering, order)
+    report = app.run(answering, run_request)
     assert (report.ending, report.run) == ("crash", None)
     assert report.says == "no report (code 0): Process crashed."
     assert report.device.model == "SM-T285"
@@ -191,9 +197,11 @@ def test_a_refused_installation_says_what_to_do(
         App(apk=apk()).install(phone)
 
 
-def test_an_app_that_is_not_there_says_how_to_install_it(phone: Phone, order: Order) -> None:
+def test_an_app_that_is_not_there_says_how_to_install_it(
+    phone: Phone, run_request: RunRequest
+) -> None:
     with pytest.raises(RuntimeFailure, match="edgepack android install"):
-        App(apk=apk()).run(phone, order)
+        App(apk=apk()).run(phone, run_request)
 
 
 def test_what_is_no_apk_and_no_binary_is_refused_before_it_is_sent() -> None:
@@ -218,21 +226,21 @@ echo 'INFO: Inference timings in us: Init: 12034, First inference: 7000, Warmup 
 
 
 def test_benchmark_model_gives_times_but_no_proof_of_the_model(
-    phone: Phone, order: Order, agreed: Any, benchmark: BenchmarkModel
+    phone: Phone, run_request: RunRequest, agreed: Any, benchmark: BenchmarkModel
 ) -> None:
     benchmark.install(phone)
-    report = benchmark.run(phone, replace(order, threads=2))
+    report = benchmark.run(phone, replace(run_request, threads=2))
     flags = (phone.root / "flags").read_text()
     assert "--num_threads=2" in flags
     assert "--num_runs=1024 --min_secs=60" in flags
     jsonschema.validate(json.loads(reports.text(report)), reports.schema())
-    expected = expected_of(order.bundle, order.bundle_sha256)
+    expected = expected_of(run_request.bundle, run_request.bundle_sha256)
     found = judge.judge(report, agreed.profile, expected)
     gates = {each.gate: each for each in found.findings}
     assert gates["device_goldens"].verdict == "inconclusive"
     assert (gates["latency"].verdict, gates["latency"].value) == ("pass", 5.402)
     with pytest.raises(InputError, match="device_goldens"):
-        points.calibration_toml(report, found)
+        as_toml(calibration_point(report, found))
 
 
 @pytest.mark.parametrize(
@@ -245,12 +253,12 @@ def test_benchmark_model_gives_times_but_no_proof_of_the_model(
     ],
 )
 def test_a_benchmark_that_tells_what_no_run_can_is_an_ending(
-    phone: Phone, order: Order, benchmark: BenchmarkModel, change: str, says: str
+    phone: Phone, run_request: RunRequest, benchmark: BenchmarkModel, change: str, says: str
 ) -> None:
     told, lie = change.encode().split(b"|")
     lying = replace(benchmark, binary=benchmark.binary.replace(told, lie))
     lying.install(phone)
-    report = lying.run(phone, order)
+    report = lying.run(phone, run_request)
     assert (report.ending, report.run, report.memory) == ("error", None, None)
     assert says in report.says
 
@@ -268,9 +276,11 @@ def test_a_benchmark_that_tells_what_no_run_can_is_an_ending(
         {"warmup": 0},
     ],
 )
-def test_what_no_report_could_tell_is_not_ordered(order: Order, wrong: dict[str, Any]) -> None:
+def test_what_no_report_could_tell_is_not_ordered(
+    run_request: RunRequest, wrong: dict[str, Any]
+) -> None:
     with pytest.raises(UsageError, match="Received"):
-        replace(order, **wrong)
+        replace(run_request, **wrong)
 
 
 @pytest.mark.parametrize("pause", [-1.0, float("nan"), float("inf"), 86_401.0])
@@ -280,28 +290,28 @@ def test_a_pause_that_never_ends_is_refused_at_once(tmp_path: Path, pause: float
 
 
 def test_a_benchmark_that_fails_is_an_ending(
-    phone: Phone, order: Order, benchmark: BenchmarkModel
+    phone: Phone, run_request: RunRequest, benchmark: BenchmarkModel
 ) -> None:
     broken = replace(benchmark, binary=b"#!/bin/sh\necho 'ERROR: no such op'; exit 1\n")
     broken.install(phone)
-    report = broken.run(phone, order)
+    report = broken.run(phone, run_request)
     assert (report.ending, report.run) == ("error", None)
     assert "no such op" in report.says
 
 
 def test_what_android_says_of_itself_is_read(phone: Phone) -> None:
-    told = describe.device(phone)
+    told = description.read_device(phone)
     assert (told.model, told.sdk, told.abi) == ("SM-T285", 27, "armeabi-v7a")
-    state = describe.conditions(phone)
+    state = description.read_conditions(phone)
     assert (state.battery_c, state.battery_percent, state.plugged) == (30.5, 81, True)
     assert state.power_save is False
 
 
 def test_strange_answers_about_heat_are_left_out() -> None:
     zones = "@zones\n-40000\n45678\n999999999\nNaN\n37\n@thermal\nThermal Status: 9\n@end\n"
-    found = describe.conditions_of(zones)
+    found = description.parse_conditions(zones)
     assert (found.temperature_c, found.thermal_status) == (45.678, None)
-    assert describe.conditions_of("") == Conditions()
+    assert description.parse_conditions("") == Conditions()
 
 
 class Told:
@@ -316,10 +326,10 @@ class Told:
     def install(self, link: Any) -> str:
         return ""
 
-    def run(self, link: Any, order: Order) -> Report:
+    def run(self, link: Any, run_request: RunRequest) -> Report:
         self.ran += 1
         ending = self.endings.pop(0) if self.endings else "ok"
-        changes: dict[str, Any] = {"identity": order.identity(self)}
+        changes: dict[str, Any] = {"identity": run_request.identity(self)}
         if ending != "ok":
             changes |= {"ending": ending, "run": None}
         report: Report = self.agreed.report(**changes)
@@ -327,38 +337,42 @@ class Told:
 
 
 def test_a_session_goes_on_where_it_was_broken_off(
-    phone: Phone, order: Order, agreed: Any, tmp_path: Path
+    phone: Phone, run_request: RunRequest, agreed: Any, tmp_path: Path
 ) -> None:
     slept: list[float] = []
     session = Session(folder=tmp_path / "out", cool_down_s=7, sleep=slept.append)
-    orders = [order, replace(order, threads=2), replace(order, delegate="gpu")]
+    requests = [
+        run_request,
+        replace(run_request, threads=2),
+        replace(run_request, delegate="gpu"),
+    ]
     backend = Told(agreed, ["ok", "crash", "ok"])
-    assert [r.ending for r in session.run(phone, backend, orders)] == ["ok", "crash", "ok"]
+    assert [r.ending for r in session.run(phone, backend, requests)] == ["ok", "crash", "ok"]
     assert slept == [7, 7]
-    again = list(session.run(phone, backend, orders))
+    again = list(session.run(phone, backend, requests))
     assert [r.ending for r in again] == ["ok", "ok", "ok"]
     assert backend.ran == 4  # only the crashed one ran again
-    assert len(of_folder(tmp_path / "out")) == 3
+    assert len(reports_in(tmp_path / "out")) == 3
 
 
 def test_a_damaged_report_is_made_again(
-    phone: Phone, order: Order, agreed: Any, tmp_path: Path
+    phone: Phone, run_request: RunRequest, agreed: Any, tmp_path: Path
 ) -> None:
     session = Session(folder=tmp_path, sleep=lambda seconds: None)
     backend = Told(agreed, [])
-    list(session.run(phone, backend, [order]))
-    session.path(order.identity(backend)).write_bytes(b'{"half')
-    list(session.run(phone, backend, [order]))
+    list(session.run(phone, backend, [run_request]))
+    session.path(run_request.identity(backend)).write_bytes(b'{"half')
+    list(session.run(phone, backend, [run_request]))
     assert backend.ran == 2
 
 
 def test_a_warm_device_is_waited_for_but_not_for_ever(
-    phone: Phone, order: Order, agreed: Any, tmp_path: Path
+    phone: Phone, run_request: RunRequest, agreed: Any, tmp_path: Path
 ) -> None:
     phone.program_of("dumpsys", "echo '  Thermal Status: 3'")
     slept: list[float] = []
     session = Session(folder=tmp_path, patience_s=30, sleep=slept.append)
-    list(session.run(phone, Told(agreed, []), [order]))
+    list(session.run(phone, Told(agreed, []), [run_request]))
     assert slept == [10, 10, 10]
 
 
@@ -375,7 +389,7 @@ def test_a_warm_device_is_waited_for_but_not_for_ever(
 def test_what_counts_as_warm(
     status: int | None, battery: float | None, coolest: float | None, expected: bool
 ) -> None:
-    assert warm(Conditions(thermal_status=status, battery_c=battery), coolest) is expected
+    assert is_warm(Conditions(thermal_status=status, battery_c=battery), coolest) is expected
 
 
 def test_a_measured_report_becomes_a_calibration_point(agreed: Any) -> None:
@@ -383,7 +397,7 @@ def test_a_measured_report_becomes_a_calibration_point(agreed: Any) -> None:
 
     report = agreed.report()
     found = judge.judge(report, agreed.profile, agreed.expected)
-    text = points.calibration_toml(report, found)
+    text = as_toml(calibration_point(report, found))
     (point,) = tomllib.loads(text)["calibration"]
     assert point["ms"] == report.run.summary.p50_ms
     assert point["source"].startswith("measured: median of 1024 queries by app on samsung")
@@ -401,18 +415,18 @@ def test_a_refused_or_emulated_report_becomes_none(
     report = agreed.report(**changes)
     found = judge.judge(report, agreed.profile, agreed.expected)
     with pytest.raises(InputError, match="no calibration point"):
-        points.calibration_toml(report, found)
+        as_toml(calibration_point(report, found))
 
 
-def test_the_identity_tells_every_difference_apart(order: Order) -> None:
+def test_the_identity_tells_every_difference_apart(run_request: RunRequest) -> None:
     app: Callable[[bytes], App] = lambda data: App(apk=apk(data))  # noqa: E731
-    orders = [
-        order,
-        replace(order, mode="quick"),
-        replace(order, delegate="gpu"),
-        replace(order, threads=2),
-        replace(order, affinity="f0"),
-        replace(order, warmup=1),
+    requests = [
+        run_request,
+        replace(run_request, mode="quick"),
+        replace(run_request, delegate="gpu"),
+        replace(run_request, threads=2),
+        replace(run_request, affinity="f0"),
+        replace(run_request, warmup=1),
     ]
-    found = {each.identity(app(b"a")) for each in orders} | {order.identity(app(b"b"))}
+    found = {each.identity(app(b"a")) for each in requests} | {run_request.identity(app(b"b"))}
     assert len(found) == 7

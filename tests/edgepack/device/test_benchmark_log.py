@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgepack.device.backends import benchmark_log
+from edgepack.device.backends.benchmark_model import parse_log
 from edgepack.errors import RuntimeFailure
 
 # the lines of a run on a phone, as the tool of TensorFlow 2.4 wrote them
@@ -40,7 +40,7 @@ INFO: Memory footprint delta from the start of the tool (MB): init=1.5 overall=3
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_the_old_form(newline: str) -> None:
-    found = benchmark_log.read(OLD.replace("\n", newline))
+    found = parse_log(OLD.replace("\n", newline))
     assert found.queries == 50
     assert found.summary.min_ms == pytest.approx(32.641)
     assert found.summary.max_ms == pytest.approx(34.005)
@@ -52,7 +52,7 @@ def test_the_old_form(newline: str) -> None:
 
 
 def test_the_new_form_with_percentiles() -> None:
-    found = benchmark_log.read(NEW)
+    found = parse_log(NEW)
     assert found.queries == 1024
     assert (found.summary.p50_ms, found.summary.p95_ms) == (5.001, 5.402)
     assert found.summary.max_ms == pytest.approx(10.301)
@@ -62,13 +62,13 @@ def test_the_new_form_with_percentiles() -> None:
 
 def test_memory_that_the_tool_cannot_tell_is_absent() -> None:
     log = OLD.replace("overall=12.8672", "overall=-1")
-    assert benchmark_log.read(log).memory is None
+    assert parse_log(log).memory is None
 
 
 def test_a_delegate_that_fell_back_is_told() -> None:
     line = "ERROR: Failed to apply GPU delegate."
-    assert benchmark_log.read(f"{line}\n{OLD}").delegate_failed == line
-    assert benchmark_log.read(OLD).delegate_failed is None
+    assert parse_log(f"{line}\n{OLD}").delegate_failed == line
+    assert parse_log(OLD).delegate_failed is None
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_a_delegate_that_fell_back_is_told() -> None:
 )
 def test_a_failed_run_is_one_clear_error(log: str, says: str) -> None:
     with pytest.raises(RuntimeFailure, match=says):
-        benchmark_log.read(log)
+        parse_log(log)
 
 
 @pytest.mark.parametrize("whole", [OLD, NEW])
 def test_a_log_cut_short_gives_no_numbers_or_the_true_ones(whole: str) -> None:
-    wanted = benchmark_log.read(whole)
+    wanted = parse_log(whole)
     for end in range(len(whole)):
         try:
-            found = benchmark_log.read(whole[:end])
+            found = parse_log(whole[:end])
         except RuntimeFailure as error:
             assert "\n" not in str(error)
             continue

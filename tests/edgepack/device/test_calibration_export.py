@@ -11,7 +11,7 @@ import pytest
 import device_profiles
 from edgepack.cost import latency as estimating
 from edgepack.cost.work import typical
-from edgepack.device import calibration_export as points
+from edgepack.device.calibration_export import as_toml, calibration_point, proven_instructions
 from edgepack.errors import InputError
 from edgepack.gates import device as judge
 from edgepack.gates.finding import Finding, How, Outcome, Verdict
@@ -24,7 +24,7 @@ COUNT = 40_000_000
 def point_of(agreed: Any, **more: Any) -> str:
     report = agreed.report()
     found = judge.judge(report, agreed.profile, agreed.expected)
-    return points.calibration_toml(report, found, **more)
+    return as_toml(calibration_point(report, found, **more))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_no_accelerator_calibrates_the_cpu(agreed: Any, delegate: str) -> None:
     expected = replace(agreed.expected, identity=None, backend_sha256=None)
     found = judge.judge(report, agreed.profile, expected)
     with pytest.raises(InputError, match="take a run on the CPU"):
-        points.calibration_toml(report, found)
+        as_toml(calibration_point(report, found))
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_only_a_proven_count_is_taken(value: Any, verdict: Outcome, wanted: int 
     count = Finding(
         gate="instructions", verdict=verdict, value=value, how=How.EMULATED, says="x"
     )
-    assert points.counted(Verdict((count,))) == wanted
-    assert points.counted(Verdict(())) is None
+    assert proven_instructions(Verdict((count,))) == wanted
+    assert proven_instructions(Verdict(())) is None

@@ -59,9 +59,9 @@ def test_what_the_schema_refuses_is_refused_and_named(
         reports.read(text.encode(), "r")
 
 
-def test_a_run_is_there_just_where_it_ended_well(agreed: Any) -> None:
+def test_a_run_is_there_only_where_it_ended_well(agreed: Any) -> None:
     for text in (agreed.text(run=None), agreed.text(ending="crash")):
-        with pytest.raises(InputError, match="just where the ending is ok"):
+        with pytest.raises(InputError, match="only if, the ending is ok"):
             reports.read(text.encode(), "r")
     assert reports.read(agreed.text(run=None, ending="crash").encode(), "r").run is None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgepack.device import description as describe
+from edgepack.device import description
 from edgepack.device.backends.backend import expected_of
 from edgepack.errors import InputError
 from edgepack.gates import device as judging
@@ -148,7 +148,7 @@ def test_whatever_a_shell_answers_is_a_device_and_a_state(number: str) -> None:
     )
     for noise in answers:
         link: Any = Babbling(noise)
-        device, state = describe.device(link), describe.conditions(link)
+        device, state = description.read_device(link), description.read_conditions(link)
         assert 1 <= device.cpus <= 1024
         assert device.model.isprintable()
         assert state.battery_percent is None or state.battery_percent <= 100

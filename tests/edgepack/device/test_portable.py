@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from edgepack.bundle import archive as packing
-from edgepack.device.backends import portable_folder as folder
-from edgepack.device.backends.backend import Order, expected_of
-from edgepack.device.backends.portable import Portable, run_of
-from edgepack.device.links.ssh import Ssh
+from edgepack.device.backends.backend import RunRequest, expected_of
+from edgepack.device.backends.portable import Portable, pack_folder, run_of
+from edgepack.device.links.ssh import SshLink
 from edgepack.errors import EnvironmentMissing, UsageError
 from edgepack.gates import device as judge
 from edgepack.gates.finding import Outcome
@@ -29,12 +28,12 @@ from tests.edgepack.manifests import manifest
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Ssh:
+def board(tmp_path: Path) -> SshLink:
     """Return a board that is this machine's shell behind an ``ssh`` of two arguments."""
     program = tmp_path / "ssh"
     program.write_text('#!/bin/sh\nshift\nexec sh -c "$1"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return Ssh("pi@board", folder=str(tmp_path / "board"), program=(str(program),))
+    return SshLink("pi@board", folder=str(tmp_path / "board"), program=(str(program),))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +46,8 @@ def engine() -> Any:
         pytest.skip(str(error))
 
 
-def packed(model: bytes, profile: str) -> Order:
-    """Return an order of a bundle around a real model, goldens by this machine's runtime."""
+def packed(model: bytes, profile: str) -> RunRequest:
+    """Return a run request of a bundle around a real model, goldens of this host."""
     from edgepack.tflite.flatbuffer import read
 
     facts = read(model)
@@ -74,7 +73,7 @@ def packed(model: bytes, profile: str) -> Order:
         golden_rows=4,
     )
     data = packing.pack(made, files, None)
-    return Order(bundle=packing.unpack(data, "test"), data=data, mode="quick", warmup=2)
+    return RunRequest(bundle=packing.unpack(data, "test"), data=data, mode="quick", warmup=2)
 
 
 @pytest.mark.qemu
@@ -92,7 +91,7 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     profile: str,
     cpu: str,
     engine: Any,
-    board: Ssh,
+    board: SshLink,
     shared_data: Callable[[str], Path],
 ) -> None:
     from edgepack.sandbox.images.maker import emulators
@@ -101,24 +100,24 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     model = shared_data("mlperf_tiny/keyword_spotting/kws_ref_model.tflite").read_bytes()
     spec = ImageSpec(*package.split(), arch)
     try:
-        archive = folder.pack(engine, spec)
+        archive = pack_folder(engine, spec)
     except EnvironmentMissing as error:
         pytest.skip(str(error))
     kit = emulators(engine, docker_folder(), lambda line: None)
     emulator = f"{kit}/ld.so --library-path {kit}/lib {kit}/{spec.emulator} -cpu {cpu}"
-    order = packed(model, profile)
+    run_request = packed(model, profile)
     backend = Portable(archive=archive, emulator=emulator, kernels="reference")
     assert "installed" in backend.install(board)
     assert "was there" in backend.install(board)
-    report = backend.run(board, order)
+    report = backend.run(board, run_request)
     assert (report.ending, report.says) == ("ok", "ran 4 rows")
     assert report.device.abi == {"arm64": "aarch64", "armv7": "armv7l"}[arch]
     assert report.runtime.version == package.split()[1]
     jsonschema.validate(json.loads(reports.text(report)), reports.schema())
     expected = expected_of(
-        order.bundle,
-        order.bundle_sha256,
-        identity=order.identity(backend),
+        run_request.bundle,
+        run_request.bundle_sha256,
+        identity=run_request.identity(backend),
         backend_sha256=backend.sha256,
         golden_lsb=0,
     )
@@ -133,26 +132,26 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     assert not list(Path(board.folder).glob("job-*"))
 
 
-def test_a_folder_that_cannot_be_unpacked_says_so_and_leaves_nothing(board: Ssh) -> None:
+def test_a_folder_that_cannot_be_unpacked_says_so_and_leaves_nothing(board: SshLink) -> None:
     backend = Portable(archive=b"no tar at all")
     with pytest.raises(Exception, match="cannot unpack the folder"):
         backend.install(board)
     assert not [p for p in Path(board.folder).iterdir() if p.suffix != ".tar"]
 
 
-def test_the_gpu_is_no_path_of_a_folder(board: Ssh, agreed: Any) -> None:
-    order = Order(bundle=agreed.bundle, data=agreed.data, delegate="gpu")
+def test_the_gpu_is_no_path_of_a_folder(board: SshLink, agreed: Any) -> None:
+    run_request = RunRequest(bundle=agreed.bundle, data=agreed.data, delegate="gpu")
     with pytest.raises(UsageError, match="CPU only"):
-        Portable(archive=b"x").run(board, order)
+        Portable(archive=b"x").run(board, run_request)
 
 
 @pytest.mark.parametrize("target", ["-oProxyCommand=evil", "a b", "", "x;y"])
 def test_an_ssh_target_can_be_no_option(target: str) -> None:
     with pytest.raises(UsageError, match="user@host"):
-        Ssh(target)
+        SshLink(target)
 
 
-def test_ssh_moves_bytes_and_exit_codes(board: Ssh) -> None:
+def test_ssh_moves_bytes_and_exit_codes(board: SshLink) -> None:
     data = hashlib.shake_256(b"x").digest(100_000)
     board.push(data, f"{board.folder}/sub/file")
     assert board.pull(f"{board.folder}/sub/file", 100_000) == data
@@ -161,8 +160,8 @@ def test_ssh_moves_bytes_and_exit_codes(board: Ssh) -> None:
 
 @pytest.mark.parametrize(("seen", "kept", "stride"), [(1500, 1500, 1), (16386, 8193, 2)])
 def test_a_thinned_run_says_its_stride(agreed: Any, seen: int, kept: int, stride: int) -> None:
-    order = Order(bundle=agreed.bundle, data=agreed.data)
+    run_request = RunRequest(bundle=agreed.bundle, data=agreed.data)
     trace = Trace(status=ExitStatus.OK, says="ran", wall_ms=(50.0,) * kept, inferences=seen)
-    run = run_of(trace, order, "default")
+    run = run_of(trace, run_request, "default")
     assert (run.stride, run.queries) == (stride, seen)
     assert run.seconds == pytest.approx(max(60.0, 50.0 * kept * stride / 1e3))

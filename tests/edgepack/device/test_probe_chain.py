@@ -10,8 +10,8 @@ import pytest
 
 from edgepack.cost import latency as estimating
 from edgepack.cost.work import typical
-from edgepack.device import calibration_export as points
-from edgepack.device import description as describe
+from edgepack.device import description
+from edgepack.device.calibration_export import as_toml, calibration_point
 from edgepack.gates import device as judge
 from edgepack.profiles import catalogue, probe
 
@@ -55,7 +55,7 @@ def probed(tmp_path: Path) -> Path:
 
 
 def report_of(agreed: Any, device: Any) -> Any:
-    described = json.loads(describe.device(device).model_dump_json())
+    described = json.loads(description.read_device(device).model_dump_json())
     profile = catalogue.load("clinic-tablet-1gb-armv7")  # the family's runtime is its own
     assert agreed.plain["runtime"]["name"] == profile.runtime.name
     return agreed.report(device=described)
@@ -88,7 +88,7 @@ def test_its_own_times_then_lead_its_estimates(agreed: Any, probed: Path) -> Non
     device: Any = Told()
     report, profile = report_of(agreed, device), catalogue.load(str(probed))
     found = judge.judge(report, profile, agreed.expected)
-    text = points.calibration_toml(report, found, instructions=30_000_000)
+    text = as_toml(calibration_point(report, found, instructions=30_000_000))
     probed.write_text(probed.read_text() + text)
     grown = catalogue.load(str(probed))
     work = typical(30_000_000, "int8", "armv7-a", "builtin")
