@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.build_request import Request, Settled, settle
 from edgepack.cli.build_results import as_json, show, write
 from edgepack.cli.options import Json, Profiles, Sandbox, Strict
 
 if TYPE_CHECKING:
-    from edgepack.pipeline.pack import Product
-    from edgepack.pipeline.source import Source
+    from edgepack.pipeline.request import BuildRequest, Resolved
 
 DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
 
@@ -148,9 +146,10 @@ def build(
     json_: Json = False,
 ) -> int:
     """Compress a Keras model into one bundle per device."""
-    from converters.learning.augment import canonical
+    from edgepack.pipeline.data.loading import present
+    from edgepack.pipeline.request import BuildRequest, resolve
 
-    request = Request(
+    request = BuildRequest(
         model=model,
         data=data,
         profiles=profile,
@@ -159,9 +158,8 @@ def build(
         task=task,
         pixels=pixels,
         seed=seed,
-        augment=canonical(augment or ()),
+        augment=tuple(augment or ()),
         teacher=teacher,
-        strict=strict,
         allow_code=allow_code,
         evidence=evidence,
         sign_key=sign_key,
@@ -169,11 +167,9 @@ def build(
         name=name,
         sandbox=sandbox,
     )
-    from edgepack.pipeline.data.loading import present
-
-    settled = settle(request)
+    resolved = resolve(request)
     present(request.data)
-    return carry_out(request, settled, json_)
+    return carry_out(request, resolved, out, strict=strict, json_=json_)
 
 
 def demo(
@@ -193,8 +189,9 @@ def demo(
 ) -> int:
     """Build bundles of a small CNN on embedded data."""
     from edgepack.pipeline.demo import DATA, MODEL, prepare
+    from edgepack.pipeline.request import BuildRequest, resolve
 
-    request = Request(
+    request = BuildRequest(
         model=out / MODEL,
         data=str(out / DATA),
         profiles=profile or DEMO_PROFILES,
@@ -203,91 +200,27 @@ def demo(
         sandbox=sandbox,
         name="digits",
     )
-    settled = settle(request)
+    resolved = resolve(request)
     with output.progress() as bars:
         bars.say("training the demo model (8x8 handwritten digits)")
         prepare(out, bars.step)
-    return carry_out(request, settled, json_)
+    return carry_out(request, resolved, out, strict=False, json_=json_)
 
 
-def carry_out(request: Request, settled: Settled, json_: bool) -> int:
+def carry_out(
+    request: BuildRequest, resolved: Resolved, out: Path, *, strict: bool, json_: bool
+) -> int:
     """Run a request to its end: bundles, tables, exit code."""
+    from edgepack.pipeline.request import run
+
     started = time.monotonic()
     with output.progress() as bars:
-        products = _products(request, settled, bars)
-    paths = write(products, request.out, strict=request.strict)
+        products = run(request, resolved, bars)
+    paths = write(products, out, strict=strict)
     seconds = time.monotonic() - started
     outcomes = [product.verdict.outcome for product in products]
     if json_:
         output.emit(as_json(products, paths, seconds))
     else:
         show(products, paths, seconds)
-    return output.exit_code(outcomes, request.strict)
-
-
-def _products(request: Request, settled: Settled, bars: output.Progress) -> tuple[Product, ...]:
-    from converters.draft import Training
-    from converters.learning import augment
-    from edgepack.cli.wiring import build_tools
-    from edgepack.pipeline.build import build as build_products
-    from edgepack.pipeline.cache import Cache, default_cache
-    from edgepack.pipeline.data import loading as data
-    from edgepack.pipeline.pack import PackOptions
-    from edgepack.pipeline.source import Source
-    from edgepack.pipeline.workspace import Workspace
-
-    source = Source(request.model, Cache(default_cache()), request.allow_code)
-    bars.say(f"reading {request.model}")
-    augment.check(request.augment, source.card.input_shape)
-    teacher = _teacher(request, source, bars)
-    samples, task = data.load(
-        request.data,
-        input_shape=source.card.input_shape,
-        output_shape=source.card.output_shape,
-        task=request.task,
-        hint=source.card.hint,
-        pixels=request.pixels,
-        seed=request.seed,
-    )
-    if request.task is None:
-        bars.say(f"task: {task} ({source.card.hint.why})")
-    augment.check_targets(request.augment, source.card.output_shape, task)
-    training = Training(
-        task=task, seed=request.seed, augment=tuple(request.augment), progress=bars.step
-    )
-    options = PackOptions(
-        name=settled.name,
-        preprocessing=data.preprocessing(request.data, samples, request.pixels),
-        evidence_bytes=settled.evidence_bytes,
-        sign=settled.sign,
-    )
-    return build_products(
-        Workspace(source, samples, training, teacher),
-        settled.recipe,
-        settled.profiles,
-        options,
-        build_tools(route=settled.micro, sandbox=request.sandbox, say=bars.say),
-    )
-
-
-def _teacher(request: Request, source: Source, bars: output.Progress) -> Source | None:
-    """Return the model to learn from; None where the request names none.
-
-    Raises:
-        InputError: its inputs or outputs are not those of the model.
-    """
-    from edgepack.errors import InputError
-    from edgepack.pipeline.source import Source
-
-    if request.teacher is None:
-        return None
-    bars.say(f"reading {request.teacher}")
-    teacher = Source(request.teacher, source.cache, request.allow_code)
-    for what in ("input_shape", "output_shape"):
-        wanted, got = getattr(source.card, what), getattr(teacher.card, what)
-        if wanted != got:
-            raise InputError(
-                f"--teacher {request.teacher}: wanted {what.replace('_', ' ')} {wanted}, as "
-                f"{request.model} has. Received: {got}; name a model of the same task"
-            )
-    return teacher
+    return output.exit_code(outcomes, strict)

@@ -14,20 +14,13 @@ if TYPE_CHECKING:
     from edgepack.pipeline.pack import Product
 
 
-def place(out: Path, name: str, profile: str) -> Path:
-    """Return where the bundle of a model for a device is written."""
-    from edgepack.bundle import archive as bundle
-
-    return out / f"{name}-{profile}{bundle.SUFFIX}"
-
-
 def write(products: Sequence[Product], out: Path, *, strict: bool) -> dict[str, Path]:
     """Write what may be written, and return where, by profile.
 
     Never a failed bundle; with ``strict`` no open one. One of an earlier build stays, and
     is named on stderr: it is not what this build has to show.
     """
-    from edgepack import files as store
+    from edgepack.pipeline.pack import place
 
     paths: dict[str, Path] = {}
     for product in products:
@@ -37,8 +30,7 @@ def write(products: Sequence[Product], out: Path, *, strict: bool) -> dict[str, 
             if path.exists():
                 output.warn(f"{path}: of an earlier build; this one gives no bundle")
             continue
-        store.write_whole(path, product.data)
-        paths[product.profile.name] = path
+        paths[product.profile.name] = product.save(out)
     return paths
 
 

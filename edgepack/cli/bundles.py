@@ -13,25 +13,12 @@ from edgepack.cli.options import BundleFile, Json, OtherProfile, Sandbox, Strict
 from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
-    from edgepack.bundle.archive import Bundle
     from edgepack.measurements.bench_figures import (
         BenchFigures,
         InstructionFigures,
         LatencyFigures,
         MemoryFigures,
         SandboxTimes,
-    )
-
-
-def open_bundle(path: Path) -> Bundle:
-    """Return the bundle at ``path``, its digests checked."""
-    from edgepack import files
-    from edgepack.bundle import archive
-    from edgepack.cli import file_kinds
-
-    file_kinds.wanted(path, "bundle")
-    return archive.unpack(
-        files.read_whole(path, archive.CEILING_BYTES, "an .edgepack bundle"), str(path)
     )
 
 
@@ -55,24 +42,12 @@ def validate(
 
     Digests, signature, static gates, goldens, accuracy and the dynamic gates.
     """
-    from edgepack import files
+    from edgepack import api
     from edgepack.bundle import validation
-    from edgepack.cli.wiring import DynamicGates, oracle_of
-    from edgepack.inference.host import HostRuntime
-    from edgepack.profiles import catalogue
 
-    whole = open_bundle(bundle)
-    device = catalogue.load(profile) if profile else validation.profile_of(whole)
-    key = None if trust is None else files.read_whole(trust, 64 * 1024, "a public key")
-    _, verdict = validation.validate(
-        whole,
-        device,
-        HostRuntime(),
-        DynamicGates(sandbox=sandbox),
-        oracle=oracle_of(validation.profile_of(whole)),
-        trusted_pem=key,
-        trusted_name=str(trust),
-    )
+    whole = api.load_bundle(bundle)
+    device = api.load_profile(profile) if profile else validation.profile_of(whole)
+    verdict = api.validate(whole, device, trust=trust, sandbox=sandbox)
     if json_:
         output.emit(
             output.as_json(
@@ -129,20 +104,15 @@ def bench(
 
     Tests goldens and memory, counts instructions, estimates latency.
     """
+    from edgepack import api
     from edgepack.bundle import validation
-    from edgepack.cli.wiring import DynamicGates
-    from edgepack.emulation.bench import BenchOptions
-    from edgepack.gates.expected import complete, dynamic_gates, route_of
-    from edgepack.gates.finding import Verdict
-    from edgepack.profiles import catalogue
 
-    whole = open_bundle(bundle)
-    device = catalogue.load(profile) if profile else validation.profile_of(whole)
+    whole = api.load_bundle(bundle)
+    device = api.load_profile(profile) if profile else validation.profile_of(whole)
+    options = api.BenchOptions(repeats=repeats, warmup=warmup, full=full, soak_minutes=soak)
     with output.progress() as bars:
-        options = BenchOptions(repeats=repeats, warmup=warmup, full=full, soak_minutes=soak)
-        result = DynamicGates(options=options, say=bars.say).bench(whole, device)
-    asked = dynamic_gates(device, route_of(whole.files))
-    verdict, figures = complete(Verdict(result.findings), asked), result.figures
+        result = api.bench(whole, device, options=options, say=bars.say)
+    verdict, figures = result.verdict, result.figures
     if json_:
         output.emit(
             output.as_json(
@@ -220,23 +190,23 @@ def report(
     json_: Json = False,
 ) -> int:
     """Write an HTML report about bundles."""
-    from edgepack import files
-    from edgepack.bundle import archive
-    from edgepack.cli import file_kinds
+    from edgepack import file_kinds, files
+    from edgepack.api import load_bundle
+    from edgepack.bundle.archive import SUFFIX
     from edgepack.errors import InputError, UsageError
     from edgepack.report import page
 
-    paths: list[Path] = []
+    found: list[Path] = []
     for place in bundles:
         whole = os.path.isdir(place)  # noqa: PTH112 - Path.is_dir raises where it may not look
-        inside = sorted(place.glob(f"*{archive.SUFFIX}")) if whole else [place]
+        inside = sorted(place.glob(f"*{SUFFIX}")) if whole else [place]
         if not inside:
-            raise InputError(f"{place}: holds no {archive.SUFFIX} file")
-        paths += inside
-    if out.suffix == archive.SUFFIX:
+            raise InputError(f"{place}: holds no {SUFFIX} file")
+        found += inside
+    if out.suffix == SUFFIX:
         raise UsageError(f"--out {out}: a page is no bundle; name it .html")
-    file_kinds.apart("--out", out, paths)
-    shown = [(open_bundle(path), files.digest_of_tree(path)) for path in paths]
+    file_kinds.apart("--out", out, found)
+    shown = [(load_bundle(path), files.digest_of_tree(path)) for path in found]
     files.write_whole(out, page(shown).encode())
     if json_:
         output.emit({"schema": "edgepack.report/1", "page": str(out), "bundles": len(shown)})

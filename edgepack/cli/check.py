@@ -2,47 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from edgepack.cli import output
 from edgepack.cli.options import Json, Profiles, Strict, TfliteFile
-
-if TYPE_CHECKING:
-    from edgepack.profiles.profile import Profile
-
-CEILING_BYTES = 2 * 1024**3
-
-
-def devices_of(given: Iterable[str]) -> list[Profile]:
-    """Return the profiles of names and files, each device once.
-
-    Raises:
-        UsageError: an unknown name, or two profiles that share one.
-    """
-    from edgepack.errors import UsageError
-    from edgepack.profiles import catalogue
-
-    found: dict[str, Profile] = {}
-    for word in dict.fromkeys(given):
-        profile = catalogue.load(word)
-        if found.setdefault(profile.name, profile) != profile:
-            raise UsageError(f"--profile {word}: another profile is named {profile.name} too")
-    return list(found.values())
-
-
-def tflite_bytes(model: Path) -> bytes:
-    """Return the bytes of a .tflite file.
-
-    Raises:
-        InputError: unreadable, too large, or plainly something else.
-    """
-    from edgepack.cli import file_kinds
-    from edgepack.files import read_whole
-
-    file_kinds.wanted(model, "tflite")
-    return read_whole(model, CEILING_BYTES, "a .tflite model")
 
 
 def check(
@@ -52,11 +13,13 @@ def check(
     strict: Strict = False,
 ) -> int:
     """Run the static gates of a .tflite for given devices."""
+    from edgepack.api import read_tflite
     from edgepack.errors import InputError
     from edgepack.gates.static import check as judge
+    from edgepack.profiles import catalogue
 
-    devices = devices_of(profile)
-    data = tflite_bytes(model)
+    devices = catalogue.load_all(profile)
+    data = read_tflite(model)
     try:
         judged = [(device, judge(data, device)[1]) for device in devices]
     except InputError as error:

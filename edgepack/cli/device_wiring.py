@@ -58,8 +58,8 @@ def show_verdicts(
 ) -> int:
     """Show what each report proves; return the exit code."""
     from edgepack import files as store
+    from edgepack.api import load_bundle
     from edgepack.bundle import validation
-    from edgepack.cli.bundles import open_bundle
     from edgepack.device import calibration_export
     from edgepack.device.backends.backend import expected_of
     from edgepack.emulation.bench import precision
@@ -67,7 +67,7 @@ def show_verdicts(
     from edgepack.gates import device as gates
     from edgepack.gates.expected import expected_gates, route_of
 
-    whole, digest = open_bundle(bundle), store.sha256(bundle_bytes(bundle))
+    whole, digest = load_bundle(bundle), store.sha256(bundle_bytes(bundle))
     # What a build found holds for its own device only.
     kept = whole.manifest.findings if profile == validation.profile_of(whole) else ()
     shown, outcomes, measured = [], [], []
@@ -120,7 +120,7 @@ def show_verdicts(
 
 def refuse_overwriting(calibration: Path | None, *inputs: Path | None) -> None:
     """Raise UsageError where the calibration points would overwrite an input."""
-    from edgepack.cli import file_kinds
+    from edgepack import file_kinds
 
     if calibration is not None:
         file_kinds.apart("--calibration", calibration, [each for each in inputs if each])
@@ -131,11 +131,11 @@ def kept_report_filter(
 ) -> Callable[[Report], bool]:
     """Return a test: does a kept report count, or is its run to be made again?"""
     from edgepack import files as store
-    from edgepack.cli.bundles import open_bundle
+    from edgepack.api import load_bundle
     from edgepack.device.backends.backend import expected_of
     from edgepack.gates import device as gates
 
-    whole = open_bundle(bundle)
+    whole = load_bundle(bundle)
     expected = expected_of(
         whole,
         store.sha256(bundle_bytes(bundle)),
@@ -155,11 +155,11 @@ def bundle_bytes(bundle: Path) -> bytes:
 
 def profile_of(bundle: Path, name: str | None) -> Profile:
     """Return the named device, or the bundle's own."""
+    from edgepack.api import load_bundle
     from edgepack.bundle import validation
-    from edgepack.cli.bundles import open_bundle
     from edgepack.profiles import catalogue
 
-    return catalogue.load(name) if name else validation.profile_of(open_bundle(bundle))
+    return catalogue.load(name) if name else validation.profile_of(load_bundle(bundle))
 
 
 def open_link(serial: str | None, ssh: str | None) -> Link:
@@ -186,7 +186,7 @@ def run_requests(
 
     from pydantic import TypeAdapter, ValidationError
 
-    from edgepack.cli.bundles import open_bundle
+    from edgepack.api import load_bundle
     from edgepack.device.backends.backend import RunRequest
     from edgepack.errors import UsageError
     from edgepack.measurements.report_model import DelegateName
@@ -199,7 +199,7 @@ def run_requests(
         raise UsageError(f"--delegate: wanted {known}. Received: {delegates}") from error
     if affinity is not None and (not affinity or set(affinity) - set("0123456789abcdef")):
         raise UsageError(f"--affinity: wanted a mask such as f0. Received: {affinity!r}")
-    whole, data = open_bundle(bundle), bundle_bytes(bundle)
+    whole, data = load_bundle(bundle), bundle_bytes(bundle)
     return [
         RunRequest(
             bundle=whole,

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.check import tflite_bytes
 from edgepack.cli.options import Json, TfliteFile, group
 
 app = group("List, check and create device profiles.")
@@ -100,12 +99,13 @@ def suggest(
     json_: Json = False,
 ) -> int:
     """List devices that fit a .tflite, tightest first."""
+    from edgepack.api import read_tflite
     from edgepack.errors import InputError
     from edgepack.gates import static as gates
     from edgepack.profiles import catalogue
     from edgepack.tflite.flatbuffer import read
 
-    data = tflite_bytes(model)
+    data = read_tflite(model)
     try:
         facts = read(data)
     except InputError as error:

@@ -19,7 +19,7 @@ from edgepack.errors import EnvironmentMissing, UsageError
 from edgepack.gates import sandbox as gates
 from edgepack.gates.expected import MICRO_KINDS
 from edgepack.gates.expected import SANDBOX as GATES
-from edgepack.gates.finding import Finding, How, inconclusive
+from edgepack.gates.finding import Finding, How, Verdict, inconclusive
 from edgepack.gates.limits import ram_limit
 from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.measurements.bench_figures import (
@@ -85,6 +85,11 @@ class BenchResult:
 
     findings: tuple[Finding, ...]
     figures: BenchFigures | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the findings say together."""
+        return Verdict(self.findings)
 
 
 def bench(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack import __version__
 from edgepack.bundle import archive
 from edgepack.bundle.archive import Bundle, Manifest, Provenance
-from edgepack.errors import EdgepackError, RuntimeFailure
+from edgepack.errors import EdgepackError, RuntimeFailure, UsageError
+from edgepack.files import write_whole
 from edgepack.gates import accuracy, static
 from edgepack.gates.accuracy import CLASSIFICATION, AccuracyComparison
 from edgepack.gates.expected import Route, complete, expected_gates
@@ -26,6 +28,7 @@ from edgepack.pipeline.source import versions
 from edgepack.pipeline.workspace import Workspace
 from edgepack.profiles.profile import Profile
 from edgepack.tflite.facts import Tensor
+from edgepack.version import __version__
 
 GOLDEN_ROWS = 16
 
@@ -111,6 +114,25 @@ class Product:
     def profile(self) -> Profile:
         """The device."""
         return self.result.profile
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the bundle as ``<model>-<profile>.edgepack`` into ``folder``; return where.
+
+        Raises:
+            UsageError: a gate failed, so there is no bundle.
+            OutputError: it cannot be written; nothing is left half-written.
+        """
+        if self.data is None:
+            failed = ", ".join(f.gate for f in self.verdict.named(Outcome.FAIL))
+            raise UsageError(f"{self.profile.name}: no bundle to save: {failed} failed")
+        path = place(Path(folder), self.result.options.name, self.profile.name)
+        write_whole(path, self.data)
+        return path
+
+
+def place(folder: Path, name: str, profile: str) -> Path:
+    """Return where the bundle of a model for a device is written."""
+    return folder / f"{name}-{profile}{archive.SUFFIX}"
 
 
 def pack(

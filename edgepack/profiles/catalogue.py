@@ -8,7 +8,7 @@ and those it extends are read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import device_profiles
@@ -60,6 +60,20 @@ def load(name_or_path: str, user_folder: Path | None = None) -> Profile:
         first, *others = invalid.problems
         more = f" (and {len(others)} more: edgepack profiles check FILE)" if others else ""
         raise InputError(f"{first.says}{more}") from invalid
+
+
+def load_all(names_or_paths: Iterable[str]) -> list[Profile]:
+    """Return the profiles of names and files, each device once.
+
+    Raises:
+        UsageError: an unknown name, or two different profiles of one name.
+    """
+    found: dict[str, Profile] = {}
+    for word in dict.fromkeys(names_or_paths):
+        profile = load(word)
+        if found.setdefault(profile.name, profile) != profile:
+            raise UsageError(f"--profile {word}: another profile is named {profile.name} too")
+    return list(found.values())
 
 
 def sound_name(name: str) -> None:

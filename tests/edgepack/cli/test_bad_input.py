@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edgepack.api import TFLITE_CEILING_BYTES
 from edgepack.bundle import archive as bundle
-from edgepack.cli import check
 from edgepack.toml_file import LARGEST_FILE_BYTES
 from tests.edgepack.commands import Ended, one_line, run, tiny_tflite, write_bundle
 
@@ -178,10 +178,10 @@ def test_an_oversized_file_is_refused_unread(
 ) -> None:
     path = given(kind, tmp_path)
     ceilings = {
-        "tflite": check.CEILING_BYTES,
+        "tflite": TFLITE_CEILING_BYTES,
         "bundle": bundle.CEILING_BYTES,
         "profile": LARGEST_FILE_BYTES,
-        "recipe": 64 * 1024,
+        "recipe": LARGEST_FILE_BYTES,
         "key": 64 * 1024,
     }
     os.truncate(path, ceilings[kind] + 1)  # a hole: nothing of it is on the disk

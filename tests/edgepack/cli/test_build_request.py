@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepack.cli import build
-from edgepack.cli.build_request import Request
+from edgepack.pipeline.request import BuildRequest
 from tests.edgepack.commands import one_line, run
 
 Capture = pytest.CaptureFixture[str]
@@ -46,13 +45,13 @@ def test_both_reach_the_request_and_a_view_counts_once(
     class Asked(Exception):  # noqa: N818 - no fault: it ends the command here
         pass
 
-    seen: list[Request] = []
+    seen: list[BuildRequest] = []
 
-    def settle(request: Request) -> None:
+    def resolve(request: BuildRequest) -> None:
         seen.append(request)
         raise Asked
 
-    monkeypatch.setattr(build, "settle", settle)
+    monkeypatch.setattr("edgepack.pipeline.request.resolve", resolve)
     words = ("--augment", "shift", "--augment", "hflip", "--augment", "translate")
     run(capsys, *BUILD, *words, "--teacher", "big.keras")
     assert seen[0].augment == ("translate", "hflip")

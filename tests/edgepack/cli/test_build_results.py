@@ -8,18 +8,21 @@ from typing import Any
 
 import pytest
 
-from edgepack.cli import build_results as products
+from edgepack.cli.build_results import write
 from edgepack.gates.finding import Finding, Outcome, Verdict
+from edgepack.pipeline.pack import Product, place
 from tests.edgepack.commands import one_line, run
 
 
-def product(outcome: Outcome) -> Any:
+def product(outcome: Outcome) -> Product:
     """Return a product for pixel-3 of a model called m, with one gate of that outcome."""
-    return SimpleNamespace(
+    result: Any = SimpleNamespace(
+        options=SimpleNamespace(name="m"), profile=SimpleNamespace(name="pixel-3")
+    )
+    return Product(
+        result=result,
         verdict=Verdict((Finding(gate="g", verdict=outcome, says=""),)),
         data=None if outcome is Outcome.FAIL else b"new",
-        result=SimpleNamespace(options=SimpleNamespace(name="m")),
-        profile=SimpleNamespace(name="pixel-3"),
     )
 
 
@@ -44,10 +47,10 @@ def test_what_may_be_shipped_is_written_and_an_older_bundle_is_named(
     written: bool,
     earlier: bool,
 ) -> None:
-    path = products.place(tmp_path, "m", "pixel-3")
+    path = place(tmp_path, "m", "pixel-3")
     if earlier:
         path.write_bytes(b"old")
-    paths = products.write([product(outcome)], tmp_path, strict=strict)
+    paths = write([product(outcome)], tmp_path, strict=strict)
     assert paths == ({"pixel-3": path} if written else {})
     assert path.exists() is (written or earlier)
     if path.exists():
@@ -59,6 +62,6 @@ def test_what_may_be_shipped_is_written_and_an_older_bundle_is_named(
 def test_a_folder_in_a_bundles_place_shows_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    products.place(tmp_path, "m", "pixel-3").mkdir()
+    place(tmp_path, "m", "pixel-3").mkdir()
     words = ("build", "m.h5", "-d", "d.npz", "-p", "pixel-3", "-o", tmp_path)
     assert "a folder lies where" in one_line(run(capsys, *words), 1)

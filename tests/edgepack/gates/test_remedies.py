@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import typer
 
-from edgepack.cli.file_kinds import TAKES
 from edgepack.cli.main import app
+from edgepack.file_kinds import TAKES
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Where findings are worded.

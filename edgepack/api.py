@@ -1,0 +1,206 @@
+"""edgepack from Python: what the commands do, as functions of values.
+
+``edgepack`` itself hands these names out, so ``from edgepack import build`` is all it takes.
+A failed gate is a value in a ``Verdict``; an exception means that the question could not be
+answered: ``edgepack.errors.EdgepackError`` or ``converters.errors.ConversionError``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgepack.bundle import archive, validation
+from edgepack.bundle.archive import Bundle
+from edgepack.emulation.bench import BenchOptions, BenchResult
+from edgepack.file_kinds import wanted
+from edgepack.files import read_whole
+from edgepack.gates.expected import complete, dynamic_gates, route_of
+from edgepack.gates.finding import Finding, Outcome, Verdict
+from edgepack.gates.static import check as check_facts
+from edgepack.inference.host import HostRuntime
+from edgepack.pipeline.pack import Product
+from edgepack.pipeline.request import BuildRequest, Progress, Silent, resolve, run
+from edgepack.pipeline.tools import DynamicGates, oracle_of
+from edgepack.profiles import catalogue
+from edgepack.profiles.profile import Profile
+
+#: What ``edgepack`` hands out, and all that it promises to keep.
+__all__ = [
+    "BenchOptions",
+    "BenchResult",
+    "Bundle",
+    "Finding",
+    "Outcome",
+    "Product",
+    "Profile",
+    "Verdict",
+    "bench",
+    "build",
+    "check",
+    "load_bundle",
+    "load_profile",
+    "validate",
+]
+
+StrPath = str | os.PathLike[str]
+TFLITE_CEILING_BYTES = 2 * 1024**3
+
+
+def load_profile(name: StrPath) -> Profile:
+    """Return the device of that name, or the one in that ``.toml`` file.
+
+    Raises:
+        UsageError: no such device; names the nearest.
+        InputError: the file cannot be read, or holds mistakes.
+    """
+    return catalogue.load(os.fspath(name))
+
+
+def load_bundle(path: StrPath) -> Bundle:
+    """Return the bundle in an ``.edgepack`` file, its names, sizes and digests checked.
+
+    Raises:
+        InputError: unreadable, damaged, altered, or another kind of file.
+    """
+    place = Path(path)
+    wanted(place, "bundle")
+    data = read_whole(place, archive.CEILING_BYTES, "an .edgepack bundle")
+    return archive.unpack(data, str(place))
+
+
+def read_tflite(path: StrPath) -> bytes:
+    """Return the bytes of a ``.tflite`` file; nothing in them is checked yet.
+
+    Raises:
+        InputError: unreadable, larger than 2 GiB, or another kind of file.
+    """
+    place = Path(path)
+    wanted(place, "tflite")
+    return read_whole(place, TFLITE_CEILING_BYTES, "a .tflite model")
+
+
+def check(model: bytes | StrPath, profile: Profile | StrPath) -> Verdict:
+    """Return what the static gates find in a ``.tflite``; neither TensorFlow nor engine runs.
+
+    Args:
+        model: the file's bytes, or where it lies.
+
+    Raises:
+        InputError: no undamaged ``.tflite``.
+        UsageError: no such device.
+    """
+    data = model if isinstance(model, bytes) else read_tflite(model)
+    return check_facts(data, _device(profile))[1]
+
+
+def build(
+    model: StrPath,
+    data: str,
+    profiles: Sequence[str],
+    *,
+    recipe: str = "prune-cluster-qat",
+    task: str | None = None,
+    seed: int = 0,
+    augment: Sequence[str] = (),
+    teacher: StrPath | None = None,
+    pixels: str = "raw",
+    evidence: str = "8 MiB",
+    sign_key: StrPath | None = None,
+    micro: str = "c",
+    name: str | None = None,
+    allow_code: bool = False,
+    sandbox: bool = True,
+    progress: Progress | None = None,
+) -> tuple[Product, ...]:
+    """Return one product a device: its verdict, and its bundle where no gate failed.
+
+    Nothing is written but the cache of finished stages; ``Product.save`` writes a bundle.
+    The arguments are the options of ``edgepack build``.
+
+    Raises:
+        UsageError: an unknown name or value.
+        InputError: a file that cannot be read, or data that do not fit the model.
+        ConversionError: what a stage or the converter cannot take.
+    """
+    request = BuildRequest(
+        model=Path(model),
+        data=data,
+        profiles=profiles,
+        recipe=recipe,
+        task=task,
+        seed=seed,
+        augment=augment,
+        teacher=None if teacher is None else Path(teacher),
+        pixels=pixels,
+        evidence=evidence,
+        sign_key=None if sign_key is None else Path(sign_key),
+        micro=micro,
+        name=name,
+        allow_code=allow_code,
+        sandbox=sandbox,
+    )
+    return run(request, resolve(request), progress or Silent())
+
+
+def validate(
+    bundle: Bundle | StrPath,
+    profile: Profile | StrPath | None = None,
+    *,
+    trust: StrPath | None = None,
+    sandbox: bool = True,
+) -> Verdict:
+    """Return what every gate finds in a bundle, asked again from nothing but itself.
+
+    Args:
+        profile: another device than the bundle's own.
+        trust: an Ed25519 public key in PEM whose signature the bundle must carry.
+        sandbox: False leaves the gates that run it inconclusive.
+
+    Raises:
+        InputError: a file that cannot be read.
+        UsageError: no such device.
+    """
+    whole = _bundle(bundle)
+    own = validation.profile_of(whole)
+    key = None if trust is None else read_whole(Path(trust), 64 * 1024, "a public key")
+    _, verdict = validation.validate(
+        whole,
+        own if profile is None else _device(profile),
+        HostRuntime(),
+        DynamicGates(sandbox=sandbox),
+        oracle=oracle_of(own),
+        trusted_pem=key,
+        trusted_name=str(trust),
+    )
+    return verdict
+
+
+def bench(
+    bundle: Bundle | StrPath,
+    profile: Profile | StrPath | None = None,
+    *,
+    options: BenchOptions | None = None,
+    say: Callable[[str], None] | None = None,
+) -> BenchResult:
+    """Return the findings and figures of a bundle run in its device's stand-in.
+
+    Raises:
+        InputError: a file that cannot be read.
+        UsageError: no such device.
+    """
+    whole = _bundle(bundle)
+    device = validation.profile_of(whole) if profile is None else _device(profile)
+    result = DynamicGates(options=options, say=say or Silent().say).bench(whole, device)
+    asked = dynamic_gates(device, route_of(whole.files))
+    return replace(result, findings=complete(result.verdict, asked).findings)
+
+
+def _device(profile: Profile | StrPath) -> Profile:
+    return profile if isinstance(profile, Profile) else load_profile(profile)
+
+
+def _bundle(bundle: Bundle | StrPath) -> Bundle:
+    return bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
