@@ -20,7 +20,7 @@ PLACES = (
     "edgepack/gates", "edgepack/bundle/validation.py", "edgepack/firmware/trial.py",
     "edgepack/firmware/emulator", "edgepack/emulation", "edgepack/compat",
     "edgepack/sandbox/engine.py", "edgepack/sandbox/images/inventory.py",
-    "edgepack/inference", "edgepack/cli/wiring.py",
+    "edgepack/inference", "edgepack/pipeline/tools.py",
 )  # fmt: skip
 #: The argument of a command in a remedy tells the kind of file; none where it takes none.
 MODEL_OF_KIND = {"keras": "MODEL.keras", "tflite": "MODEL.tflite", "bundle": "BUNDLE"}
