@@ -87,8 +87,8 @@ def devices(json_: Json = False) -> int:
     for each in adb.listed(server):
         row: dict[str, Any] = {"serial": each.serial, "state": each.state}
         if each.state == "device":
-            told = description.read_device(adb.AdbLink(server, each.serial))
-            row |= {"model": told.model, "abi": told.abi, "sdk": told.sdk}
+            device = description.read_device(adb.AdbLink(server, each.serial))
+            row |= {"model": device.model, "abi": device.abi, "sdk": device.sdk}
         rows.append(row)
     if json_:
         output.emit({"schema": "edgepack.android-devices/1", "devices": rows})

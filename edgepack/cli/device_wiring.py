@@ -223,9 +223,6 @@ def open_backend(
         UsageError: the file that it needs was not named.
     """
     from edgepack import files as store
-    from edgepack.device.backends.app import App
-    from edgepack.device.backends.benchmark_model import BenchmarkModel
-    from edgepack.device.backends.portable import Portable
     from edgepack.errors import UsageError
 
     ceiling = 512 * 2**20
@@ -234,14 +231,18 @@ def open_backend(
             raise UsageError(
                 "--backend app needs --apk FILE; docs/android.md says how to build it"
             )
+        from edgepack.device.backends.app import App
+
         return App(apk=store.read_whole(apk, ceiling, "an APK"), flavour=flavour.value)
     if name is BackendName.BENCHMARK:
         if binary is None:
             raise UsageError(
                 "--backend benchmark_model needs --binary FILE, built for the device's ABI"
             )
+        from edgepack.device.backends.benchmark_model import BenchmarkModel
+
         return BenchmarkModel(binary=store.read_whole(binary, ceiling, "a binary"))
-    from edgepack.device.backends.portable import pack_folder
+    from edgepack.device.backends.portable import Portable, pack_folder  # opens the engine
     from edgepack.sandbox import engine
     from edgepack.sandbox.images.spec import choose
 

@@ -1,6 +1,6 @@
 """Which ways of storing weights a device gains from, and why the others are refused.
 
-What counts is measured: ``measured_support`` tells which kernels read a form at all,
+What counts is measured: ``measured_support`` holds which kernels read a form at all,
 ``benchmarks/forms.py`` what they cost in instructions, and docs/adr/0015 keeps the figures.
 """
 

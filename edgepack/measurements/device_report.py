@@ -81,7 +81,7 @@ class Report(StrictModel):
 def run_identity(
     bundle_sha256: str, backend: BackendName, backend_sha256: str | None, settings: RunSettings
 ) -> str:
-    """Return the digest that tells one run from every other, 64 hexadecimal digits."""
+    """Return the digest that identifies one run, 64 hexadecimal digits."""
     return digest_of(
         "edgepack.device-run/1",
         bundle_sha256,

@@ -109,7 +109,7 @@ class Memory(StrictModel):
 
     Attributes:
         kind: ``pss`` (Android, shared pages divided), ``rss`` (Linux VmHWM) or ``delta``
-            (a tool that tells the growth only, baseline 0).
+            (a tool that prints the growth only, baseline 0).
     """
 
     kind: Literal["pss", "rss", "delta"]
@@ -155,7 +155,7 @@ class DelegateAvailability(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """How a bundle is run: what tells apart two runs of one back end.
+    """How a bundle is run: what distinguishes two runs of one back end.
 
     Attributes:
         affinity: processors to bind to, a hexadecimal mask; None leaves them all.

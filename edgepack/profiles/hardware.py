@@ -230,7 +230,7 @@ class System(Part):
 
 
 class Npu(Part):
-    """A neural unit beside the core, as its compiler (Vela) is told about it.
+    """A neural unit beside the core, as its compiler (Vela) takes it.
 
     Attributes:
         accelerator: Vela's ``--accelerator-config``.

@@ -1,4 +1,4 @@
-"""Results told for people: one self-contained page; a pure function of the bundles."""
+"""Results for people: one self-contained page; a pure function of the bundles."""
 
 from edgepack.report.page import page
 

@@ -56,7 +56,7 @@ class RunRequest(RunSettings):
             )
 
     def identity(self, backend: Backend) -> str:
-        """Return the digest that tells this run from every other: a finished one is kept."""
+        """Return the digest under which the report of this very run is kept."""
         return run_identity(
             self.bundle_sha256,
             backend.name,

@@ -123,7 +123,7 @@ class BenchmarkModel:
 
     Attributes:
         binary: the ELF file for the device's ABI.
-        version: of the runtime inside, as the user knows it; the tool does not tell.
+        version: of the runtime inside, as the user knows it; the tool does not print it.
     """
 
     binary: bytes
@@ -237,5 +237,5 @@ def _run(found: Benchmark, request: RunRequest) -> Run:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise RuntimeFailure(
-            f"benchmark_model's log tells what no run can: {place}: {first['msg']}"
+            f"benchmark_model's log holds an impossible value: {place}: {first['msg']}"
         ) from error

@@ -143,7 +143,7 @@ class Portable:
         try:
             link.run(f"rm -rf {jobs}")
         except Unplugged:
-            return  # its name tells its content: the next run overwrites it
+            return  # its name is its digest: the next run overwrites it
 
     def _report(
         self,

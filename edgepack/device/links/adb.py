@@ -143,7 +143,7 @@ class AdbLink:
 
     def run(self, command: str, *, timeout_s: float = 60.0) -> CommandResult:
         """Return how ``command`` ended; the exit code is true on old devices too."""
-        # adbutils appends `; echo <mark>$?` where adbd tells no code: the brackets keep an
+        # adbutils appends `; echo <mark>$?` where adbd reports no code: the brackets keep an
         # `exit` in the command from taking that echo away with it.
         with self._wire(command.split("\n", 1)[0][:60]):
             ended = self._device.shell2(

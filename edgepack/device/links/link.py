@@ -75,7 +75,7 @@ class Link(Protocol):
 
 
 def push_once(link: Link, data: bytes, remote: str, *, mode: int = 0o644) -> bool:
-    """Push a file whose name tells its content; return whether it had to be sent.
+    """Push a file that is named by its digest; return whether it had to be sent.
 
     The name must contain the content's digest: then a file of the right size that is
     already there came whole (``push`` renames last), and an interrupted run goes on.
