@@ -330,7 +330,7 @@ def test_loading_one_profile_is_quick(folder: Path) -> None:
 @pytest.mark.tools
 def test_the_catalogue_needs_neither_tensorflow_nor_numpy() -> None:
     code = (
-        "import sys; from edgepack import suggest; "
+        "import sys; "
         "from edgepack.profiles import catalogue, probe; catalogue.load('pixel-3');"
         "print([m for m in ('tensorflow', 'numpy', 'docker', 'ai_edge_litert')"
         " if m in sys.modules])"
