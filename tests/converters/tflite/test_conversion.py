@@ -91,7 +91,7 @@ def test_a_float_operator_is_blamed_on_its_layer() -> None:
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.ThresholdedReLU(name="step")(inputs))
     found = ["DEQUANTIZE writes float32 'x'", "CAST writes float32 'model/step/Cast'"]
-    said = layer_names.islands(found, model)
+    said = layer_names.describe_float(found, model)
     assert said == "CAST writes float32 'model/step/Cast', of layer step (ThresholdedReLU)"
 
 
@@ -100,5 +100,5 @@ def test_a_nameless_cast_is_blamed_on_the_look_up() -> None:
 
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Embedding(8, 2, name="words")(inputs))
-    said = layer_names.islands(["CAST reads float32 'tfl.dequantize'"], model)
+    said = layer_names.describe_float(["CAST reads float32 'tfl.dequantize'"], model)
     assert "of layer words (Embedding), whose whole numbers" in said
