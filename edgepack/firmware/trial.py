@@ -208,7 +208,7 @@ def _on_core(
         gates.goldens_c(wrong, checked, where),
         *gates.c_memory(run, profile, busiest_operator(program.facts)),
         gates.instructions(run),
-        gates.latency(max(run.instructions), profile, run.target),
+        gates.latency(run, profile),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgepack.cost.microcontroller import grounds, milliseconds
+from dataclasses import replace
+
+from edgepack.cost.cortex_m import grounds, milliseconds
 from edgepack.gates.finding import Finding, How, Outcome, inconclusive
 from edgepack.gates.limits import (
     at_most,
@@ -134,20 +136,22 @@ def instructions(run: EmulatedRun) -> Finding:
     )  # fmt: skip
 
 
-def latency(most_instructions: int, profile: Profile, counted_on: str) -> Finding:
-    """The estimated milliseconds are within the profile's; INCONCLUSIVE across it.
-
-    Args:
-        counted_on: the emulated core whose instructions these are.
-    """
-    found = milliseconds(most_instructions, profile)
+def latency(run: EmulatedRun, profile: Profile) -> Finding:
+    """The estimated milliseconds are within the profile's; INCONCLUSIVE across it."""
+    most = max(run.instructions)
+    found = milliseconds(most, run.kinds, profile)
     if isinstance(found, str):
         return inconclusive("latency", f"{found}; measure it on the board")
     says = (
         f"{found.low_ms:.1f} to {found.high_ms:.1f} ms"
-        f" ({most_instructions:,} instructions {grounds(profile, counted_on)})"
+        f" ({most:,} instructions {grounds(run.kinds, profile, run.target)})"
     )
-    return _time(found.low_ms, found.high_ms, profile, says)
+    finding = _time(found.low_ms, found.high_ms, profile, says)
+    if finding.verdict is Outcome.PASS and profile.cpu.flash_wait_states is None:
+        # the most is not the most: nothing says how long the flash takes
+        says = f"{finding.says}; set [cpu.flash_wait_states] in a profile of your own"
+        return replace(finding, verdict=Outcome.INCONCLUSIVE, says=says)
+    return finding
 
 
 def _time(low_ms: float, high_ms: float, profile: Profile, says: str) -> Finding:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,8 @@ class EmulatedRun:
     Attributes:
         outputs: ``(N, *shape)`` for each output of the model.
         instructions: of each inference; not cycles.
+        kinds: how often each kind of instruction ran, over all inferences; empty where no
+            compiler for this machine could build what watches them.
         stack_bytes: the most that one inference took.
         sizes: of the model's own object file.
         library_bytes: of the C library's functions it calls.
@@ -50,6 +53,7 @@ class EmulatedRun:
     stack_bytes: int
     sizes: SectionSizes
     library_bytes: int
+    kinds: Mapping[str, int]
 
     @property
     def flash_bytes(self) -> int:

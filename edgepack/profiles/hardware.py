@@ -45,6 +45,7 @@ Name = Annotated[str, Field(pattern=_NAME, max_length=64)]
 Operator = Annotated[str, Field(pattern=_OPERATOR, max_length=64)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+States = Annotated[int, Field(strict=True, ge=0, le=15)]
 Count = Annotated[int, Field(strict=True, gt=0, le=1024)]
 EthosU = Literal[
     "ethos-u55-32",
@@ -109,6 +110,10 @@ class SourcedFloat(Sourced[Positive]):
     """A positive number and where it comes from."""
 
 
+class SourcedStates(Sourced[States]):
+    """A number of wait states, 0 to 15, and where it comes from."""
+
+
 class SourcedShare(Sourced[Share]):
     """A share from 0 to 1 and where it comes from."""
 
@@ -142,6 +147,7 @@ class Cpu(Part):
         qemu_cpu: the emulator's name for the core; absent where it has none.
         qemu_machine: the emulated board that runs firmware for this core.
         features: ``neon``, ``dotprod``, ``dsp``, ``helium``, ``fpu`` …
+        flash_wait_states: of the flash that code runs from, at the first core's clock.
     """
 
     isa: Literal[
@@ -160,6 +166,7 @@ class Cpu(Part):
     qemu_cpu: Word | None = None
     qemu_machine: Word | None = None
     features: tuple[Word, ...] = ()
+    flash_wait_states: SourcedStates | None = None
 
 
 class Ram(Part):

@@ -15,11 +15,16 @@ _NOBITS, _SYMTAB = 8, 2
 
 @dataclass(frozen=True, slots=True)
 class Elf:
-    """Sizes of all sections that are loaded, and of every symbol; undefined ones by name."""
+    """Sizes of all sections that are loaded, and of every symbol; undefined ones by name.
+
+    Attributes:
+        addresses: of every symbol, as linked; a Thumb function's is odd.
+    """
 
     sizes: SectionSizes
     symbols: Mapping[str, int]
     undefined: frozenset[str]
+    addresses: Mapping[str, int]
 
 
 def read(data: bytes) -> Elf:
@@ -42,6 +47,7 @@ def _read(data: bytes) -> Elf:
     headers = [struct.unpack_from("<10I", data, start + i * size) for i in range(count)]
     total = dict.fromkeys(("code", "constant", "data", "zeroed"), 0)
     symbols: dict[str, int] = {}
+    addresses: dict[str, int] = {}
     undefined: set[str] = set()
     for _, kind, flags, _, offset, length, link, _, _, entry in headers:
         if flags & _ALLOC:
@@ -49,7 +55,7 @@ def _read(data: bytes) -> Elf:
         if kind == _SYMTAB:
             strings = headers[link][4]
             for at in range(offset, offset + length, entry):
-                name_at, _, symbol_bytes, _, _, section = struct.unpack_from(
+                name_at, address, symbol_bytes, _, _, section = struct.unpack_from(
                     "<IIIBBH", data, at
                 )
                 name = data[strings + name_at : data.index(b"\0", strings + name_at)].decode()
@@ -57,8 +63,9 @@ def _read(data: bytes) -> Elf:
                     undefined.add(name)
                 elif name:
                     symbols[name] = symbol_bytes
+                    addresses[name] = address
     sizes = SectionSizes(total["code"], total["constant"], total["data"], total["zeroed"])
-    return Elf(sizes, symbols, frozenset(undefined))
+    return Elf(sizes, symbols, frozenset(undefined), addresses)
 
 
 def _place(kind: int, flags: int) -> str:

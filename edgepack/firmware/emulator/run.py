@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from edgepack.cost import cortex_m
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, TimedOut
 from edgepack.firmware.emulator import elf, toolchain
 from edgepack.firmware.emulator.harness_glue import Rows, arrays_of, rows_of, write
@@ -26,6 +27,7 @@ from edgepack.tflite.facts import Facts
 OPTIMIZATION = "-O2"
 STACK_BYTES = 16 << 10
 _RUN_SECONDS = 300.0
+_MOST_WATCHED_BYTES = 64 << 20
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _MODEL_FLAGS = ("-std=c99", OPTIMIZATION, "-ffunction-sections", "-fdata-sections", *_WARNINGS)
 
@@ -55,8 +57,13 @@ def run(
         (folder / "vectors.bin").write_bytes(
             struct.pack("<4I", len(rows), 0, 0, 0) + b"".join(rows)
         )
-        most = 4096 + len(rows) * (64 + 3 * sum(t.nbytes + 8 for t in facts.outputs))
-        ended = toolchain.run(_qemu(folder, target), timeout_s=_RUN_SECONDS, max_bytes=most)
+        watch = _watcher(folder)
+        most = _MOST_WATCHED_BYTES + len(rows) * (
+            64 + 3 * sum(t.nbytes + 8 for t in facts.outputs)
+        )
+        ended = toolchain.run(
+            [*_qemu(folder, target), *watch], timeout_s=_RUN_SECONDS, max_bytes=most
+        )
     if ended.timed_out:
         raise TimedOut(f"{target.name}: still running after {_RUN_SECONDS:g} s")
     text = (ended.stdout + ended.stderr).decode("ascii", "replace")
@@ -72,6 +79,7 @@ def run(
         stack_bytes=max((int(run[1], 16) for run in runs), default=0),
         sizes=model.sizes,
         library_bytes=sum(program.symbols.get(symbol, 0) for symbol in model.undefined),
+        kinds=cortex_m.kinds(_blocks(text, _functions(program, model))),
     )
 
 
@@ -111,6 +119,43 @@ def run_on_host(
         tail = " ".join(ended.stderr.decode("utf-8", "replace").split())[:300]
         raise RuntimeFailure(f"the compiled model ended with code {ended.code}: {tail}")
     return arrays_of(facts, [ended.stdout[i * size :][:size] for i in range(len(rows))])
+
+
+def _watcher(folder: Path) -> tuple[str, ...]:
+    """Return the emulator's options that tell what was executed; none without a compiler.
+
+    It counts at block ends and changes no instruction and no count.
+    """
+    compiler = toolchain.host_compiler()
+    if compiler is None:
+        return ()
+    source, plugin = folder / "blocks.c", folder / "blocks.so"
+    source.write_text(_harness("blocks.c"))
+    options = ("-O2", "-shared", "-fPIC", "-fvisibility=hidden")
+    toolchain.compile_c(compiler, [*options, str(source), "-o", str(plugin)], folder)
+    return ("-plugin", str(plugin))
+
+
+def _functions(program: elf.Elf, model: elf.Elf) -> tuple[range, ...]:
+    """Return where the model's functions and those of the C library that it calls lie."""
+    names = [n for n in (*model.symbols, *model.undefined) if program.symbols.get(n)]
+    starts = {name: program.addresses[name] & ~1 for name in names}
+    return tuple(range(starts[n], starts[n] + program.symbols[n]) for n in names)
+
+
+def _blocks(text: str, functions: tuple[range, ...]) -> Iterator[cortex_m.Block]:
+    """Yield what ran of these functions, from what the watcher told."""
+    kept: list[str] = []
+    head: tuple[int, int, int] | None = None
+    for line in (*text.splitlines(), "edgepack-block 0 0 0"):
+        word, _, rest = line.partition(" ")
+        if word == "edgepack-insn":
+            kept.append(rest.strip())
+        elif word == "edgepack-block":
+            if head is not None and any(head[0] in each for each in functions):
+                yield cortex_m.Block(tuple(kept), head[1], head[2])
+            start, runs, taken = rest.split()
+            head, kept = (int(start, 16), int(runs), int(taken)), []
 
 
 def _words(texts: list[str]) -> bytes:

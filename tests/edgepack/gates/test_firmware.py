@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgepack.cost.microcontroller import BANDS, Range, milliseconds
 from edgepack.firmware.emulator.targets import TARGETS, target_for
 from edgepack.gates import firmware as gates
 from edgepack.gates.finding import Finding, How, Outcome
@@ -51,6 +51,7 @@ def emulation(ram: int = 1_000, stack: int = 100, flash: int = 9_000) -> Emulate
         stack_bytes=stack,
         sizes=SectionSizes(1_000, flash - 1_500, 0, ram),
         library_bytes=500,
+        kinds={},
     )
 
 
@@ -144,29 +145,38 @@ def test_the_worst_inference_counts(board: Profile) -> None:
     assert (finding.value, finding.unit) == (30, "instructions")
 
 
-def test_milliseconds_are_a_range_of_the_published_band(board: Profile) -> None:
-    low, high = BANDS["cortex-m4"]
-    assert milliseconds(120_000, board) == Range(low, high)
+def ran(count: int, **kinds: int) -> EmulatedRun:
+    """Return a run of ``count`` instructions, of which so many loads were among 100."""
+    return replace(emulation(), instructions=(count,), kinds=kinds or {"alu": 80, "load": 20})
 
 
 @pytest.mark.parametrize(
     ("instructions", "verdict"),
-    [(69_000_000, PASS), (75_000_000, OPEN), (81_000_000, FAIL)],
+    [(100_000_000, PASS), (110_000_000, OPEN), (121_000_000, FAIL)],
 )
 def test_a_limit_inside_the_range_stays_open(
     instructions: int, verdict: Outcome, board: Profile
 ) -> None:
-    finding = gates.latency(instructions, board, "cortex-m3")
+    """1.0 to 1.2 cycles each at 120 MHz, of 1,000 ms."""
+    finding = gates.latency(ran(instructions), board)
     assert finding.verdict is verdict
     assert finding.how is How.ESTIMATED
 
 
 def test_a_time_says_what_was_counted_where_and_what_a_cycle_costs(board: Profile) -> None:
-    says = gates.latency(120_000, board, "cortex-m3").says
-    low, high = BANDS["cortex-m4"]
-    assert "120,000 instructions counted on an emulated cortex-m3" in says
-    assert f"{low:.2f} to {high:.2f} cycles each" in says
-    assert "published for cortex-m4, at 120 MHz" in says
+    says = gates.latency(ran(120_000), board).says
+    assert "120,000 instructions counted on an emulated cortex-m4" in says
+    assert "1.00 to 1.20 cycles each by kind (DDI 0439, table 3-1" in says
+    assert "at 120 MHz" in says
+
+
+def test_without_wait_states_no_time_is_proven_to_fit(board: Profile) -> None:
+    cpu = board.cpu.model_copy(update={"flash_wait_states": None})
+    unknown = board.model_copy(update={"cpu": cpu})
+    finding = gates.latency(ran(100_000_000), unknown)
+    assert finding.verdict is OPEN
+    assert "set [cpu.flash_wait_states]" in finding.says
+    assert gates.latency(ran(121_000_000), unknown).verdict is FAIL
 
 
 @pytest.mark.parametrize(
@@ -175,15 +185,20 @@ def test_a_time_says_what_was_counted_where_and_what_a_cycle_costs(board: Profil
         ("raspberry-pi-pico-2", "external flash"),
         ("raspberry-pi-pico", "external flash"),
         ("esp32-s3", "external flash"),
-        ("nucleo-h7a3zi-q", "no cycles per instruction are published"),
-        ("ek-ra8d1", "no cycles per instruction are published"),
+        ("esp32-c3", "external flash"),
     ],
 )
-def test_no_milliseconds_without_published_cycles(name: str, why: str) -> None:
-    finding = gates.latency(1_000, catalogue.load(name), "cortex-m4")
+def test_no_milliseconds_where_a_cache_decides(name: str, why: str) -> None:
+    finding = gates.latency(ran(1_000), catalogue.load(name))
     assert finding.verdict is OPEN
     assert finding.value is None
     assert why in finding.says
+
+
+def test_no_milliseconds_without_kinds(board: Profile) -> None:
+    finding = gates.latency(replace(ran(1_000), kinds={}), board)
+    assert finding.verdict is OPEN
+    assert "no C compiler" in finding.says
 
 
 @pytest.mark.parametrize(
