@@ -45,7 +45,7 @@ from edgepack.sandbox.container import ContainerRuntime
 from edgepack.sandbox.engine import NoEngine, available
 from edgepack.sandbox.images import ImageSpec
 from edgepack.tflite.flatbuffer import read
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 
 FIELDS = (
     *("net", "seed", "arm", "kept", "macs", "weights", "val_accuracy", "float_accuracy"),
@@ -66,7 +66,7 @@ class Run:
         self.net, self.seed, self.asked, self.samples = net, seed, asked, data()
         views = tuple(asked.augment)
         self.training = Training(
-            task="classification", seed=seed, augment=views, inspector=TfliteInspector()
+            task="classification", seed=seed, augment=views, inspector=FactsInspector()
         )
         self.stage = Channels(
             epochs=asked.extra - (asked.steps - 1),  # one epoch after each cut but the last

@@ -116,7 +116,7 @@ class Training:
         if self.inspector is None:
             raise ValueError(
                 "inspector: wanted a reader of finished .tflite files, such as"
-                " edgepack.tflite.inspection.TfliteInspector(). Received: None"
+                " edgepack.tflite.inspection.FactsInspector(). Received: None"
             )
         return self.inspector
 

@@ -20,21 +20,22 @@ _PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProcessResult:
     """How a process ended.
 
     Attributes:
         code: its exit code, ``-n`` for signal n.
         stdout: at most as much as was allowed.
         stderr: its last 64 KiB.
-        timed_out, flooded: it was killed, at the deadline or for too much output.
+        timed_out: it was still running at its deadline and was killed.
+        output_exceeded: it wrote more to stdout than it may and was killed.
     """
 
     code: int
     stdout: bytes
     stderr: bytes
     timed_out: bool = False
-    flooded: bool = False
+    output_exceeded: bool = False
 
     @property
     def last_line(self) -> str:
@@ -48,7 +49,7 @@ def run(
     timeout_s: float,
     most_bytes: int,
     env: Mapping[str, str] | None = None,
-) -> Ended:
+) -> ProcessResult:
     """Return how ``command`` ended; neither it nor what it started is left behind.
 
     It is killed at the deadline, and once it has written more than ``most_bytes`` to stdout.
@@ -66,22 +67,22 @@ def run(
     )
     out, err = bytearray(), bytearray()
     until = time.monotonic() + timeout_s
-    timed_out = flooded = False
+    timed_out = output_exceeded = False
     with process, selectors.DefaultSelector() as selector:
         assert process.stdout is not None and process.stderr is not None  # PIPE was asked for
         selector.register(process.stdout, selectors.EVENT_READ, out)
         selector.register(process.stderr, selectors.EVENT_READ, err)
         try:
-            while selector.get_map() and not (timed_out or flooded):
+            while selector.get_map() and not (timed_out or output_exceeded):
                 for key, _ in selector.select(max(until - time.monotonic(), 0)):
                     piece = os.read(key.fd, _PIECE_BYTES)
                     if not piece:
                         selector.unregister(key.fileobj)
                     key.data.extend(piece)
                 del err[:-MOST_ERROR_BYTES]
-                flooded = len(out) > most_bytes
+                output_exceeded = len(out) > most_bytes
                 timed_out = time.monotonic() >= until
-            if not (timed_out or flooded):
+            if not (timed_out or output_exceeded):
                 try:
                     process.wait(max(until - time.monotonic(), 0))
                 except subprocess.TimeoutExpired:
@@ -90,7 +91,7 @@ def run(
             with contextlib.suppress(ProcessLookupError):  # nothing of it is left to end
                 os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
-    return Ended(code, bytes(out[:most_bytes]), bytes(err), timed_out, flooded)
+    return ProcessResult(code, bytes(out[:most_bytes]), bytes(err), timed_out, output_exceeded)
 
 
 def signal_name(number: int) -> str:

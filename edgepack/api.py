@@ -15,7 +15,7 @@ from pathlib import Path
 from edgepack.bundle import archive, validation
 from edgepack.bundle.archive import Bundle
 from edgepack.emulation.bench import BenchOptions, BenchResult
-from edgepack.file_kinds import wanted
+from edgepack.file_kinds import refuse_other_kinds
 from edgepack.files import read_whole
 from edgepack.gates.expected import complete, dynamic_gates, route_of
 from edgepack.gates.finding import Finding, Outcome, Verdict
@@ -66,7 +66,7 @@ def load_bundle(path: StrPath) -> Bundle:
         InputError: unreadable, damaged, altered, or another kind of file.
     """
     place = Path(path)
-    wanted(place, "bundle")
+    refuse_other_kinds(place, "bundle")
     data = read_whole(place, archive.CEILING_BYTES, "an .edgepack bundle")
     return archive.unpack(data, str(place))
 
@@ -78,7 +78,7 @@ def read_tflite(path: StrPath) -> bytes:
         InputError: unreadable, larger than 2 GiB, or another kind of file.
     """
     place = Path(path)
-    wanted(place, "tflite")
+    refuse_other_kinds(place, "tflite")
     return read_whole(place, TFLITE_CEILING_BYTES, "a .tflite model")
 
 

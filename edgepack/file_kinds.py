@@ -50,7 +50,7 @@ def _zipped(path: Path) -> Kind | None:
     return "keras" if "config.json" in names else None
 
 
-def wanted(path: Path, kind: Kind) -> None:
+def refuse_other_kinds(path: Path, kind: Kind) -> None:
     """Refuse a file that is plainly for another command, and name that command.
 
     Raises:
@@ -61,7 +61,7 @@ def wanted(path: Path, kind: Kind) -> None:
         raise InputError(f"{path}: this is {TAKES[found].format(path=path)}")
 
 
-def apart(option: str, out: Path, inputs: Iterable[Path]) -> None:
+def refuse_output_over_input(option: str, out: Path, inputs: Iterable[Path]) -> None:
     """Refuse an output that would destroy what is read.
 
     Raises:

@@ -25,7 +25,7 @@ from edgepack.errors import InputError
 Loc = tuple[str | int, ...]
 #: What one value of a written TOML table may be; None and what is empty are left out.
 Value = str | int | float | list[str] | None
-Table = dict[str, Value]
+TomlTable = dict[str, Value]
 
 LARGEST_FILE_BYTES = 256 * 1024
 _DEEPEST = 8
@@ -199,7 +199,7 @@ def one_line(text: str) -> str:
     return " ".join(_UNPRINTABLE.sub(" ", text).split())[:_LONGEST_LINE]
 
 
-def document(top: Table, tables: Mapping[str, Table | list[Table] | None]) -> str:
+def document(top: TomlTable, tables: Mapping[str, TomlTable | list[TomlTable] | None]) -> str:
     """Return the TOML text of ``top`` and then each table; what is None or empty is left out.
 
     A list becomes an array of tables. Strings are made one line and quoted, so no text of
@@ -215,7 +215,7 @@ def document(top: Table, tables: Mapping[str, Table | list[Table] | None]) -> st
     return "\n".join(written) + "\n"
 
 
-def _pairs(table: Table) -> list[str]:
+def _pairs(table: TomlTable) -> list[str]:
     return [
         f"{key} = {_value(value)}"
         for key, value in table.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from converters.graph.walk import Rule, Site
+from converters.graph.walk import RewriteRule, Site
 
 #: Activations that TFMOT trains as part of a layer; others become a layer of their own.
 FUSED = ("linear", "relu", "swish", "gelu", "softmax", "sigmoid", "tanh")
@@ -123,7 +123,7 @@ def _thresholded(site: Site) -> Any:
     return site.make("Rescaling", "back", scale=theta)(x)
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, RewriteRule] = {
     **dict.fromkeys(KERNELED, _split_activation),
     "Activation": _activation_layer,
     "ELU": _elu_layer,
@@ -131,4 +131,4 @@ RULES: dict[str, Rule] = {
     "ThresholdedReLU": _thresholded,
 }
 #: What only the converter needs.
-LAST_RULES: dict[str, Rule] = {"Activation": _softplus}
+LAST_RULES: dict[str, RewriteRule] = {"Activation": _softplus}

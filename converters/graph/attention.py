@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from converters.graph.walk import Rule, Site, is_tensor
+from converters.graph.walk import RewriteRule, Site, is_tensor
 
 _CAUSAL = "use_causal_mask"
 
@@ -127,7 +127,7 @@ def _read(site: Site, scores: Any, value: Any) -> Any:
     return site.make("Dot", "read", axes=(2, 1))([shares, value])
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, RewriteRule] = {
     "AdditiveAttention": _additive,
     "Attention": _attention,
     "MultiHeadAttention": _multi_head,

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from converters.graph.rewriting import Config
-from converters.graph.walk import Rule, Site
+from converters.graph.walk import RewriteRule, Site
 
 #: What works alike on any leading axes.
 _LAST_AXIS = ("Activation", "Dense", "Dropout", "ELU", "LeakyReLU", "ReLU", "Softmax")
@@ -110,4 +110,4 @@ def area(site: Site, kind: str, x: Any, step: str, pool: Config) -> Any:
     return site.make("Permute", f"{step}ahead", dims=ahead)(y)
 
 
-RULES: dict[str, Rule] = {"TimeDistributed": _time_distributed}
+RULES: dict[str, RewriteRule] = {"TimeDistributed": _time_distributed}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from converters.graph.activations import KERNELED
 from converters.graph.rewriting import (
     Config,
-    Weights,
+    WeightsByLayer,
     only_reader,
     remove,
     rewrite,
@@ -45,7 +45,7 @@ def fold(model: Any) -> Any:
     return folded
 
 
-def _fold(layers: list[Config], config: Config, weights: Weights) -> None:
+def _fold(layers: list[Config], config: Config, weights: WeightsByLayer) -> None:
     by_name = {layer["name"]: layer for layer in layers}
     for layer in [layer for layer in layers if layer["class_name"] in AFFINE]:
         read = sources(layer)
@@ -124,7 +124,7 @@ def _axis(layer: Config) -> int:
 
 
 def _fold_forward(
-    layer: Config, layers: list[Config], config: Config, weights: Weights
+    layer: Config, layers: list[Config], config: Config, weights: WeightsByLayer
 ) -> None:
     """Fold ``layer`` into the kernel that reads it, through zero padding if it moves none."""
     line = _line(layer["class_name"], layer["config"], weights[layer["name"]])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from converters.graph.activations import activation, name_of
-from converters.graph.walk import Rule, Site
+from converters.graph.walk import RewriteRule, Site
 
 
 def same(site: Site) -> Any:
@@ -185,7 +185,7 @@ def _group_norm(site: Site) -> Any:
 _AUGMENTING = ("Brightness", "Contrast", "Flip", "Rotation", "Translation", "Zoom")
 _TRAINING_ONLY = ("ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise")
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, RewriteRule] = {
     **{f"Random{kind}": same for kind in _AUGMENTING},
     **dict.fromkeys(_TRAINING_ONLY, same),
     "Conv1DTranspose": _transposed1d,
@@ -197,4 +197,4 @@ RULES: dict[str, Rule] = {
     "SeparableConv2D": _separable2d,
 }
 #: Wrappers that come off first, so that what was inside meets the rules above.
-UNWRAPPING: dict[str, Rule] = {"SpectralNormalization": _spectral}
+UNWRAPPING: dict[str, RewriteRule] = {"SpectralNormalization": _spectral}

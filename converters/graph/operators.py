@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from converters.graph.activations import activation
-from converters.graph.walk import Rule, Site, feeds, is_tensor, producer
+from converters.graph.walk import RewriteRule, Site, feeds, is_tensor, producer
 
 Bound = dict[str, Any]  # an operator's arguments by name
 OpRule = Callable[[Site, Bound], Any]
@@ -448,7 +448,7 @@ OPS: dict[str, OpRule] = {
     "truediv": divide,
     "unstack": unstack,
 }
-RULES: dict[str, Rule] = {
+RULES: dict[str, RewriteRule] = {
     "Multiply": hard_swish,
     "SlicingOpLambda": slicing,
     "TFOpLambda": op_layer,

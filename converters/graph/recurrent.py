@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from converters.graph.activations import activation, name_of
-from converters.graph.walk import Rule, Site
+from converters.graph.walk import RewriteRule, Site
 
 #: The gates of a cell in the order of its kernels' last axis.
 _GATES = {"SimpleRNNCell": "h", "GRUCell": "zrh", "LSTMCell": "ifco", "ConvLSTMCell": "ifco"}
@@ -309,11 +309,14 @@ def _both_ways(site: Site) -> Any:
     return made(x)
 
 
-CELLS: dict[str, Rule] = {"RNN": _loop_of_cells}
+CELLS: dict[str, RewriteRule] = {"RNN": _loop_of_cells}
 #: Exact forms that every stage works on; they serve pruning as well as training.
-WRITTEN: dict[str, Rule] = {
+WRITTEN: dict[str, RewriteRule] = {
     **dict.fromkeys((*_LOOPS, "ConvLSTM1D", "ConvLSTM2D"), _written),
     "Bidirectional": _both_written,
 }
 #: What is left of the loops, for the converter alone.
-RULES: dict[str, Rule] = {**dict.fromkeys(_LOOPS, _unrolled), "Bidirectional": _both_ways}
+RULES: dict[str, RewriteRule] = {
+    **dict.fromkeys(_LOOPS, _unrolled),
+    "Bidirectional": _both_ways,
+}

@@ -8,10 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 Config = dict[str, Any]
-Weights = dict[str, list[NDArray[Any]]]
+WeightsByLayer = dict[str, list[NDArray[Any]]]
 
 
-def rewrite(model: Any, change: Callable[[list[Config], Config, Weights], None]) -> Any:
+def rewrite(model: Any, change: Callable[[list[Config], Config, WeightsByLayer], None]) -> Any:
     """Return ``model`` built again after ``change`` edited its config and weights.
 
     ``change`` gets the list of layers, the whole config, and the weights by layer name; all
@@ -21,7 +21,7 @@ def rewrite(model: Any, change: Callable[[list[Config], Config, Weights], None])
 
     graph = keras2.keras.Model(model.inputs, model.outputs, name=model.name)
     config = graph.get_config()
-    weights: Weights = {layer.name: layer.get_weights() for layer in graph.layers}
+    weights: WeightsByLayer = {layer.name: layer.get_weights() for layer in graph.layers}
     change(config["layers"], config, weights)
     with keras2.copying():
         fresh = keras2.keras.Model.from_config(config)

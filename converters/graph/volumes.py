@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from converters.graph.distributed import area, pool_of
-from converters.graph.walk import Rule, Site
+from converters.graph.walk import RewriteRule, Site
 
 
 def _conv3d(site: Site) -> Any:
@@ -70,7 +70,7 @@ def _global3d(site: Site) -> Any:
     return site.make("Reshape", "box", target_shape=(1, 1, 1, last))(y) if layer.keepdims else y
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, RewriteRule] = {
     "AveragePooling3D": _pool3d,
     "Conv3D": _conv3d,
     "GlobalAveragePooling3D": _global3d,

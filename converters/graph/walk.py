@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 #: Returns the new outputs of one call, or None to let the layer stay.
-Rule = Callable[["Site"], Any]
+RewriteRule = Callable[["Site"], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Site:
         return self.walk.make(self.layer, kind, suffix, weights, settings)
 
 
-def walk(model: Any, rules: Mapping[str, Rule]) -> Any:
+def walk(model: Any, rules: Mapping[str, RewriteRule]) -> Any:
     """Return ``model`` with ``rules`` (by class name) applied, nested models inlined.
 
     Layers without a rule are copied with their weights. The loss is kept.
@@ -79,7 +79,7 @@ def feeds(tensor: Any) -> list[Any]:
 class Walk:
     """The state of one walk: what was made, under which names."""
 
-    rules: Mapping[str, Rule]
+    rules: Mapping[str, RewriteRule]
     made: dict[tuple[int, str], Any] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     weights: list[tuple[Any, list[Any]]] = field(default_factory=list)

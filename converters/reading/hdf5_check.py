@@ -52,7 +52,7 @@ def examine(copy: Path, source: Path) -> Hdf5Facts:
     )
     if run.timed_out:
         raise _damaged(source, f"a file still unread after {TIMEOUT_SECONDS} s")
-    if run.flooded:
+    if run.output_exceeded:
         raise _damaged(source, f"a file whose contents list is over {MAX_PROBE_BYTES:,} bytes")
     if run.code < 0:
         name = process.signal_name(-run.code)

@@ -33,7 +33,7 @@ class Bridged:
     notes: tuple[str, ...]
 
 
-def door() -> Any:
+def import_keras3() -> Any:
     """Return the ``keras`` package, on TensorFlow, beside tf_keras in the same process."""
     from converters import keras2
 

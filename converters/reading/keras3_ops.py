@@ -13,7 +13,7 @@ from typing import Any
 from converters.errors import quote, refusal
 from converters.reading import keras3_activations
 
-Rule = Callable[[Any, Any, Any], Any]  # (tf module, operator, call arguments) -> tensor
+Translation = Callable[[Any, Any, Any], Any]  # (tf module, operator, call arguments) -> tensor
 
 
 def call(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], source: Path) -> Any:
@@ -36,7 +36,7 @@ def call(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], source: 
     return rule(tf, operation, [*args, *kwargs.values()])
 
 
-def _merge(layer: str, operator: str) -> Rule:
+def _merge(layer: str, operator: str) -> Translation:
     """Return a rule for two operands: a merge layer where both are tensors of one shape."""
 
     def rule(tf: Any, op: Any, args: Any) -> Any:
@@ -57,11 +57,11 @@ def _function(tf: Any, path: str) -> Any:
     return tf
 
 
-def _unary(path: str) -> Rule:
+def _unary(path: str) -> Translation:
     return lambda tf, op, args: _function(tf, path)(args[0])
 
 
-def _reduce(path: str) -> Rule:
+def _reduce(path: str) -> Translation:
     def rule(tf: Any, op: Any, args: Any) -> Any:
         return _function(tf, path)(args[0], axis=op.axis, keepdims=bool(op.keepdims))
 
@@ -78,7 +78,7 @@ def _mean(tf: Any, op: Any, args: Any) -> Any:
     return _reduce("math.reduce_mean")(tf, op, args)
 
 
-def _activation(name: str, setting: str = "", default: Any = None) -> Rule:
+def _activation(name: str, setting: str = "", default: Any = None) -> Translation:
     def rule(tf: Any, op: Any, args: Any) -> Any:
         if setting and getattr(op, setting) != default:
             raise NotImplementedError(f"{setting}={getattr(op, setting)!r}")
@@ -138,7 +138,7 @@ def _split(tf: Any, op: Any, args: Any) -> Any:
 # Operators Keras 3 writes down for masks it computes on the side; the bridge skips them.
 MASKS = frozenset({"Any", "NotEqual"})
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, Translation] = {
     "Abs": _unary("math.abs"),
     "Absolute": _unary("math.abs"),
     "Add": _merge("Add", "math.add"),

@@ -222,7 +222,7 @@ def _load_keras3(checked: Checked, clean: Path) -> Loaded:
     from converters.reading import keras3
 
     source = checked.snapshot.source
-    original = _restored(keras3.door(), checked, clean)
+    original = _restored(keras3.import_keras3(), checked, clean)
     with one_line(source):
         bridged = keras3.bridge(original, source)
     notes = (*checked.notes, *bridged.notes)

@@ -25,6 +25,7 @@ from converters.graph.network import DEPTHWISE, FORWARD, TRANSPOSED, Call, Netwo
 from converters.learning.finetune import FineTuneStage, Setting
 from converters.learning.objective import Objective
 from converters.structure.channels_graph import ChannelGraph, channel_graph
+from converters.weights.choice import Mask
 
 
 def choose(
@@ -239,8 +240,7 @@ def _taps(network: Network, graph: ChannelGraph) -> list[int]:
     return found
 
 
-Mask = NDArray[np.bool_]
-Weights = list[NDArray[Any]]
+LayerWeights = list[NDArray[Any]]
 
 
 def cut(model: Any, network: Network, graph: ChannelGraph, kept: Mask) -> Any:
@@ -288,7 +288,7 @@ def _narrow(
         words["target_shape"] = [*network.shapes[call.outputs[0]][:-1], left]
 
 
-def _sliced(call: Call, values: Weights, graph: ChannelGraph, kept: Mask) -> Weights:
+def _sliced(call: Call, values: LayerWeights, graph: ChannelGraph, kept: Mask) -> LayerWeights:
     if not values:
         return values
     if call.layer in graph.ports:

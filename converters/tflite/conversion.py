@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from converters.errors import ConverterCrashed, ModelRefused
 from converters.tflite import convert_process, layer_names
-from converters.tflite.convert_worker import REFUSED, Job, write_jobs
+from converters.tflite.convert_worker import REFUSED, ConversionJob, write_jobs
 
 TIMEOUT_S = 1800.0
 _REMEDY = "simplify the layer that it names, or quantize with another recipe"
@@ -45,7 +45,7 @@ def convert(
         folder = Path(room)
         _export(model, shape, folder / "model")
         jobs = [
-            Job(
+            ConversionJob(
                 out=f"{number}.tflite",
                 rows=None if part is None else f"rows{number}.npy",
                 per_channel_dense=per_channel_dense,

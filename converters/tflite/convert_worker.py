@@ -26,7 +26,7 @@ _NO_KERNEL = re.compile(r'fused\["\w+:", "([^"@]+)@[^\n]*\'tf\.(\w+)\' op is nei
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ConversionJob:
     """One .tflite to be made of the folder's model.
 
     Attributes:
@@ -41,7 +41,7 @@ class Job:
     per_channel_dense: bool
 
 
-def write_jobs(folder: Path, jobs: Sequence[Job]) -> None:
+def write_jobs(folder: Path, jobs: Sequence[ConversionJob]) -> None:
     """Leave ``jobs`` where ``convert`` looks for them."""
     text = json.dumps([asdict(job) for job in jobs])
     (folder / _JOBS).write_text(text, encoding="utf-8")
@@ -51,7 +51,9 @@ def convert(folder: Path) -> int:
     """Return 0 once every job is written, 1 if the converter refused one."""
     from converters.keras2 import tf
 
-    jobs = [Job(**job) for job in json.loads((folder / _JOBS).read_text(encoding="utf-8"))]
+    jobs = [
+        ConversionJob(**job) for job in json.loads((folder / _JOBS).read_text(encoding="utf-8"))
+    ]
     try:
         for job in jobs:
             converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "model"))
@@ -65,7 +67,7 @@ def convert(folder: Path) -> int:
     return 0
 
 
-def _calibrate(converter: Any, rows: Any, job: Job, tf: Any) -> None:
+def _calibrate(converter: Any, rows: Any, job: ConversionJob, tf: Any) -> None:
     """Ask for int8 everywhere, ranges from ``rows``, one at a time."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([row[np.newaxis]] for row in rows)

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.weights.choice import least_salient
+from converters.weights.choice import Mask, least_salient
 
 Matrix = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 _PULL = 1e-3  # towards the start, in mean squared inputs: what the rows do not show stays
 _ROUNDS = 4  # of removing a part and solving again; 8 removed no better set on ResNet-8

@@ -40,21 +40,21 @@ _MEMBERS = 512
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-class _Part(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-Rows = Annotated[int, Field(ge=0, le=2**31)]
+RowCount = Annotated[int, Field(ge=0, le=2**31)]
 
 
-class Member(_Part):
+class Member(_StrictModel):
     """One file of the bundle."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(ge=0, le=CEILING_BYTES)
 
 
-class Tensor(_Part):
+class TensorSpec(_StrictModel):
     """The model's input or output, without its batch of one."""
 
     shape: tuple[int, ...]
@@ -88,7 +88,7 @@ KeptFinding = Annotated[Finding, _whole(Finding, "a finding")]
 KeptComparison = Annotated[AccuracyComparison, _whole(AccuracyComparison, "a comparison")]
 
 
-class Step(_Part):
+class Step(_StrictModel):
     """What one stage gained and lost.
 
     Attributes:
@@ -106,7 +106,7 @@ class Step(_Part):
     codes: int = Field(ge=0, le=CEILING_BYTES)
 
 
-class Provenance(_Part):
+class Provenance(_StrictModel):
     """Digests and versions of all that a bundle was made from.
 
     What an older or newer edgepack wrote is kept as it was written, key by key: the
@@ -141,7 +141,7 @@ class Provenance(_Part):
         return {key: value for key, value in dump(self).items() if key in self.model_fields_set}
 
 
-class Manifest(_Part):
+class Manifest(_StrictModel):
     """The bundle in words and digests.
 
     Attributes:
@@ -158,14 +158,14 @@ class Manifest(_Part):
     task: Literal["classification", "multilabel", "regression", "reconstruction"]
     verdict: Outcome
     proven: bool
-    input: Tensor
-    output: Tensor
+    input: TensorSpec
+    output: TensorSpec
     labels: tuple[str, ...] = ()
     decision_threshold: float = HALF
     preprocessing: str
-    golden_rows: Rows
-    evidence_rows: Rows
-    test_rows: Rows
+    golden_rows: RowCount
+    evidence_rows: RowCount
+    test_rows: RowCount
     findings: tuple[KeptFinding, ...]
     fidelity: KeptComparison
     steps: tuple[Step, ...]

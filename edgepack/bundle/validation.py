@@ -22,7 +22,7 @@ from edgepack.inference.protocol import Runtime
 from edgepack.profiles.profile import Profile
 from edgepack.tflite.facts import Facts, Tensor
 
-DynamicGates = Callable[[Bundle, Profile], tuple[Finding, ...]]
+RunGates = Callable[[Bundle, Profile], tuple[Finding, ...]]
 
 
 def profile_of(bundle: Bundle) -> Profile:
@@ -45,7 +45,7 @@ def validate(
     bundle: Bundle,
     profile: Profile,
     runtime: Runtime,
-    trial: DynamicGates,
+    run_gates: RunGates,
     *,
     oracle: Runtime | None = None,
     trusted_pem: bytes | None = None,
@@ -71,7 +71,7 @@ def validate(
     verdict = verdict.plus(_goldens(bundle, facts, oracle or runtime))
     verdict = verdict.plus(*_accuracy(bundle, profile, facts, runtime))
     verdict = verdict.plus(*_calibration(bundle, profile))
-    verdict = verdict.plus(*trial(bundle, profile))
+    verdict = verdict.plus(*run_gates(bundle, profile))
     asked = expected_gates(profile, route_of(bundle.files), task=bundle.manifest.task)
     return facts, complete(verdict, (*asked, *BUNDLE))
 

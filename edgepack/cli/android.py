@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edgepack.cli import device_wiring, output
-from edgepack.cli.device_wiring import BackendName, Flavour
+from edgepack.cli.device_wiring import BackendChoice, Flavour
 from edgepack.cli.options import BundleFile, Json, OtherProfile, Strict, group
 
 app = group("Run bundles on a phone or board by adb or ssh.")
@@ -27,7 +27,7 @@ SshTarget = Annotated[
     typer.Option("--ssh", metavar="USER@HOST", help="Board to reach by ssh instead of adb."),
 ]
 BackendOption = Annotated[
-    BackendName,
+    BackendChoice,
     typer.Option("--backend", "-b", help="Program that runs the model on the device."),
 ]
 Apk = Annotated[
@@ -102,7 +102,7 @@ def devices(json_: Json = False) -> int:
 @app.command("install")
 def install(
     bundle: BundleFile,
-    backend: BackendOption = BackendName.APP,
+    backend: BackendOption = BackendChoice.APP,
     serial: Serial = None,
     ssh: SshTarget = None,
     apk: Apk = None,
@@ -122,7 +122,7 @@ def install(
 @app.command("run")
 def run(
     bundle: BundleFile,
-    backend: BackendOption = BackendName.APP,
+    backend: BackendOption = BackendChoice.APP,
     serial: Serial = None,
     ssh: SshTarget = None,
     apk: Apk = None,

@@ -10,7 +10,7 @@ import typer
 
 from edgepack.cli import output
 from edgepack.cli.build_results import as_json, show, write
-from edgepack.cli.options import Json, Profiles, Sandbox, Strict
+from edgepack.cli.options import Json, Profiles, SandboxOption, Strict
 
 if TYPE_CHECKING:
     from edgepack.pipeline.request import BuildRequest, Resolved
@@ -141,7 +141,7 @@ def build(
             help="Allow code from the model file: Lambda layers and pickled objects.",
         ),
     ] = False,
-    sandbox: Sandbox = True,
+    sandbox: SandboxOption = True,
     strict: Strict = False,
     json_: Json = False,
 ) -> int:
@@ -184,7 +184,7 @@ def demo(
         ),
     ] = None,
     recipe: RecipeName = "prune-cluster-qat",
-    sandbox: Sandbox = True,
+    sandbox: SandboxOption = True,
     json_: Json = False,
 ) -> int:
     """Build bundles of a small CNN on embedded data."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgepack.cli import output
-from edgepack.cli.options import BundleFile, Json, OtherProfile, Sandbox, Strict
+from edgepack.cli.options import BundleFile, Json, OtherProfile, SandboxOption, Strict
 from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def validate(
             readable=False,
         ),
     ] = None,
-    sandbox: Sandbox = True,
+    sandbox: SandboxOption = True,
     strict: Strict = False,
     json_: Json = False,
 ) -> int:
@@ -205,7 +205,7 @@ def report(
         found += inside
     if out.suffix == SUFFIX:
         raise UsageError(f"--out {out}: a page is no bundle; name it .html")
-    file_kinds.apart("--out", out, found)
+    file_kinds.refuse_output_over_input("--out", out, found)
     shown = [(load_bundle(path), files.digest_of_tree(path)) for path in found]
     files.write_whole(out, page(shown).encode())
     if json_:

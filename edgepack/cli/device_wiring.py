@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgepack.profiles.profile import Profile
 
 
-class BackendName(StrEnum):
+class BackendChoice(StrEnum):
     """The back ends."""
 
     APP = "app"
@@ -123,7 +123,9 @@ def refuse_overwriting(calibration: Path | None, *inputs: Path | None) -> None:
     from edgepack import file_kinds
 
     if calibration is not None:
-        file_kinds.apart("--calibration", calibration, [each for each in inputs if each])
+        file_kinds.refuse_output_over_input(
+            "--calibration", calibration, [each for each in inputs if each]
+        )
 
 
 def kept_report_filter(
@@ -163,7 +165,7 @@ def profile_of(bundle: Path, name: str | None) -> Profile:
 
 
 def open_link(serial: str | None, ssh: str | None) -> Link:
-    """Return the way to the one device that is file_kinds."""
+    """Return the link to the one device that the options name."""
     from edgepack.device.links import adb
     from edgepack.device.links.ssh import SshLink
     from edgepack.errors import UsageError
@@ -215,7 +217,11 @@ def run_requests(
 
 
 def open_backend(
-    name: BackendName, profile: Profile, apk: Path | None, binary: Path | None, flavour: Flavour
+    name: BackendChoice,
+    profile: Profile,
+    apk: Path | None,
+    binary: Path | None,
+    flavour: Flavour,
 ) -> Backend:
     """Return the back end with the file that the user gave for it.
 
@@ -226,7 +232,7 @@ def open_backend(
     from edgepack.errors import UsageError
 
     ceiling = 512 * 2**20
-    if name is BackendName.APP:
+    if name is BackendChoice.APP:
         if apk is None:
             raise UsageError(
                 "--backend app needs --apk FILE; docs/android.md says how to build it"
@@ -234,7 +240,7 @@ def open_backend(
         from edgepack.device.backends.app import App
 
         return App(apk=store.read_whole(apk, ceiling, "an APK"), flavour=flavour.value)
-    if name is BackendName.BENCHMARK:
+    if name is BackendChoice.BENCHMARK:
         if binary is None:
             raise UsageError(
                 "--backend benchmark_model needs --binary FILE, built for the device's ABI"

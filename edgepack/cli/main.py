@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"{message} (see --help)", words)
         sys.exit(UsageError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last door: every failure is one line
-        if signals.asked():  # what Ctrl-C cut short may raise anything on its way up
+        if signals.received():  # what Ctrl-C cut short may raise anything on its way up
             _stopped(words)
         if isinstance(error, BrokenPipeError) and _reader_left():
             _mute()

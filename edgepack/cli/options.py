@@ -38,7 +38,7 @@ OtherProfile = Annotated[
         help="Device to judge it for: name or .toml file; default: the bundle's own.",
     ),
 ]
-Sandbox = Annotated[
+SandboxOption = Annotated[
     bool,
     typer.Option(
         "--sandbox/--no-sandbox", help="Run the bundle in a stand-in for its device, or not."

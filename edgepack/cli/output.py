@@ -118,7 +118,7 @@ def _colors() -> Literal["auto"] | None:
     return None if os.environ.get("NO_COLOR") else "auto"
 
 
-class Progress:
+class TerminalProgress:
     """What is being done now, on stderr: bars on a terminal, elsewhere a line a stage."""
 
     def __init__(self, bars: Any = None) -> None:
@@ -127,7 +127,7 @@ class Progress:
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Move the bar of ``stage``; the signature stages call."""
-        signals.heed()
+        signals.raise_if_received()
         if self._bars is None:
             if stage not in self._tasks:
                 self._tasks[stage] = None
@@ -139,7 +139,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Show what is being done now."""
-        signals.heed()
+        signals.raise_if_received()
         if self._bars is None:
             self._line(text)
         else:
@@ -155,14 +155,14 @@ class Progress:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
+def progress() -> Iterator[TerminalProgress]:
     """Yield bars that are removed at the end, or lines where stderr is no terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
-        yield Progress()
+        yield TerminalProgress()
         return
     from rich.console import Console
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True, color_system=_colors())
     with Bars(console=console, transient=True) as bars:
-        yield Progress(bars)
+        yield TerminalProgress(bars)

@@ -11,12 +11,12 @@ import signal
 import threading
 from types import FrameType
 
-_asked: list[int] = []
+_received: list[int] = []
 
 
 def watch() -> None:
     """Take SIGINT, SIGTERM and SIGHUP as the wish to stop; ``nohup`` keeps its meaning."""
-    _asked.clear()
+    _received.clear()
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread may set handlers
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -25,18 +25,18 @@ def watch() -> None:
         signal.signal(signal.SIGHUP, _stop)
 
 
-def asked() -> int | None:
+def received() -> int | None:
     """Return the first signal that asked to stop, or None."""
-    return _asked[0] if _asked else None
+    return _received[0] if _received else None
 
 
-def heed() -> None:
+def raise_if_received() -> None:
     """Stop now if it was asked for: what swallowed the first interrupt gets it again.
 
     Raises:
         KeyboardInterrupt: a signal came since ``watch``.
     """
-    if _asked:
+    if _received:
         raise KeyboardInterrupt
 
 
@@ -49,9 +49,9 @@ def ignore() -> None:
 
 def exit_code() -> int:
     """Return what a shell expects of a program that a signal ended: 128 and its number."""
-    return 128 + (asked() or signal.SIGINT)
+    return 128 + (received() or signal.SIGINT)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    _asked.append(number)
+    _received.append(number)
     raise KeyboardInterrupt

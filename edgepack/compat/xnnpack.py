@@ -77,10 +77,10 @@ def _unsuitable(op: Op, facts: Facts) -> str | None:
     return None
 
 
-Rule = Callable[[Op, Facts, tuple[int, ...], str], str | None]
+KernelCheck = Callable[[Op, Facts, tuple[int, ...], str], str | None]
 
 
-def _constant(slots: tuple[int, ...], what: str) -> Rule:
+def _constant(slots: tuple[int, ...], what: str) -> KernelCheck:
     def rule(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
         inputs = facts.feeds(op)
         for slot in slots:
@@ -127,7 +127,7 @@ def _scale(tensor: Tensor | None) -> float:
     return quantization.scales[0] if quantization and quantization.scales else 0.0
 
 
-def _ratio(low: float, high: float) -> Rule:
+def _ratio(low: float, high: float) -> KernelCheck:
     def rule(op: Op, facts: Facts, release: tuple[int, ...], line: str) -> str | None:
         inputs, out = facts.feeds(op), facts.yields(op)[0]
         if out.dtype not in ("int8", "uint8"):
@@ -218,7 +218,7 @@ _FLAT_SLOPE = (2, 10)
 _LARGE_SCALES = (2, 17)
 _NO_OPEN_SLICE: dict[str, tuple[int, ...]] = {"tflite": (2, 17), "litert": (1, 0)}
 
-_RULES: dict[str, Rule] = {
+_RULES: dict[str, KernelCheck] = {
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _convolution,
     "FULLY_CONNECTED": _constant((1, 2), "weights"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepack.errors import RuntimeFailure, TimedOut
 from edgepack.firmware.compiler.lower.kernel_call import float_literal
-from edgepack.firmware.emulator.harness_glue import Rows
+from edgepack.firmware.emulator.harness_glue import ModelArrays
 from edgepack.inference.protocol import ExitStatus, Job, Runtime
 from edgepack.inference.tflm import TflmRuntime
 from edgepack.tflite.facts import Facts, Tensor
@@ -22,7 +22,7 @@ _LINE = 96
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Goldens:
+class GoldenVectors:
     """``(N, *shape)`` for each input and each output of a model, in the model's dtypes."""
 
     inputs: tuple[NDArray[Any], ...]
@@ -33,9 +33,9 @@ class Goldens:
         """How many vectors there are."""
         return len(self.inputs[0])
 
-    def first(self, rows: int) -> Goldens:
+    def first(self, rows: int) -> GoldenVectors:
         """Return the first ``rows`` vectors."""
-        return Goldens(
+        return GoldenVectors(
             tuple(a[:rows] for a in self.inputs), tuple(a[:rows] for a in self.outputs)
         )
 
@@ -52,7 +52,9 @@ def _bits(values: NDArray[Any]) -> NDArray[Any]:
     return flat.view(np.dtype(f"u{flat.dtype.itemsize}"))
 
 
-def answered(model: bytes, inputs: Rows, runtime: Runtime | None = None) -> Goldens:
+def answered(
+    model: bytes, inputs: ModelArrays, runtime: Runtime | None = None
+) -> GoldenVectors:
     """Return the goldens of some inputs, answered by TFLM.
 
     Raises:
@@ -66,16 +68,16 @@ def answered(model: bytes, inputs: Rows, runtime: Runtime | None = None) -> Gold
         raise TimedOut(f"{oracle.name}: {trace.says}")
     if trace.status is not ExitStatus.OK or trace.outputs is None:
         raise RuntimeFailure(f"{oracle.name}: {trace.says}")
-    return Goldens(arrays, (trace.outputs, *trace.more_outputs))
+    return GoldenVectors(arrays, (trace.outputs, *trace.more_outputs))
 
 
-def shipped(goldens: Goldens) -> Goldens:
+def shipped(goldens: GoldenVectors) -> GoldenVectors:
     """Return as many of the first vectors as a bundle carries in C."""
     row = sum(a[0].nbytes for a in (*goldens.inputs, *goldens.outputs))
     return goldens.first(max(1, min(SHIPPED_ROWS, _SHIPPED_BYTES // max(row, 1))))
 
 
-def golden_header(goldens: Goldens, facts: Facts, name: str) -> str:
+def golden_header(goldens: GoldenVectors, facts: Facts, name: str) -> str:
     """Return the C header with the vectors as constant arrays; valid C++ too."""
     upper = name.upper()
     lines = [f"/* Golden vectors of {name}. */", f"#ifndef {upper}_GOLDEN_H"]

@@ -29,7 +29,7 @@ class BrokenFrame(ValueError):  # noqa: N818 - reads as what it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class WorkerJob:
     """The job.json that the worker reads; ``marks`` asks for counted inferences."""
 
     kernels: str
@@ -89,7 +89,7 @@ def job_files(job: Job, *, marks: bool = False) -> dict[str, bytes]:
         raise ValueError(f"wanted equally many input rows, at least one. Received: {rows}")
     if job.kernels not in ("reference", "builtin", "default"):
         raise ValueError(f"kernels: reference, builtin or default. Received: {job.kernels!r}")
-    plan = Plan(
+    plan = WorkerJob(
         kernels=job.kernels,
         threads=job.threads,
         warmup=job.warmup,

@@ -104,7 +104,7 @@ def load_runtime() -> tuple[Any, str]:
     return interpreter, f"{name} {found[0] if len(found) == 1 else 'unknown'}"
 
 
-class Thinned:
+class EvenlyThinned:
     """At most KEPT of many samples, evenly spread, in memory that never grows."""
 
     def __init__(self, np: Any, width: int) -> None:
@@ -152,7 +152,7 @@ def fit_input(interpreter: Any, detail: dict[str, Any], row: Any) -> Any:
     )
 
 
-class Bench:
+class LoadedModel:
     """A model in its interpreter, with its inputs one row at a time."""
 
     def __init__(
@@ -225,7 +225,7 @@ class Bench:
             work()
             mark(2 * index + 1)
 
-    def time(self, job: dict[str, Any], times: Thinned, rss: Any) -> int:
+    def time(self, job: dict[str, Any], times: EvenlyThinned, rss: Any) -> int:
         """Fill in wall and CPU times in ms and (seconds, RssAnon); return how many of these."""
         cpu_clock = time.thread_time if job["threads"] == 1 else time.process_time
         wall_clock, invoke = time.perf_counter, self.interpreter.invoke
@@ -261,7 +261,7 @@ def measure(folder: Path, job: dict[str, Any]) -> tuple[dict[str, Any], list[Any
         np.load(str(folder / f"inputs-{place}.npy"), allow_pickle=False)
         for place in range(job["inputs"])
     ]
-    times, rss = Thinned(np, 2), np.full((RSS_SAMPLES, 2), np.nan)
+    times, rss = EvenlyThinned(np, 2), np.full((RSS_SAMPLES, 2), np.nan)
     memory: dict[str, Any] = {"imported_rss_bytes": status_bytes("VmRSS")[0]}
     timed = not job["marks"] and (job["repeats"] or job["min_seconds"])
     if timed:
@@ -269,7 +269,7 @@ def measure(folder: Path, job: dict[str, Any]) -> tuple[dict[str, Any], list[Any
         give_back()
     forget_peak()
     baseline_rss, baseline_anon = status_bytes("VmRSS", "RssAnon")
-    bench = Bench(np, module, folder, job, inputs)
+    bench = LoadedModel(np, module, folder, job, inputs)
     arrays = bench.outputs(np)
     for index in range(job["warmup"]):
         bench.feed(index)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgepack.bundle import archive
 from edgepack.bundle.archive import Bundle, Manifest, Provenance
+from edgepack.bundle.validation import RunGates
 from edgepack.errors import EdgepackError, RuntimeFailure, UsageError
 from edgepack.files import write_whole
 from edgepack.gates import accuracy, static
@@ -33,7 +34,6 @@ from edgepack.version import __version__
 GOLDEN_ROWS = 16
 
 #: Runs a bundle where its device would: (bundle, profile) -> the dynamic findings.
-RunGates = Callable[[Bundle, Profile], tuple[Finding, ...]]
 #: More files for a device's bundle: (model, profile, name, golden rows and answers).
 FirmwareFiles = Callable[[bytes, Profile, str, Mapping[str, bytes]], dict[str, bytes]]
 
@@ -171,8 +171,8 @@ def pack(
         why = f"not asked after {_gates(findings)}; build it again once that is mended"
     else:
         tools.say(f"{profile.name}: running it as the device would")
-        trial = Bundle(_manifest(result, verdict.plus(*findings), content), content)
-        findings += _dynamic_findings(trial, profile, tools)
+        bundle = Bundle(_manifest(result, verdict.plus(*findings), content), content)
+        findings += _dynamic_findings(bundle, profile, tools)
     verdict = complete(verdict.plus(*findings), expected, why)
     data = None
     if verdict.outcome is not Outcome.FAIL:
@@ -319,9 +319,9 @@ def _manifest(result: BuildResult, verdict: Verdict, content: Mapping[str, bytes
     )
 
 
-def _tensor(tensor: Tensor) -> archive.Tensor:
+def _tensor(tensor: Tensor) -> archive.TensorSpec:
     scaled = tensor.quantization
-    return archive.Tensor(
+    return archive.TensorSpec(
         shape=tensor.shape[1:],
         dtype=tensor.dtype,
         scale=scaled.scales[0] if scaled else None,

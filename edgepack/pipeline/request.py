@@ -208,7 +208,7 @@ def _teacher(request: BuildRequest, source: Source, progress: Progress) -> Sourc
 
 def _refuse_unwritable(request: BuildRequest, out: Path, resolved: Resolved) -> None:
     read = [request.model] if request.teacher is None else [request.model, request.teacher]
-    file_kinds.apart("--out", out, read)
+    file_kinds.refuse_output_over_input("--out", out, read)
     files.prove_writable(out)
     for profile in resolved.profiles:
         path = place(out, resolved.name, profile.name)

@@ -56,10 +56,12 @@ class DynamicGates:
         from edgepack.tflite.flatbuffer import read
 
         if profile.kind in MICRO_KINDS:
-            from edgepack.firmware import trial as firmware
+            from edgepack.firmware import bench as firmware
 
             self.say(f"running the firmware of {profile.name}")
-            return BenchResult(findings=firmware.trial(bundle.model, bundle.files, profile))
+            return BenchResult(
+                findings=firmware.bench_firmware(bundle.model, bundle.files, profile)
+            )
         inputs, outputs = goldens_of(bundle, read(bundle.model))
         return bench(bundle.model, profile, inputs, outputs, options=self.options, say=self.say)
 
@@ -72,10 +74,10 @@ def build_tools(*, route: Route, sandbox: bool, say: Say) -> BuildTools:
     ) -> dict[str, bytes]:
         if profile.kind not in MICRO_KINDS:
             return {}
-        from edgepack.firmware import trial as firmware
+        from edgepack.firmware import bench as firmware
 
         say(f"{profile.name}: writing firmware sources ({route})")
-        return firmware.extras(model, profile, name, files, route=route)
+        return firmware.firmware_files(model, profile, name, files, route=route)
 
     return BuildTools(
         runtime=HostRuntime(),

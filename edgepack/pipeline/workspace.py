@@ -37,7 +37,7 @@ from edgepack.gates.accuracy import CLASSIFICATION, HALF, MULTILABEL
 from edgepack.inference.protocol import Job, Runtime, Trace
 from edgepack.pipeline.cache import Cache, code_of, settings_of
 from edgepack.pipeline.source import Source
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 
 #: ``val`` is for whatever chooses; ``test`` answers once, for what is shipped.
 Part = Literal["val", "test"]
@@ -235,7 +235,7 @@ class Workspace:
     @property
     def _converting(self) -> Training:
         """The training's settings with the reader that checks finished files."""
-        return replace(self.training, inspector=TfliteInspector())
+        return replace(self.training, inspector=FactsInspector())
 
     def int8_tflite(self, stages: Sequence[Stage], int8: Int8) -> Converted:
         """Return a draft as full-int8 .tflite, with the notes of all its makers."""

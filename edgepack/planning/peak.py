@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgepack.compat.delegates import by_xnnpack
-from edgepack.planning.tflite import asks, plan
+from edgepack.planning.tflite import node_memory, plan
 from edgepack.planning.tflm import BITS_32, X86_64, Abi, plan_arena
 from edgepack.planning.vendor_scratch import Vendor, vendor_kernels
 from edgepack.planning.xnnpack import kept_bytes
@@ -30,7 +30,7 @@ PACKING = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class PlannedMemory:
     """Planned bytes.
 
     Attributes:
@@ -44,7 +44,7 @@ class Memory:
     unmeasured: tuple[str, ...] = ()
 
 
-def plan_memory(facts: Facts, profile: Profile) -> Memory:
+def plan_memory(facts: Facts, profile: Profile) -> PlannedMemory:
     """Return the planned peak RAM of one inference, for the runtime that is judged."""
     if profile.runtime.name == "tflm":
         wide = profile.cpu.isa in ("amd64", "arm64", "riscv64")
@@ -56,7 +56,7 @@ def plan_memory(facts: Facts, profile: Profile) -> Memory:
 
 
 @per_facts
-def _micro(facts: Facts, abi: Abi, vendor: Vendor | None) -> Memory:
+def _micro(facts: Facts, abi: Abi, vendor: Vendor | None) -> PlannedMemory:
     """TFLM reads weights where they lie in flash: RAM is the arena alone.
 
     Firmware reserves no less than the reference kernels take on a 64-bit machine, where
@@ -74,7 +74,7 @@ def _micro(facts: Facts, abi: Abi, vendor: Vendor | None) -> Memory:
 
 
 @per_facts
-def _mobile(facts: Facts, taken: frozenset[int], pointer: int) -> Memory:
+def _mobile(facts: Facts, taken: frozenset[int], pointer: int) -> PlannedMemory:
     """Everything the process holds for the model, the file's own pages included.
 
     Args:
@@ -84,7 +84,7 @@ def _mobile(facts: Facts, taken: frozenset[int], pointer: int) -> Memory:
     planned = plan(facts, taken)
     widest = max(
         (
-            sum(asks(op, facts).scratch[:1]) + weights.nbytes
+            sum(node_memory(op, facts).scratch[:1]) + weights.nbytes
             for op in facts.main.ops
             if op.name == "CONV_2D" and op.index not in taken
             for weights in (facts.feed(op, 1),)
@@ -111,6 +111,6 @@ def _mobile(facts: Facts, taken: frozenset[int], pointer: int) -> Memory:
     return _told(parts, ())
 
 
-def _told(parts: tuple[tuple[str, int], ...], unmeasured: tuple[str, ...]) -> Memory:
+def _told(parts: tuple[tuple[str, int], ...], unmeasured: tuple[str, ...]) -> PlannedMemory:
     kept = tuple(sorted((p for p in parts if p[1]), key=lambda part: -part[1]))
-    return Memory(sum(size for _, size in kept), kept, unmeasured)
+    return PlannedMemory(sum(size for _, size in kept), kept, unmeasured)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgepack.planning.arena import Buffer, align, place_as_tflite
-from edgepack.tflite.facts import Facts, Op, Subgraph
+from edgepack.tflite.facts import Facts, Feeds, Op, Subgraph
 from edgepack.tflite.per_facts import per_facts
 from edgepack.tflite.tensors import Tensor
 
@@ -19,7 +19,7 @@ ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Asks:
+class NodeMemory:
     """What one node asks for besides its tensors, in bytes.
 
     Attributes:
@@ -32,7 +32,7 @@ class Asks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class InterpreterMemory:
     """Planned bytes.
 
     Attributes:
@@ -45,7 +45,7 @@ class Plan:
 
 
 @per_facts
-def plan(facts: Facts, delegated: frozenset[int] = frozenset()) -> Plan:
+def plan(facts: Facts, delegated: frozenset[int] = frozenset()) -> InterpreterMemory:
     """Return what builtin kernels need; operators of the main graph in ``delegated`` ask
     for no scratch of theirs.
     """
@@ -60,12 +60,12 @@ def plan(facts: Facts, delegated: frozenset[int] = frozenset()) -> Plan:
         for op in graph.ops:
             if graph.index == 0 and op.index in delegated:
                 continue
-            asked = asks(op, facts)
+            asked = node_memory(op, facts)
             buffers += [Buffer(size, op.index, op.index) for size in asked.scratch if size]
             kept += sum(align(size, ALIGNMENT) for size in asked.kept)
         # the arena aligns its start
         arena += place_as_tflite(buffers, ALIGNMENT).total_bytes + ALIGNMENT
-    return Plan(arena=arena, kept=kept)
+    return InterpreterMemory(arena=arena, kept=kept)
 
 
 def _lives(graph: Subgraph) -> list[tuple[Tensor, int, int]]:
@@ -86,25 +86,24 @@ def _lives(graph: Subgraph) -> list[tuple[Tensor, int, int]]:
     ]
 
 
-def asks(op: Op, facts: Facts) -> Asks:
+def node_memory(op: Op, facts: Facts) -> NodeMemory:
     """Return what one node's kernel asks for (tensorflow/lite/kernels/*.cc, Prepare)."""
     ask = _ASKS.get(op.name)
     inputs, outputs = facts.feeds(op), facts.yields(op)
     if ask is None or not outputs or not inputs:
-        return Asks()
+        return NodeMemory()
     if any(tensor is not None and not tensor.shape for tensor in inputs[:3]):
-        return Asks()  # no kernel with weights takes scalars
+        return NodeMemory()  # no kernel with weights takes scalars
     return ask(op, inputs, outputs)
 
 
-Feeds = tuple[Tensor | None, ...]
 Yields = tuple[Tensor, ...]
 
 
-def _conv(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+def _conv(op: Op, inputs: Feeds, outputs: Yields) -> NodeMemory:
     data, weights, out = inputs[0], inputs[1] if len(inputs) > 1 else None, outputs[0]
     if data is None or weights is None or len(weights.shape) != 4 or len(out.shape) != 4:
-        return Asks()
+        return NodeMemory()
     _, height, width, depth = weights.shape
     options = op.options
     dilated = options["dilation_w"] != 1 or options["dilation_h"] != 1
@@ -123,35 +122,35 @@ def _conv(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
         kept = (4 * channels,)
     if weights.dtype == "int4":
         scratch.append(weights.elements)
-    return Asks(tuple(scratch), kept)
+    return NodeMemory(tuple(scratch), kept)
 
 
-def _depthwise(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+def _depthwise(op: Op, inputs: Feeds, outputs: Yields) -> NodeMemory:
     data, weights = inputs[0], inputs[1] if len(inputs) > 1 else None
     if data is None or weights is None:
-        return Asks()
+        return NodeMemory()
     if data.dtype == "float32" and weights.dtype == "int8":
-        return Asks((data.elements, 4 * data.shape[0], 4 * data.shape[0]))
-    return Asks((weights.elements,) if weights.dtype == "int4" else ())
+        return NodeMemory((data.elements, 4 * data.shape[0], 4 * data.shape[0]))
+    return NodeMemory((weights.elements,) if weights.dtype == "int4" else ())
 
 
-def _dense(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+def _dense(op: Op, inputs: Feeds, outputs: Yields) -> NodeMemory:
     data, weights = inputs[0], inputs[1] if len(inputs) > 1 else None
     if data is None or weights is None or not weights.shape:
-        return Asks()
+        return NodeMemory()
     units = weights.shape[0]
     if data.dtype == "float32" and weights.dtype in ("int8", "uint8", "int4", "int2"):
         batch = max(1, data.elements // max(1, weights.shape[-1]))
         unpacked = weights.elements if weights.dtype != "int8" else 0
         scratch = (data.elements, 4 * batch, 4 * units * batch, 4 * batch, unpacked)
-        return Asks(scratch, (4 * units,))
-    return Asks((weights.elements,) if weights.dtype in ("int4", "int2") else ())
+        return NodeMemory(scratch, (4 * units,))
+    return NodeMemory((weights.elements,) if weights.dtype in ("int4", "int2") else ())
 
 
-def _transpose_conv(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+def _transpose_conv(op: Op, inputs: Feeds, outputs: Yields) -> NodeMemory:
     weights, data = (inputs[1], inputs[2]) if len(inputs) > 2 else (None, None)
     if weights is None or data is None or len(data.shape) != 4:
-        return Asks()
+        return NodeMemory()
     out = outputs[0]
     wide = 8 if out.dtype == "int16" else 4
     unit = 4 if data.dtype == "float32" else 1
@@ -159,65 +158,67 @@ def _transpose_conv(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
     scratch = [columns]
     if data.dtype != "float32":
         scratch.append(wide * out.elements)
-    return Asks(tuple(scratch), (unit * weights.elements,))
+    return NodeMemory(tuple(scratch), (unit * weights.elements,))
 
 
-def _matmul(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+def _matmul(op: Op, inputs: Feeds, outputs: Yields) -> NodeMemory:
     lhs, rhs = inputs[0], inputs[1] if len(inputs) > 1 else None
     if lhs is None or rhs is None:
-        return Asks()
+        return NodeMemory()
     if lhs.dtype == "float32" and rhs.dtype == "int8":
         rows = max(1, lhs.elements // max(1, lhs.shape[-1]))
         more = (lhs.elements, 4 * rows, 4 * outputs[0].elements, 4 * rows, 4 * rows)
-        return Asks((lhs.nbytes, *more), (rhs.nbytes,))
+        return NodeMemory((lhs.nbytes, *more), (rhs.nbytes,))
     turned = (rhs.nbytes,)
-    return Asks((lhs.nbytes,) if rhs.constant else (lhs.nbytes, *turned),
+    return NodeMemory((lhs.nbytes,) if rhs.constant else (lhs.nbytes, *turned),
                 turned if rhs.constant else ())  # fmt: skip
 
 
-def _reduce(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+def _reduce(op: Op, inputs: Feeds, outputs: Yields) -> NodeMemory:
     rank = len(inputs[0].shape) if inputs[0] else 1
     axes = inputs[1].elements if len(inputs) > 1 and inputs[1] else rank
     wide = {"float32": 4, "int64": 8}.get(outputs[0].dtype, 4)
     scratch = [4 * rank, 4 * axes, wide * outputs[0].elements]
     if inputs[0]:
         scratch.append(inputs[0].nbytes)  # REDUCE_MAX, SUM … normalise their dimensions
-    return Asks(tuple(scratch))
+    return NodeMemory(tuple(scratch))
 
 
-def _lstm(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+def _lstm(op: Op, inputs: Feeds, outputs: Yields) -> NodeMemory:
     data = inputs[0]
     weights = inputs[2] if len(inputs) > 2 else None
     if data is None or weights is None or len(weights.shape) != 2 or not data.shape:
-        return Asks()
+        return NodeMemory()
     cells = weights.shape[0]
     batch = data.shape[1] if op.options.get("time_major") else data.shape[0]
     if data.dtype == "float32":
         gates = 4 * 4 * batch * cells
         if weights.dtype == "float32":
-            return Asks((gates,))
+            return NodeMemory((gates,))
         codes = (batch * data.shape[-1], batch * cells, batch * cells)
         factors = (4 * batch,) * 8
-        return Asks((gates, gates, 4 * cells, *codes, *factors), (4 * 12 * cells,))
+        return NodeMemory((gates, gates, 4 * cells, *codes, *factors), (4 * 12 * cells,))
     wide = 2 * batch * cells
-    return Asks((wide, wide, wide, wide, batch * cells, 4 * batch * cells), (4 * 12 * cells,))
+    return NodeMemory(
+        (wide, wide, wide, wide, batch * cells, 4 * batch * cells), (4 * 12 * cells,)
+    )
 
 
-def _add_n(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
-    return Asks((outputs[0].nbytes,))  # one partial sum a thread; one thread
+def _add_n(op: Op, inputs: Feeds, outputs: Yields) -> NodeMemory:
+    return NodeMemory((outputs[0].nbytes,))  # one partial sum a thread; one thread
 
 
-def _svdf(op: Op, inputs: Feeds, outputs: Yields) -> Asks:
+def _svdf(op: Op, inputs: Feeds, outputs: Yields) -> NodeMemory:
     data, feature = inputs[0], inputs[1] if len(inputs) > 1 else None
     if data is None or feature is None or not feature.shape:
-        return Asks()
+        return NodeMemory()
     batch, filters = data.shape[0], feature.shape[0]
     scratch = [4 * batch * filters]
     if data.dtype == "int8":
         scratch.append(4 * outputs[0].elements)
     elif feature.dtype == "int8":
         scratch += [data.elements, 4 * batch, 4 * filters * 16, 4 * batch, 4 * filters]
-    return Asks(tuple(scratch))
+    return NodeMemory(tuple(scratch))
 
 
 _ASKS = {

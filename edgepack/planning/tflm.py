@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from edgepack.planning.arena import Buffer, align, place_as_tflm
-from edgepack.planning.tflm_kernels import CONVOLUTIONS, REDUCTIONS, Keeps, keeps
+from edgepack.planning.tflm_kernels import CONVOLUTIONS, REDUCTIONS, KernelMemory, kernel_memory
 from edgepack.planning.vendor_scratch import Vendor
 from edgepack.tflite.facts import Facts, Op, Subgraph
 from edgepack.tflite.per_facts import per_facts
@@ -132,8 +132,8 @@ def plan_arena(facts: Facts, abi: Abi, vendor: Vendor | None = None) -> Arena:
     )
 
 
-def _with_vendor(op: Op, facts: Facts, abi: Abi, vendor: Vendor | None) -> Keeps:
-    kept = keeps(op, facts, abi.pointer)
+def _with_vendor(op: Op, facts: Facts, abi: Abi, vendor: Vendor | None) -> KernelMemory:
+    kept = kernel_memory(op, facts, abi.pointer)
     if vendor is None:
         return kept
     more = vendor(op, facts)
@@ -143,7 +143,9 @@ def _with_vendor(op: Op, facts: Facts, abi: Abi, vendor: Vendor | None) -> Keeps
     return replace(kept, persistent=persistent, scratch=scratch)
 
 
-def _prepared(facts: Facts, abi: Abi, nodes: list[tuple[Op, Keeps]]) -> tuple[_Heap, int]:
+def _prepared(
+    facts: Facts, abi: Abi, nodes: list[tuple[Op, KernelMemory]]
+) -> tuple[_Heap, int]:
     """Return the arena after every Init and Prepare, and the scratch buffers requested."""
     heap = _Heap()
     heap.persist(abi.fixed, 1)
@@ -168,7 +170,7 @@ def _prepared(facts: Facts, abi: Abi, nodes: list[tuple[Op, Keeps]]) -> tuple[_H
     return heap, requests
 
 
-def _builtin_alignment(op: Op, kept: Keeps) -> int:
+def _builtin_alignment(op: Op, kept: KernelMemory) -> int:
     """Return the alignment of a node's parameters: their widest field."""
     if op.name == "FULLY_CONNECTED" or not kept.measured:
         return 8
@@ -195,7 +197,7 @@ def _temporary(op: Op, facts: Facts, abi: Abi) -> int:
     return size
 
 
-def lifetimes(facts: Facts, nodes: list[tuple[Op, Keeps]]) -> Iterable[Buffer]:
+def lifetimes(facts: Facts, nodes: list[tuple[Op, KernelMemory]]) -> Iterable[Buffer]:
     """Yield every planned buffer: tensors without values in the file, then scratch.
 
     As micro_allocation_info.cc marks them: each operator is one step, and the subgraphs
@@ -218,7 +220,7 @@ def lifetimes(facts: Facts, nodes: list[tuple[Op, Keeps]]) -> Iterable[Buffer]:
 class _Marks:
     """First and last step of every tensor, found by walking the graph as it runs."""
 
-    def __init__(self, facts: Facts, kept: dict[int, Keeps]) -> None:
+    def __init__(self, facts: Facts, kept: dict[int, KernelMemory]) -> None:
         self.facts, self.kept = facts, kept
         self.seen: dict[tuple[int, int], tuple[int, int]] = {}
         self.scratch: list[Buffer] = []

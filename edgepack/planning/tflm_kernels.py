@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgepack.tflite.facts import Facts, Op
+from edgepack.tflite.facts import Facts, Feeds, Op
 from edgepack.tflite.tensors import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Keeps:
+class KernelMemory:
     """Bytes of one node: builtin parameters, persistent buffers, scratch buffers.
 
     Attributes:
@@ -55,10 +55,10 @@ _FIXED = {
 CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
 REDUCTIONS = frozenset({"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_ALL"})
 #: Stands in for an operator that was not measured; larger than every measured one but LSTM.
-GUESS = Keeps(64, (512,), (), measured=False)
+GUESS = KernelMemory(64, (512,), (), measured=False)
 
 
-def keeps(op: Op, facts: Facts, pointer: int) -> Keeps:
+def kernel_memory(op: Op, facts: Facts, pointer: int) -> KernelMemory:
     """Return what one node keeps; ``pointer`` is the size of a pointer on the target."""
     inputs, outputs = facts.feeds(op), facts.yields(op)
     if not outputs or not inputs:
@@ -73,11 +73,11 @@ def keeps(op: Op, facts: Facts, pointer: int) -> Keeps:
         return special(inputs, outputs, pointer)
     if op.name in _FIXED:
         builtin, data = _FIXED[op.name]
-        return Keeps(builtin, (data,) if data else ())
+        return KernelMemory(builtin, (data,) if data else ())
     return GUESS
 
 
-def _weights(inputs: tuple[Tensor | None, ...]) -> Tensor | None:
+def _weights(inputs: Feeds) -> Tensor | None:
     return inputs[1] if len(inputs) > 1 else None
 
 
@@ -90,79 +90,74 @@ def _nibbles(weights: Tensor | None) -> tuple[int, ...]:
     return (weights.elements,) if weights and weights.dtype == "int4" else ()
 
 
-def _conv(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> Keeps:
+def _conv(op: Op, inputs: Feeds, outputs: tuple[Tensor, ...]) -> KernelMemory:
     count = _channels(_weights(inputs), 3 if op.name == "DEPTHWISE_CONV_2D" else 0)
-    return Keeps(28, (80, 4 * count, 4 * count), _nibbles(_weights(inputs)))
+    return KernelMemory(28, (80, 4 * count, 4 * count), _nibbles(_weights(inputs)))
 
 
-def _dense(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> Keeps:
+def _dense(op: Op, inputs: Feeds, outputs: tuple[Tensor, ...]) -> KernelMemory:
     weights = _weights(inputs)
     many = weights.quantization.per_channel if weights and weights.quantization else False
     arrays = (4 * _channels(weights, 0),) * 2 if many else ()
-    return Keeps(32, (72, *arrays), _nibbles(weights))
+    return KernelMemory(32, (72, *arrays), _nibbles(weights))
 
 
-def _transpose_conv(
-    op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]
-) -> Keeps:
+def _transpose_conv(op: Op, inputs: Feeds, outputs: tuple[Tensor, ...]) -> KernelMemory:
     count = _channels(_weights(inputs), 0)
     wide = {"int8": 4, "int16": 8}.get(outputs[0].dtype, 0)
     bias = inputs[3] if len(inputs) > 3 else None
     scratch = [wide * outputs[0].elements] if wide else []
     if bias is not None and bias.dtype == "int16":
         scratch.append(8 * bias.elements)
-    return Keeps(20, (88, 4 * count, 4 * count), tuple(scratch))
+    return KernelMemory(20, (88, 4 * count, 4 * count), tuple(scratch))
 
 
-def _matmul(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> Keeps:
+def _matmul(op: Op, inputs: Feeds, outputs: tuple[Tensor, ...]) -> KernelMemory:
     lhs, rhs = inputs[0], _weights(inputs)
     moved = [rhs.nbytes if rhs else 0]
     if op.options.get("adj_x") and lhs:
         moved.append(lhs.nbytes)
     data = (28, 28, 24, 24, 12) if outputs[0].dtype != "float32" else (28, 24, 24, 12)
-    return Keeps(3, (*data, *moved))
+    return KernelMemory(3, (*data, *moved))
 
 
-def _svdf(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> Keeps:
+def _svdf(op: Op, inputs: Feeds, outputs: tuple[Tensor, ...]) -> KernelMemory:
     batch, filters = _channels(inputs[0], 0), _channels(_weights(inputs), 0)
     scratch = [4 * batch * filters]
     if outputs[0].dtype == "int8":
         scratch.append(4 * outputs[0].elements)
-    return Keeps(12, (36,), tuple(scratch))
+    return KernelMemory(12, (36,), tuple(scratch))
 
 
-def _lstm(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> Keeps:
+def _lstm(op: Op, inputs: Feeds, outputs: tuple[Tensor, ...]) -> KernelMemory:
     cell = inputs[19] if len(inputs) > 19 else None
-    return Keeps(20, (688,), (cell.nbytes if cell else 0,) * 4)
+    return KernelMemory(20, (688,), (cell.nbytes if cell else 0,) * 4)
 
 
-def _reduction(op: Op, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> Keeps:
+def _reduction(op: Op, inputs: Feeds, outputs: tuple[Tensor, ...]) -> KernelMemory:
     axes = inputs[1].elements if len(inputs) > 1 and inputs[1] else 1
     rank = len(inputs[0].shape) if inputs[0] else 4
     scratch = [4 * rank, 4 * axes]
     if op.name in ("MEAN", "SUM") and outputs[0].dtype in ("int8", "int16"):
         scratch.append(4 * outputs[0].elements)
-    return Keeps(1, (44,), tuple(scratch))
+    return KernelMemory(1, (44,), tuple(scratch))
 
 
-Feeds = tuple[Tensor | None, ...]
+def _add_n(inputs: Feeds, outputs: tuple[Tensor, ...], pointer: int) -> KernelMemory:
+    return KernelMemory(0, (40,), (pointer * len(inputs),))
 
 
-def _add_n(inputs: Feeds, outputs: tuple[Tensor, ...], pointer: int) -> Keeps:
-    return Keeps(0, (40,), (pointer * len(inputs),))
-
-
-def _mirror_pad(inputs: Feeds, outputs: tuple[Tensor, ...], pointer: int) -> Keeps:
+def _mirror_pad(inputs: Feeds, outputs: tuple[Tensor, ...], pointer: int) -> KernelMemory:
     rank = len(outputs[0].shape)
-    return Keeps(4, (20,), (4 * rank, 4 * rank))
+    return KernelMemory(4, (20,), (4 * rank, 4 * rank))
 
 
-def _embedding(inputs: Feeds, outputs: tuple[Tensor, ...], pointer: int) -> Keeps:
-    return Keeps(0, (12, 16))
+def _embedding(inputs: Feeds, outputs: tuple[Tensor, ...], pointer: int) -> KernelMemory:
+    return KernelMemory(0, (12, 16))
 
 
-def _softmax(inputs: Feeds, outputs: tuple[Tensor, ...], pointer: int) -> Keeps:
-    return Keeps(4, (80, 1026, 1026) if outputs[0].dtype == "int16" else (80,))
+def _softmax(inputs: Feeds, outputs: tuple[Tensor, ...], pointer: int) -> KernelMemory:
+    return KernelMemory(4, (80, 1026, 1026) if outputs[0].dtype == "int16" else (80,))
 
 
 _SPECIAL = {

@@ -18,7 +18,7 @@ from edgepack.tflite.tensors import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
+class VendorMemory:
     """Bytes of one node beyond the reference kernel's.
 
     Attributes:
@@ -32,8 +32,8 @@ class Extra:
     kept: int = 0
 
 
-Vendor = Callable[[Op, Facts], Extra]
-_NOTHING = Extra()
+Vendor = Callable[[Op, Facts], VendorMemory]
+_NOTHING = VendorMemory()
 WINDOWED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
 
 
@@ -134,7 +134,7 @@ class CmsisNn:
     helium: bool
     dsp: bool
 
-    def __call__(self, op: Op, facts: Facts) -> Extra:
+    def __call__(self, op: Op, facts: Facts) -> VendorMemory:
         """Return what one int8 or int16 node asks for besides the reference kernel."""
         outputs, data = facts.yields(op), facts.feed(op, inputs_of(op.name).data)
         if not outputs or outputs[0].dtype not in ("int8", "int16"):
@@ -144,12 +144,16 @@ class CmsisNn:
         if op.name == "SVDF":
             feature = facts.feed(op, 1)
             rows = feature.shape[0] if feature and feature.shape else 0
-            return Extra(kept=4 * rows if self.helium else 0)  # arm_svdf_s8_get_buffer_size
+            return VendorMemory(
+                kept=4 * rows if self.helium else 0
+            )  # arm_svdf_s8_get_buffer_size
         if op.name == "AVERAGE_POOL_2D" and data is not None and data.shape:
             # arm_avgpool_s8_get_buffer_size: sums of one pixel's channels
-            return Extra(4 * data.shape[-1] if self.dsp and not self.helium else 0)
+            return VendorMemory(4 * data.shape[-1] if self.dsp and not self.helium else 0)
         layer = _layer(op, facts) if op.name in WINDOWED else None
-        return _NOTHING if layer is None else Extra(self._windowed(op, layer, outputs[0]))
+        return (
+            _NOTHING if layer is None else VendorMemory(self._windowed(op, layer, outputs[0]))
+        )
 
     def _windowed(self, op: Op, layer: _Layer, out: Tensor) -> int:
         wide, dilated = out.dtype == "int16", _dilated(op)
@@ -159,11 +163,11 @@ class CmsisNn:
             return 0 if dilated else self._depthwise(layer, wide=wide)
         return self._transposed(layer)
 
-    def _dense(self, weights: Tensor | None) -> Extra:
+    def _dense(self, weights: Tensor | None) -> VendorMemory:
         # arm_fully_connected_get_buffer_sizes_s8.c: a sum an output with Helium; tflite-micro
         # keeps them where it is built for speed (kernels/cmsis_nn/fully_connected.cc)
         sums = 4 * weights.shape[0] if self.helium and weights and weights.shape else 0
-        return Extra(data=CMSIS_DENSE_DATA, kept=sums)
+        return VendorMemory(data=CMSIS_DENSE_DATA, kept=sums)
 
     def _convolution(self, layer: _Layer, *, wide: bool, dilated: bool) -> int:
         """arm_convolve_get_buffer_sizes_s8.c and _s16.c; int4 weights take the same."""
@@ -219,13 +223,13 @@ class EspNn:
 
     vector: bool
 
-    def __call__(self, op: Op, facts: Facts) -> Extra:
+    def __call__(self, op: Op, facts: Facts) -> VendorMemory:
         """Return what one int8 node asks for besides the reference kernel."""
         data = facts.feed(op, 0)
         if data is None or data.dtype != "int8" or not data.shape:
             return _NOTHING
         if op.name == "SOFTMAX":  # esp_nn_get_softmax_scratch_size_opt: a row of exponentials
-            return Extra(4 * data.shape[-1], ESP_INDEX_DATA)
+            return VendorMemory(4 * data.shape[-1], ESP_INDEX_DATA)
         if not self.vector or op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             return _NOTHING
         layer = _layer(op, facts)
@@ -235,7 +239,7 @@ class EspNn:
             scratch = max(_esp_conv_1_1(layer), _esp_conv_2026(layer))
         else:
             scratch = max(_esp_depthwise_1_1(layer), _esp_depthwise_2026(layer))
-        return Extra(scratch, ESP_INDEX_DATA)
+        return VendorMemory(scratch, ESP_INDEX_DATA)
 
 
 def _esp_pointwise(layer: _Layer) -> bool:

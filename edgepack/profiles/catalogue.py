@@ -14,7 +14,13 @@ from pathlib import Path
 import device_profiles
 from edgepack.errors import InputError, UsageError
 from edgepack.profiles.profile import Profile
-from edgepack.profiles.validation import NAME, Incomplete, Layer, read_layer, validated
+from edgepack.profiles.validation import (
+    NAME,
+    Incomplete,
+    ProfileFile,
+    read_profile_file,
+    validated,
+)
 from edgepack.suggestions import did_you_mean, nearest
 from edgepack.toml_file import InvalidFile, Problem, UnreadableFile
 
@@ -114,7 +120,7 @@ def file_of(name_or_path: str, user_folder: Path | None = None) -> Path:
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where it may not look
         path = _file_of(name_or_path, user_folder)
     try:
-        read_layer(path)
+        read_profile_file(path)
     except UnreadableFile:
         raise
     except InvalidFile:
@@ -137,12 +143,12 @@ def problems(path: Path, user_folder: Path | None = None) -> tuple[Problem, ...]
 def _own_problems(path: Path) -> tuple[Problem, ...]:
     """Return the mistakes of a file whose parents cannot be read, as far as it goes alone."""
     try:
-        return _problems_of((read_layer(path),), whole=False)
+        return _problems_of((read_profile_file(path),), whole=False)
     except InvalidFile:
         return ()  # the file itself cannot be read, which is said already
 
 
-def _problems_of(chain: tuple[Layer, ...], *, whole: bool) -> tuple[Problem, ...]:
+def _problems_of(chain: tuple[ProfileFile, ...], *, whole: bool) -> tuple[Problem, ...]:
     try:
         validated(chain, whole=whole)
     except InvalidFile as invalid:
@@ -183,9 +189,9 @@ def _file_of(name_or_path: str, user_folder: Path | None) -> Path:
     )
 
 
-def _chain(path: Path, user_folder: Path | None) -> tuple[Layer, ...]:
+def _chain(path: Path, user_folder: Path | None) -> tuple[ProfileFile, ...]:
     """Return the file and all it extends, itself first."""
-    layers = [read_layer(path)]
+    layers = [read_profile_file(path)]
     while (parent := layers[-1].parent) is not None:
         seen = [layer.path.absolute() for layer in layers]
         choices = [
@@ -200,12 +206,12 @@ def _chain(path: Path, user_folder: Path | None) -> tuple[Layer, ...]:
             raise InvalidFile(_bad_parent(layers, parent, looped=bool(there), known=known))
         if len(layers) == _LONGEST_CHAIN:
             raise InvalidFile(_bad_parent(layers, parent, looped=True, known=()))
-        layers.append(read_layer(fresh[0]))
+        layers.append(read_profile_file(fresh[0]))
     return tuple(layers)
 
 
 def _bad_parent(
-    layers: list[Layer], parent: str, *, looped: bool, known: tuple[str, ...]
+    layers: list[ProfileFile], parent: str, *, looped: bool, known: tuple[str, ...]
 ) -> Problem:
     last = layers[-1]
     chain = " -> ".join([*(layer.path.stem for layer in layers), parent])

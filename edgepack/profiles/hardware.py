@@ -39,7 +39,7 @@ PATTERNS = {
 
 #: One line of text: no control characters, which a report or terminal would obey.
 Text = Annotated[str, Field(min_length=1, max_length=600, pattern=_LINE)]
-Source = Annotated[str, Field(min_length=3, max_length=600, pattern=_LINE)]
+SourceText = Annotated[str, Field(min_length=3, max_length=600, pattern=_LINE)]
 Word = Annotated[str, Field(pattern=_WORD, max_length=64)]
 Name = Annotated[str, Field(pattern=_NAME, max_length=64)]
 Operator = Annotated[str, Field(pattern=_OPERATOR, max_length=64)]
@@ -65,7 +65,7 @@ EthosU = Literal[
 WRITTEN = {"written": True}
 
 
-class Part(BaseModel):
+class ProfileTable(BaseModel):
     """A frozen table that refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -95,11 +95,11 @@ ByteCount = Annotated[
 ]
 
 
-class Sourced(Part, Generic[T]):
+class Sourced(ProfileTable, Generic[T]):
     """A value and where it comes from: a page, a datasheet, or ``policy: …`` for a choice."""
 
     value: T
-    source: Source
+    source: SourceText
 
 
 class SourcedBytes(Sourced[ByteCount]):
@@ -118,15 +118,15 @@ class SourcedShare(Sourced[Share]):
     """A share from 0 to 1 and where it comes from."""
 
 
-class Soc(Part):
+class Soc(ProfileTable):
     """The chip."""
 
     vendor: Text
     name: Text
-    source: Source
+    source: SourceText
 
 
-class Core(Part):
+class Core(ProfileTable):
     """One cluster of equal cores.
 
     Attributes:
@@ -136,10 +136,10 @@ class Core(Part):
     name: Text
     count: Count
     clock_mhz: Positive | None = None
-    source: Source
+    source: SourceText
 
 
-class Cpu(Part):
+class Cpu(ProfileTable):
     """Instruction set and cores.
 
     Attributes:
@@ -169,7 +169,7 @@ class Cpu(Part):
     flash_wait_states: SourcedStates | None = None
 
 
-class Ram(Part):
+class Ram(ProfileTable):
     """Main memory, and the share of it that one model may take.
 
     Attributes:
@@ -192,7 +192,7 @@ class Ram(Part):
         return self
 
 
-class Storage(Part):
+class Storage(ProfileTable):
     """Flash or storage, and the share of it that one model file may take.
 
     Attributes:
@@ -221,7 +221,7 @@ def _at_most(
         )
 
 
-class System(Part):
+class System(ProfileTable):
     """What runs on the chip.
 
     Attributes:
@@ -233,10 +233,10 @@ class System(Part):
     name: Word
     version: Text | None = None
     api_level: int | None = Field(default=None, strict=True, ge=1, le=100)
-    source: Source
+    source: SourceText
 
 
-class Npu(Part):
+class Npu(ProfileTable):
     """A neural unit beside the core, as its compiler (Vela) takes it.
 
     Attributes:
@@ -250,4 +250,4 @@ class Npu(Part):
     system_config: Word | None = None
     memory_mode: Word | None = None
     clock_mhz: Positive | None = None
-    source: Source
+    source: SourceText

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from edgepack.errors import EnvironmentMissing, InputError
 from edgepack.profiles import probe_parse as parse
-from edgepack.toml_file import Table, document, one_line
+from edgepack.toml_file import TomlTable, document, one_line
 from edgepack.units import exact_bytes
 
 _MIB = 2**20
@@ -187,7 +187,7 @@ class Measured:
     kind: str
     family: str
     isa: str
-    clusters: tuple[parse.Cluster, ...]
+    clusters: tuple[parse.CpuCluster, ...]
     features: tuple[str, ...]
     ram_bytes: int
     ram_share: int
@@ -216,13 +216,13 @@ def as_profile(found: Measured, name: str | None) -> str:
             f"{found.title}: wanted MemTotal in /proc/meminfo. Received: {found.ram_bytes} B"
         )
     by = found.sources
-    cores: list[Table] = [
+    cores: list[TomlTable] = [
         {"name": c.name, "count": c.count, "clock_mhz": c.clock_mhz, "source": by["cpu"]}
         for c in found.clusters
     ]
     budget = found.ram_bytes // found.ram_share // _MIB * _MIB
-    cpu: Table = {"isa": isa, "qemu_cpu": parse.qemu_cpu(found.clusters)}
-    top: Table = {
+    cpu: TomlTable = {"isa": isa, "qemu_cpu": parse.qemu_cpu(found.clusters)}
+    top: TomlTable = {
         "schema": 1,
         "name": name or slug(found.title),
         "extends": found.family,
@@ -258,7 +258,7 @@ def as_profile(found: Measured, name: str | None) -> str:
     )
 
 
-def _quantity(size: int | None, source: str) -> Table | None:
+def _quantity(size: int | None, source: str) -> TomlTable | None:
     return {"value": exact_bytes(size), "source": source} if size else None
 
 

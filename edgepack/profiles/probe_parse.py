@@ -89,7 +89,7 @@ _MEMORY = re.compile(r"^MemTotal:\s+([0-9]{1,18}) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class CpuCluster:
     """Cores that are equal in name and highest clock."""
 
     name: str
@@ -145,13 +145,13 @@ def clocks_mhz(text: str) -> dict[int, float]:
     return found
 
 
-def clusters(cpuinfo: str, clocks: Mapping[int, float]) -> tuple[Cluster, ...]:
+def clusters(cpuinfo: str, clocks: Mapping[int, float]) -> tuple[CpuCluster, ...]:
     """Return the cores of ``/proc/cpuinfo``, equal ones together, the fastest first."""
     counted: dict[tuple[str, float | None], int] = {}
     for block in _processors(cpuinfo):
         key = (_core_name(block), clocks.get(int(block["processor"])))
         counted[key] = counted.get(key, 0) + 1
-    found = [Cluster(name, count, clock) for (name, clock), count in counted.items()]
+    found = [CpuCluster(name, count, clock) for (name, clock), count in counted.items()]
     return tuple(sorted(found, key=lambda one: (-(one.clock_mhz or 0), one.name)))
 
 
@@ -168,7 +168,7 @@ def features(cpuinfo: str) -> tuple[str, ...]:
     return tuple(sorted(set.intersection(*each))) if each else ()
 
 
-def qemu_cpu(found: tuple[Cluster, ...]) -> str | None:
+def qemu_cpu(found: tuple[CpuCluster, ...]) -> str | None:
     """Return the emulator's core for the weakest cluster; None where it has none."""
     return _QEMU.get(found[-1].name) if found else None
 

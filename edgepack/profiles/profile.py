@@ -20,15 +20,15 @@ from edgepack.profiles.hardware import (
     Name,
     Npu,
     Operator,
-    Part,
     Positive,
+    ProfileTable,
     Ram,
     Soc,
-    Source,
     Sourced,
     SourcedBytes,
     SourcedFloat,
     SourcedShare,
+    SourceText,
     Storage,
     System,
     Text,
@@ -61,7 +61,7 @@ Dtype = Literal[
 ]
 
 
-class CarriedRuntime(Part):
+class CarriedRuntime(ProfileTable):
     """A model runtime that the device carries; the first one listed is judged.
 
     Attributes:
@@ -78,10 +78,10 @@ class CarriedRuntime(Part):
     ops: tuple[Operator, ...] = ()
     op_versions: Mapping[Operator, Annotated[int, Field(strict=True, ge=1, le=100)]] = {}
     kernels: Literal["builtin", "reference", "cmsis-nn", "esp-nn", "xtensa-nn"] = "builtin"
-    source: Source
+    source: SourceText
 
 
-class Delegate(Part):
+class Delegate(ProfileTable):
     """An accelerator path and whether the model is expected to run on it whole.
 
     Attributes:
@@ -109,10 +109,10 @@ class Delegate(Part):
     dtypes: tuple[Dtype, ...] = ()
     ops: tuple[Operator, ...] = ()
     supports: Text | None = None
-    source: Source
+    source: SourceText
 
 
-class Accuracy(Part):
+class Accuracy(ProfileTable):
     """How much worse than the float model the device's model may be.
 
     Attributes:
@@ -125,7 +125,7 @@ class Accuracy(Part):
     max_drop: SourcedShare
     min_class_recall: SourcedShare | None = None
     confidence: float = Field(default=0.95, gt=0.5, lt=1, allow_inf_nan=False)
-    confidence_source: Source = "policy: 95 % two-sided, the usual choice"
+    confidence_source: SourceText = "policy: 95 % two-sided, the usual choice"
 
     @model_validator(mode="after")
     def _said_why(self, info: ValidationInfo) -> Accuracy:
@@ -136,20 +136,20 @@ class Accuracy(Part):
         return self
 
 
-class Latency(Part):
+class Latency(ProfileTable):
     """The time one inference may take, and the CPU share the emulation grants."""
 
     p90_ms: SourcedFloat | None = None
     cpu_share: SourcedFloat | None = None
 
 
-class Energy(Part):
+class Energy(ProfileTable):
     """The energy one inference may take, in microjoule."""
 
     per_inference_uj: SourcedFloat | None = None
 
 
-class CalibrationPoint(Part):
+class CalibrationPoint(ProfileTable):
     """A published or measured latency on this device, for turning counts into estimates.
 
     Attributes:
@@ -169,10 +169,10 @@ class CalibrationPoint(Part):
     ms: Positive
     instructions: int | None = Field(default=None, strict=True, ge=1, le=10**15)
     energy_uj: Positive | None = None
-    source: Source
+    source: SourceText
 
 
-class Profile(Part):
+class Profile(ProfileTable):
     """One device.
 
     Attributes:

@@ -48,7 +48,7 @@ _WANTED = {
 
 
 @dataclass(frozen=True)
-class Layer:
+class ProfileFile:
     """A profile file's own tables.
 
     Attributes:
@@ -90,7 +90,7 @@ class Layer:
         return self.file.line_of(loc)
 
 
-def read_layer(path: Path) -> Layer:
+def read_profile_file(path: Path) -> ProfileFile:
     """Return the tables of the profile file at ``path``.
 
     Raises:
@@ -98,10 +98,10 @@ def read_layer(path: Path) -> Layer:
         InvalidFile: too large, not UTF-8, not TOML, too deep.
     """
     file = toml_file.read(path, "a profile file")
-    return Layer(path, file, file.data.pop("extends", None))
+    return ProfileFile(path, file, file.data.pop("extends", None))
 
 
-def merged(layers: tuple[Layer, ...]) -> dict[str, Any]:
+def merged(layers: tuple[ProfileFile, ...]) -> dict[str, Any]:
     """Return the tables of the first layer laid over those it extends, in that order."""
     result: dict[str, Any] = {}
     for layer in reversed(layers):
@@ -129,7 +129,7 @@ class Incomplete(Exception):  # noqa: N818 - a state, not a fault
     """The tables hold no mistake but do not make a whole profile."""
 
 
-def validated(layers: tuple[Layer, ...], *, whole: bool = True) -> Profile:
+def validated(layers: tuple[ProfileFile, ...], *, whole: bool = True) -> Profile:
     """Return the profile that the layers make, the first one lying on top.
 
     With ``whole=False`` the tables may lack what a child will add (a family).
@@ -164,7 +164,7 @@ def validated(layers: tuple[Layer, ...], *, whole: bool = True) -> Profile:
     return profile
 
 
-def _misnamed(layer: Layer, stem: str) -> Problem:
+def _misnamed(layer: ProfileFile, stem: str) -> Problem:
     return Problem(
         file=str(layer.path),
         line=layer.line_of(("name",)),
@@ -175,7 +175,7 @@ def _misnamed(layer: Layer, stem: str) -> Problem:
     )
 
 
-def _too_many(layer: Layer, count: int) -> Problem:
+def _too_many(layer: ProfileFile, count: int) -> Problem:
     return Problem(
         file=str(layer.path),
         wanted="a profile",
@@ -240,7 +240,7 @@ def _may_be_absent(detail: ErrorDetails) -> bool:
     return fields is None or "source" not in fields
 
 
-def _problem(detail: ErrorDetails, loc: Loc, layers: tuple[Layer, ...]) -> Problem:
+def _problem(detail: ErrorDetails, loc: Loc, layers: tuple[ProfileFile, ...]) -> Problem:
     missing = detail["type"] == "missing" and len(loc) > 1
     layer, line = _place(loc[:-1] if missing else loc, layers)
     wanted, got, meant = _explained(detail)
@@ -299,7 +299,7 @@ def _value_explained(detail: ErrorDetails) -> tuple[str, str, str | None]:
     return wanted[:1].lower() + wanted[1:], shown(got), None
 
 
-def _place(loc: Loc, layers: tuple[Layer, ...]) -> tuple[Layer, int | None]:
+def _place(loc: Loc, layers: tuple[ProfileFile, ...]) -> tuple[ProfileFile, int | None]:
     """Return the file and line of that key, or of the nearest table above it."""
     for length in range(len(loc), 0, -1):
         for layer in layers:

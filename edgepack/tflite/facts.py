@@ -19,6 +19,7 @@ __all__ = [
     "CUSTOM",
     "FLOATS",
     "Facts",
+    "Feeds",
     "Kernel",
     "Op",
     "Signature",
@@ -35,6 +36,8 @@ ARRAYS = (
     "int2", "int4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
     "float16", "float32", "float64", "bool", "complex64", "complex128",
 )  # fmt: skip
+#: An operator's inputs, None where one is left out.
+Feeds = tuple[Tensor | None, ...]
 
 
 def unpacked(stored: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int8]:
@@ -167,7 +170,7 @@ class Facts:
         """Return one input of an operator; None where it is left out or there are fewer."""
         return self.tensor(op, op.inputs[slot]) if slot < len(op.inputs) else None
 
-    def feeds(self, op: Op) -> tuple[Tensor | None, ...]:
+    def feeds(self, op: Op) -> Feeds:
         """Return an operator's inputs; None where one is left out."""
         return tuple(self.tensor(op, index) for index in op.inputs)
 

@@ -13,7 +13,7 @@ from edgepack.tflite.operators import inputs_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Int8Kernel:
+class KernelCodes:
     """An int8 weight tensor that an operator multiplies with.
 
     Attributes:
@@ -30,7 +30,7 @@ class Int8Kernel:
 
 
 @dataclass(frozen=True, slots=True)
-class TfliteInspector:
+class FactsInspector:
     """The reader that conversions are given (``converters.inspection``).
 
     Both methods raise InputError for bytes that are no .tflite.
@@ -47,7 +47,7 @@ class TfliteInspector:
             if tensor is not None and tensor.dtype in FLOATS
         )
 
-    def int8_kernels(self, tflite: bytes) -> tuple[Int8Kernel, ...]:
+    def int8_kernels(self, tflite: bytes) -> tuple[KernelCodes, ...]:
         """Return every constant int8 kernel, in the order of its operators."""
         facts = read(tflite)
         found = []
@@ -58,5 +58,5 @@ class TfliteInspector:
                 continue
             per_channel = tensor.quantization if len(tensor.scales) > 1 else None
             axis = None if per_channel is None else per_channel.axis
-            found.append(Int8Kernel(op.name, tensor.name, facts.array(tensor), axis))
+            found.append(KernelCodes(op.name, tensor.name, facts.array(tensor), axis))
         return tuple(found)

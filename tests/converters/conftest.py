@@ -21,7 +21,7 @@ def k2() -> Any:
 def k3() -> Any:
     from converters.reading import keras3
 
-    return keras3.door()
+    return keras3.import_keras3()
 
 
 @pytest.fixture(scope="session", params=KINDS)

@@ -16,7 +16,7 @@ from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
 from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.converters.zoo import Row
 from tests.converters.zoo_blocks import BLOCKS
 from tests.converters.zoo_layers import LAYERS
@@ -30,7 +30,7 @@ ZOO: tuple[Row, ...] = tuple(sorted(_ROWS_BY_FILE, key=lambda row: _GROUPS.index
 TECHNIQUES = ("prune", "cluster", "QAT", "int8")
 YES, LEFT, NONE = "yes", "left", "–"
 _ROWS, _CLASSES = 16, 3
-_TRAINING = Training(task="classification", seed=1, batch_size=8, inspector=TfliteInspector())
+_TRAINING = Training(task="classification", seed=1, batch_size=8, inspector=FactsInspector())
 _HEAD = "head/kernel"
 _NAMED = 4  # names that a cell has room for
 

@@ -11,25 +11,29 @@ import pytest
 from converters import process
 
 
-def python(code: str, *, timeout_s: float = 20.0, most_bytes: int = 1000) -> process.Ended:
+def python(
+    code: str, *, timeout_s: float = 20.0, most_bytes: int = 1000
+) -> process.ProcessResult:
     return process.run([sys.executable, "-c", code], timeout_s=timeout_s, most_bytes=most_bytes)
 
 
 def test_what_was_printed_and_the_exit_code_come_back() -> None:
     ended = python("import sys; print('out'); print('a\\nlast', file=sys.stderr); sys.exit(3)")
     assert (ended.code, ended.stdout, ended.last_line) == (3, b"out\n", "last")
-    assert not ended.timed_out and not ended.flooded
+    assert not ended.timed_out and not ended.output_exceeded
 
 
-@pytest.mark.parametrize(("size", "flooded"), [(999, False), (1000, False), (1001, True)])
-def test_the_limit_of_output_is_inclusive(size: int, flooded: bool) -> None:
+@pytest.mark.parametrize(
+    ("size", "output_exceeded"), [(999, False), (1000, False), (1001, True)]
+)
+def test_the_limit_of_output_is_inclusive(size: int, output_exceeded: bool) -> None:
     ended = python(f"print('x' * {size}, end='')")
-    assert (ended.flooded, len(ended.stdout)) == (flooded, min(size, 1000))
+    assert (ended.output_exceeded, len(ended.stdout)) == (output_exceeded, min(size, 1000))
 
 
 def test_a_flood_is_ended_at_once() -> None:
     ended = python("while True: print('x' * 1000)")
-    assert ended.flooded and ended.code == -9
+    assert ended.output_exceeded and ended.code == -9
 
 
 def test_much_on_stderr_is_read_and_its_end_kept() -> None:

@@ -16,11 +16,11 @@ from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
 from edgepack.tflite.facts import Facts
 from edgepack.tflite.flatbuffer import read
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
-TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=FactsInspector())
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from edgepack.errors import RuntimeFailure
 from edgepack.firmware.compiler.c99 import accessor
 from edgepack.tflite.facts import Facts
 
-Rows = NDArray[Any] | tuple[NDArray[Any], ...]
+ModelArrays = NDArray[Any] | tuple[NDArray[Any], ...]
 
 
-def rows_of(facts: Facts, inputs: Rows) -> list[bytes]:
+def rows_of(facts: Facts, inputs: ModelArrays) -> list[bytes]:
     """Return each inference's inputs one after the other, checked against the model.
 
     Raises:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgepack.cost import cortex_m
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, TimedOut
 from edgepack.firmware.emulator import elf, toolchain
-from edgepack.firmware.emulator.harness_glue import Rows, arrays_of, rows_of, write
+from edgepack.firmware.emulator.harness_glue import ModelArrays, arrays_of, rows_of, write
 from edgepack.firmware.emulator.targets import Target
 from edgepack.firmware.emulator.toolchain import CrossCompiler
 from edgepack.measurements.firmware_figures import EmulatedRun
@@ -33,7 +33,7 @@ _MODEL_FLAGS = ("-std=c99", OPTIMIZATION, "-ffunction-sections", "-fdata-section
 
 
 def run(
-    files: Mapping[str, bytes], name: str, facts: Facts, target: Target, inputs: Rows
+    files: Mapping[str, bytes], name: str, facts: Facts, target: Target, inputs: ModelArrays
 ) -> EmulatedRun:
     """Return what the emulated core computes from rows of inputs.
 
@@ -87,7 +87,7 @@ def run_on_host(
     files: Mapping[str, bytes],
     name: str,
     facts: Facts,
-    inputs: Rows,
+    inputs: ModelArrays,
     *,
     flags: tuple[str, ...] = (),
 ) -> tuple[NDArray[Any], ...]:

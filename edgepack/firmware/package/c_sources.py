@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.compiler.lower.program import Program
-from edgepack.firmware.goldens import Goldens, golden_header, shipped
+from edgepack.firmware.goldens import GoldenVectors, golden_header, shipped
 from edgepack.firmware.package import layouts
 
 
-def c_bundle(program: Program, name: str, goldens: Goldens) -> dict[str, bytes]:
+def c_bundle(program: Program, name: str, goldens: GoldenVectors) -> dict[str, bytes]:
     """Return sources, self-test and every layout of a compiled model.
 
     The same model, name and goldens give the same bytes.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.compiler.model import UnsupportedModel
-from edgepack.firmware.goldens import Goldens, golden_header, shipped
+from edgepack.firmware.goldens import GoldenVectors, golden_header, shipped
 from edgepack.firmware.package import layouts
 from edgepack.measurements.firmware_figures import TflmArena
 from edgepack.tflite.facts import Facts
@@ -40,7 +40,7 @@ _PER_LINE = 12
 def tflm_bundle(
     model: bytes,
     name: str,
-    goldens: Goldens,
+    goldens: GoldenVectors,
     arena: TflmArena,
 ) -> dict[str, bytes]:
     """Return array, resolver, configuration, self-test and every layout of a model.

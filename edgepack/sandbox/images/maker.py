@@ -43,7 +43,6 @@ _INDEX_SECONDS, _FETCH_SECONDS = 60.0, 1800.0
 _MAX_INDEX_BYTES, _MAX_TAR_BYTES = 16 * 2**20, 4 * 2**30
 _TOOLS_SUITE = "bookworm"  # qemu-user 7.2, whose dynamic build loads plugins
 _tools: dict[str, tempfile.TemporaryDirectory[str]] = {}
-Progress = Callable[[str], None]
 _PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_34")
 
 
@@ -54,7 +53,7 @@ def build(
     version: str | None = None,
     force: bool = False,
     engine: Engine | None = None,
-    progress: Progress = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[Listed, ...]:
     """Make the images asked for that are absent or stale (all with ``force``) and list them.
 
@@ -107,7 +106,7 @@ def _asked(
     return chosen
 
 
-def _make(engine: Engine, spec: ImageSpec, progress: Progress) -> Listed:
+def _make(engine: Engine, spec: ImageSpec, progress: Callable[[str], None]) -> Listed:
     folder = docker_folder()
     with tempfile.TemporaryDirectory(prefix="edgepack-image-") as scratch:
         root, top = Path(scratch) / "base", Path(scratch) / "top"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converters.inspection import belongs_to
-from edgepack.tflite.inspection import Int8Kernel
+from edgepack.tflite.inspection import KernelCodes
 
 
 @pytest.mark.parametrize(
@@ -23,5 +23,5 @@ from edgepack.tflite.inspection import Int8Kernel
     ],
 )
 def test_a_kernel_belongs_to_whole_names_only(path: str, layer: str, owns: bool) -> None:
-    kernel = Int8Kernel("CONV_2D", path, np.zeros((1, 1, 1, 1), np.int8), None)
+    kernel = KernelCodes("CONV_2D", path, np.zeros((1, 1, 1, 1), np.int8), None)
     assert belongs_to(kernel, layer) is owns

@@ -15,12 +15,12 @@ from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
 from converters.weights import invariants
 from converters.weights.codebook import to_codes
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.converters import coverage
 from tests.converters.zoo import IMAGE, after_conv, chain, layer
 
 pytestmark = pytest.mark.train
-TRAINING = Training(task="classification", seed=1, batch_size=8, inspector=TfliteInspector())
+TRAINING = Training(task="classification", seed=1, batch_size=8, inspector=FactsInspector())
 NAME, CLUSTERS, SPARSITY = "depth/depthwise_kernel", 5, 0.5
 
 
@@ -59,7 +59,7 @@ def test_zeros_and_clusters_are_in_the_file(
 
     made = Int8(calibration_samples=16)(trained, samples, TRAINING).tflite
     (kernel,) = (
-        k for k in TfliteInspector().int8_kernels(made) if k.operator == "DEPTHWISE_CONV_2D"
+        k for k in FactsInspector().int8_kernels(made) if k.operator == "DEPTHWISE_CONV_2D"
     )
     before = keras2.kernels(promised.model)[NAME].numpy().ravel()
     assert (kernel.codes.ravel()[before == 0] == 0).all()
@@ -73,4 +73,4 @@ def test_a_zero_that_came_back_is_seen_in_the_file(trained: Draft, samples: Samp
     made = Int8(calibration_samples=16)(trained, samples, TRAINING).tflite
     more = replace(trained, promises={**trained.promises, "SPARSE": {NAME: 0.99}})
     with pytest.raises(InvariantBroken, match=NAME):
-        invariants.assert_tflite(made, more, TfliteInspector())
+        invariants.assert_tflite(made, more, FactsInspector())

@@ -181,7 +181,7 @@ def test_every_name_on_the_lists_is_one_of_keras() -> None:
     from converters import keras2
     from converters.reading import keras3
 
-    both = (keras2.keras, keras3.door())
+    both = (keras2.keras, keras3.import_keras3())
     spelled_in_files = {"TFOpLambda", "SlicingOpLambda"} | {
         f"BatchNormalizationV{n}"
         for n in (1, 2)  # written by TensorFlow 1
@@ -197,7 +197,7 @@ def test_every_name_on_the_lists_is_one_of_keras() -> None:
 def test_every_operator_with_a_row_is_one_of_keras_3() -> None:
     from converters.reading import keras3
 
-    keras3.door()
+    keras3.import_keras3()
     from keras.src.ops import core, math, nn, numpy
 
     for name in (*keras3_ops.RULES, *keras3_ops.MASKS):

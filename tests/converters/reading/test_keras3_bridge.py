@@ -199,7 +199,7 @@ def test_equal_means_up_to_rounding(
 def test_another_backend_in_the_environment_changes_nothing() -> None:
     script = (
         "from converters.reading import keras3\n"
-        "assert keras3.door().backend.backend() == 'tensorflow'"
+        "assert keras3.import_keras3().backend.backend() == 'tensorflow'"
     )
     root = Path(__file__).resolve().parents[3]
     environment = os.environ | {"KERAS_BACKEND": "jax"}

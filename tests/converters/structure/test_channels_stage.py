@@ -19,11 +19,11 @@ from converters.structure.cutting import taylor
 from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
 from edgepack.tflite.flatbuffer import read as read_tflite
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
-TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=FactsInspector())
 CUT = Channels(macs=0.5, epochs=8, learning_rate=5e-3, rows=64)
 
 

@@ -13,11 +13,11 @@ from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
 from converters.structure.collaborate import Collaborate
 from edgepack.tflite.flatbuffer import read
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
-TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=FactsInspector())
 BOTH = Collaborate(macs=0.3, energy=0.9, multiple=4, minimum=4, epochs=2, rows=32)
 
 

@@ -15,11 +15,11 @@ from converters.quantized.qat import Qat
 from converters.structure.lowrank import LowRank, rebuilt
 from converters.structure.lowrank_math import costs, factors, product, splits, weights_of
 from edgepack.tflite.flatbuffer import read as read_tflite
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
-TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=FactsInspector())
 
 
 @pytest.fixture(scope="module")

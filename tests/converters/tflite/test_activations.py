@@ -13,11 +13,11 @@ from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
 from converters.tflite.activations import with_elu
 from converters.tflite.tflite_edit import operator_name, outputs, parse
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 
 pytestmark = pytest.mark.train
 INT8 = Int8(calibration_samples=64)
-TRAINING = Training(task="regression", batch_size=16, inspector=TfliteInspector())
+TRAINING = Training(task="regression", batch_size=16, inspector=FactsInspector())
 
 
 @pytest.fixture(scope="module")

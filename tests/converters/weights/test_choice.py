@@ -16,7 +16,7 @@ from converters.weights.choice import (
     kept,
     least_salient,
 )
-from edgepack.tflite.inspection import Int8Kernel
+from edgepack.tflite.inspection import KernelCodes
 
 BLOCK = 16
 
@@ -124,7 +124,7 @@ def test_another_kernel_of_the_same_size_is_not_taken_for_it(
 ) -> None:
     """An autoencoder has 128 x 8 weights and 8 x 128, and names that the file has lost."""
     codes = (dense() * kept(dense(), 0.5, BLOCK) * 9).astype(np.int8).T
-    there = Int8Kernel("FULLY_CONNECTED", "lost", codes.reshape(shape), None)
+    there = KernelCodes("FULLY_CONNECTED", "lost", codes.reshape(shape), None)
     promises = {"SPARSE": {"d/kernel": 0.5}, "BLOCKED": {"d/kernel": 16.0}}
     assert len(invariants.kernel_violations("d/kernel", there, codes, promises)) == broken
 

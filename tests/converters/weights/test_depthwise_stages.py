@@ -16,11 +16,11 @@ from converters.quantized.qat import Qat
 from converters.weights.cluster import Cluster
 from converters.weights.codebook import to_codes
 from converters.weights.prune import Prune
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
-TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=FactsInspector())
 SHARE, CLUSTERS = 0.6, 6
 DEEP = {
     "deep/depthwise_kernel",
@@ -111,7 +111,7 @@ def test_clusters_are_codes_of_a_channels_scale_and_zeros_stay(
 
 def depthwise_of(tflite: bytes, size: int) -> Any:
     found = [
-        k for k in TfliteInspector().int8_kernels(tflite) if k.operator == "DEPTHWISE_CONV_2D"
+        k for k in FactsInspector().int8_kernels(tflite) if k.operator == "DEPTHWISE_CONV_2D"
     ]
     (kernel,) = (k for k in found if k.codes.size == size)
     return kernel

@@ -20,11 +20,11 @@ from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
 from edgepack.pipeline import recipe
 from edgepack.tflite.flatbuffer import read
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.converters.lifted import lifted
 
 pytestmark = pytest.mark.train
-TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=FactsInspector())
 BLOCK, SHARE = 16, 0.5
 SHAPES = {"wide": (48, 64), "middle": (32, 48), "narrow": (6, 32), "last": (3, 32)}
 BLOCKED = {f"{name}/kernel": a * b // BLOCK for name, (a, b) in SHAPES.items()}
@@ -116,7 +116,7 @@ def dense_of(tflite: bytes) -> list[NDArray[np.int8]]:
     """Return the ``(outputs, inputs)`` codes of the kernels that are pruned in blocks."""
     found = [
         k.codes
-        for k in TfliteInspector().int8_kernels(tflite)
+        for k in FactsInspector().int8_kernels(tflite)
         if k.codes.shape in SHAPES.values()
     ]
     assert len(found) == len(SHAPES)
@@ -135,10 +135,10 @@ def test_a_block_that_filled_up_again_is_seen_in_the_file(
     trained: Draft, samples: Samples
 ) -> None:
     made = Int8(calibration_samples=32)(trained, samples, TRAINING).tflite
-    invariants.assert_tflite(made, trained, TfliteInspector())
+    invariants.assert_tflite(made, trained, FactsInspector())
     more = {**trained.promises, "SPARSE": dict.fromkeys(BLOCKED, 0.75)}
     with pytest.raises(InvariantBroken, match="empty blocks of 1x16"):
-        invariants.assert_tflite(made, replace(trained, promises=more), TfliteInspector())
+        invariants.assert_tflite(made, replace(trained, promises=more), FactsInspector())
 
 
 def test_the_built_in_recipe_makes_a_smaller_file_of_the_same_answers(

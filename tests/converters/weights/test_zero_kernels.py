@@ -17,10 +17,10 @@ from converters.tflite.tflite_edit import outputs
 from converters.weights import invariants
 from converters.weights.cluster import Cluster
 from converters.weights.prune import Prune
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.converters.lifted import lifted
 
-TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=TfliteInspector())
+TRAINING = Training(task="classification", seed=1, batch_size=32, inspector=FactsInspector())
 INT8 = Int8(calibration_samples=32)
 
 
@@ -76,7 +76,7 @@ def test_a_silent_branch_is_converted_and_told(kind: str, samples: Samples) -> N
     made = INT8(Draft(model), samples, TRAINING)
     silent = [
         kernel.name
-        for kernel in TfliteInspector().int8_kernels(made.tflite)
+        for kernel in FactsInspector().int8_kernels(made.tflite)
         if not kernel.codes.any()
     ]
     assert len(silent) == 1 and ("behind" if "behind" in kind else "dead") in silent[0]
@@ -120,5 +120,5 @@ def test_a_layer_that_dies_in_conversion_is_refused(samples: Samples) -> None:
     behind.set_weights([behind.get_weights()[0], np.zeros(16)])  # now it speaks
     silent = INT8(Draft(net("conv behind")), samples, TRAINING).tflite
     with pytest.raises(InvariantBroken, match=r"behind.*the layer died"):
-        invariants.assert_tflite(silent, replace(Draft(living), promises={}), TfliteInspector())
+        invariants.assert_tflite(silent, replace(Draft(living), promises={}), FactsInspector())
     assert invariants.silent_layers(living, samples.x_train[:8]) == frozenset()

@@ -17,7 +17,7 @@ import pytest
 
 from edgepack.bundle import archive, validation
 from edgepack.errors import InputError
-from edgepack.firmware.trial import trial
+from edgepack.firmware.bench import bench_firmware
 from edgepack.gates.expected import BUNDLE, expected_gates
 from edgepack.gates.finding import Outcome
 from edgepack.inference.protocol import ExitStatus, Job, Trace
@@ -102,7 +102,7 @@ def test_an_old_bundle_is_asked_everything_that_is_asked_now(device: str) -> Non
     profile = catalogue.load(device)
 
     def run_gates(bundle: archive.Bundle, profile: Any) -> tuple[Any, ...]:
-        return trial(bundle.model, {}, profile) if profile.kind != "tablet" else ()
+        return bench_firmware(bundle.model, {}, profile) if profile.kind != "tablet" else ()
 
     _, verdict = validation.validate(whole, profile, Still(), run_gates)
     found = {finding.gate: finding.verdict for finding in verdict.findings}

@@ -11,7 +11,7 @@ from edgepack.bundle import archive as bundle
 from edgepack.bundle import validation
 from edgepack.bundle.archive import Bundle
 from edgepack.errors import InputError
-from edgepack.firmware.trial import trial
+from edgepack.firmware.bench import bench_firmware
 from edgepack.gates.expected import BUNDLE, dynamic_gates, expected_gates
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.inference.protocol import ExitStatus, Job, Trace
@@ -110,7 +110,7 @@ def test_a_neural_unit_is_asked_for_goldens_and_nobody_can_run_the_compiled_mode
     whole = bundle.unpack(path.read_bytes(), "m.edgepack")
     npu = catalogue.load("corstone-300")
     _, verdict = validation.validate(
-        whole, npu, Still(), lambda b, p: trial(b.model, b.files, p), oracle=Still()
+        whole, npu, Still(), lambda b, p: bench_firmware(b.model, b.files, p), oracle=Still()
     )
     found = {finding.gate: finding for finding in verdict.findings}
     assert found["goldens"].verdict is Outcome.PASS

@@ -29,7 +29,7 @@ def handlers() -> Iterator[None]:
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)
-    stopping._asked.clear()
+    stopping._received.clear()
 
 
 @pytest.mark.parametrize("number", STOPS)
@@ -54,7 +54,7 @@ def test_nohup_keeps_its_meaning(handlers: None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stopping.watch()
     os.kill(os.getpid(), signal.SIGHUP)
-    assert stopping.asked() is None
+    assert stopping.received() is None
 
 
 def test_what_a_file_says_cannot_command_the_terminal(

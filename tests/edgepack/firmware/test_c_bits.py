@@ -25,7 +25,7 @@ NEEDS_QEMU = pytest.mark.skipif(
 CHECKED = ("-O1", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 
 
-def case(kind: str, seed: int) -> tuple[Program, goldens.Goldens]:
+def case(kind: str, seed: int) -> tuple[Program, goldens.GoldenVectors]:
     model = nets.KINDS[kind](seed)
     program = c99.compile_model(model)
     return program, goldens.answered(model, nets.inputs(program.facts, 3, seed))

@@ -12,7 +12,7 @@ from converters.draft import Draft, Samples, Training
 from edgepack.firmware import goldens
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.emulator import run as emulate
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.edgepack.firmware import nets
 
 pytestmark = [
@@ -36,7 +36,7 @@ def test_a_short_gru_is_bit_exact_on_the_host() -> None:
     parts = ("train", "val", "test")
     samples = Samples(**{f"x_{p}": rows for p in parts}, **{f"y_{p}": y for p in parts})
     made = Int8()(
-        Draft(model), samples, Training(task="classification", inspector=TfliteInspector())
+        Draft(model), samples, Training(task="classification", inspector=FactsInspector())
     )
     program = c99.compile_model(made.tflite)
     wanted = goldens.answered(made.tflite, nets.inputs(program.facts, 50))

@@ -15,7 +15,7 @@ from converters.tflite import narrow, tflite_edit
 from edgepack.errors import RuntimeFailure
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.compiler.model import UnsupportedModel
-from edgepack.firmware.goldens import Goldens, answered, c_number, shipped
+from edgepack.firmware.goldens import GoldenVectors, answered, c_number, shipped
 from edgepack.firmware.package.c_sources import c_bundle
 from edgepack.firmware.package.tflm_sources import RESOLVABLE, resolver_method, tflm_bundle
 from edgepack.measurements.firmware_figures import TflmArena
@@ -70,18 +70,18 @@ LAYOUTS = {
 
 
 @pytest.fixture(scope="module")
-def vectors() -> Goldens:
+def vectors() -> GoldenVectors:
     model = nets.residual(1)
     return answered(model, nets.inputs(read(model), 6))
 
 
 @pytest.fixture(scope="module")
-def in_c(vectors: Goldens) -> Mapping[str, bytes]:
+def in_c(vectors: GoldenVectors) -> Mapping[str, bytes]:
     return c_bundle(c99.compile_model(nets.residual(1)), "cells", vectors)
 
 
 @pytest.fixture(scope="module")
-def in_tflm(vectors: Goldens) -> Mapping[str, bytes]:
+def in_tflm(vectors: GoldenVectors) -> Mapping[str, bytes]:
     return tflm_bundle(nets.residual(1), "cells", vectors, ARENA)
 
 
@@ -103,7 +103,7 @@ def test_every_layout_is_there_and_filled_in(
 
 
 def test_the_same_model_gives_the_same_bytes(
-    in_c: Mapping[str, bytes], vectors: Goldens
+    in_c: Mapping[str, bytes], vectors: GoldenVectors
 ) -> None:
     assert c_bundle(c99.compile_model(nets.residual(1)), "cells", vectors) == in_c
 
@@ -179,7 +179,7 @@ def test_the_arena_says_how_it_was_found(in_tflm: Mapping[str, bytes]) -> None:
 
 @pytest.mark.parametrize(("row_bytes", "rows"), [(100, 4), (65_536, 4), (200_000, 1)])
 def test_a_bundle_carries_few_vectors(row_bytes: int, rows: int) -> None:
-    big = Goldens((np.zeros((9, row_bytes - 4), np.int8),), (np.zeros((9, 4), np.int8),))
+    big = GoldenVectors((np.zeros((9, row_bytes - 4), np.int8),), (np.zeros((9, 4), np.int8),))
     assert shipped(big).rows == rows
 
 

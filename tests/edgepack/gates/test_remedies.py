@@ -17,7 +17,7 @@ from edgepack.file_kinds import TAKES
 ROOT = Path(__file__).resolve().parents[3]
 #: Where findings are worded.
 PLACES = (
-    "edgepack/gates", "edgepack/bundle/validation.py", "edgepack/firmware/trial.py",
+    "edgepack/gates", "edgepack/bundle/validation.py", "edgepack/firmware/bench.py",
     "edgepack/firmware/emulator", "edgepack/emulation", "edgepack/compat",
     "edgepack/sandbox/engine.py", "edgepack/sandbox/images/inventory.py",
     "edgepack/inference", "edgepack/pipeline/tools.py",

@@ -108,7 +108,7 @@ def test_the_worker_needs_nothing_of_edgepack_and_no_young_python() -> None:
 
 
 def test_thinning_keeps_an_even_share_and_never_more_than_its_room() -> None:
-    kept = worker.Thinned(np, 1)
+    kept = worker.EvenlyThinned(np, 1)
     total = worker.KEPT * 4 + 3
     for number in range(total):
         kept.add(float(number))

@@ -307,9 +307,9 @@ def test_only_the_file_asked_for_and_its_parents_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    real = catalogue.read_layer
+    real = catalogue.read_profile_file
     monkeypatch.setattr(
-        catalogue, "read_layer", lambda path: read.append(path.stem) or real(path)
+        catalogue, "read_profile_file", lambda path: read.append(path.stem) or real(path)
     )
     catalogue.load("pixel-3", folder)
     assert read == ["pixel-3", "android-arm64", "android"]

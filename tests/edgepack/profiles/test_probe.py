@@ -207,7 +207,7 @@ def test_what_a_phone_does_not_say_is_absent(loaded: Callable[[str], Profile]) -
 
 def test_old_kernels_state_the_core_once_for_all() -> None:
     (cluster,) = parse.clusters(A7, {0: 1300.0, 1: 1300.0})
-    assert cluster == parse.Cluster("Cortex-A7", 2, 1300.0)
+    assert cluster == parse.CpuCluster("Cortex-A7", 2, 1300.0)
     assert parse.features(A7) == ("neon",)
 
 

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from converters.draft import Training
-from converters.inspection import TfliteInspector as Wanted
-from converters.inspection import distinct_codes, distinct_per_channel
+from converters.inspection import TfliteInspector, distinct_codes, distinct_per_channel
 from edgepack.errors import InputError
-from edgepack.tflite.inspection import TfliteInspector
+from edgepack.tflite.inspection import FactsInspector
 from tests.edgepack.tinymodels import Net
 
-READER: Wanted = TfliteInspector()
+READER: TfliteInspector = FactsInspector()
 
 
 def test_float_tensors_are_named_with_operator_and_direction() -> None:
@@ -46,5 +45,5 @@ def test_bytes_that_are_no_tflite_are_refused() -> None:
 
 
 def test_a_conversion_without_a_reader_says_what_to_hand_in() -> None:
-    with pytest.raises(ValueError, match=r"edgepack\.tflite\.inspection\.TfliteInspector\(\)"):
+    with pytest.raises(ValueError, match=r"edgepack\.tflite\.inspection\.FactsInspector\(\)"):
         Training().inspects()

@@ -14,7 +14,7 @@ from edgepack.firmware.compiler.lower.kernel_call import (
 )
 from edgepack.firmware.compiler.lower.weights import (
     WORD_BYTES,
-    Layer,
+    QuantizedWeights,
     filled_up,
     grouped,
     layer,
@@ -78,7 +78,9 @@ def conv(op: Node) -> KernelCall:
     return _conv(op, whole, fields, in_c)
 
 
-def _conv(op: Node, whole: Layer, fields: list[tuple[str, str]], in_c: int) -> KernelCall:
+def _conv(
+    op: Node, whole: QuantizedWeights, fields: list[tuple[str, str]], in_c: int
+) -> KernelCall:
     name = call_name(op)
     weights = Array(f"{name}_weights", "ep_word", grouped(whole.weights, 2))
     bias = Array(f"{name}_bias", "int32_t", filled_up(whole.bias, 2).astype(np.int32))
@@ -147,7 +149,7 @@ def depthwise(op: Node) -> KernelCall:
     )
 
 
-def _depthwise3(op: Node, whole: Layer, fields: dict[str, str]) -> KernelCall | None:
+def _depthwise3(op: Node, whole: QuantizedWeights, fields: dict[str, str]) -> KernelCall | None:
     """Return the call of the 3 by 3 kernel, or None where it does not fit."""
     stride = int(fields["stride_h"])
     fits = (

@@ -11,7 +11,7 @@ from edgepack.firmware.compiler.lower.kernel_call import (
     short,
 )
 from edgepack.firmware.compiler.lower.weights import (
-    Layer,
+    QuantizedWeights,
     filled_up,
     grouped,
     layer,
@@ -34,7 +34,7 @@ def dense(op: Node) -> KernelCall:
     return dense_call(op, layer(op, filters, fold=True, per_channel=False), rows)
 
 
-def dense_call(op: Node, whole: Layer, rows: int) -> KernelCall:
+def dense_call(op: Node, whole: QuantizedWeights, rows: int) -> KernelCall:
     """Return the call that multiplies ``rows`` rows with the weights of a layer."""
     name = call_name(op)
     channels, inputs = whole.weights.shape

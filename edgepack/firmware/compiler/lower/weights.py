@@ -21,7 +21,7 @@ WORD_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layer:
+class QuantizedWeights:
     """Weights as ``(channels, taps)`` int8 with everything that turns sums into bytes."""
 
     weights: NDArray[np.int8]
@@ -83,7 +83,7 @@ def read_bias(op: Node, position: int, channels: int) -> NDArray[np.int64]:
 
 def layer(
     op: Node, weights: NDArray[np.int8], *, fold: bool, per_channel: bool, source: int = 0
-) -> Layer:
+) -> QuantizedWeights:
     """Return the numbers of a weighted operator whose sums run over ``weights[c]``.
 
     Args:
@@ -120,7 +120,9 @@ def layer(
     if reach > fixed.INT32_MAX:
         op.refuse(f"sums may reach {reach}; the limit is {fixed.INT32_MAX}", filters)
     low, high = activation_range(op, op.output)
-    return Layer(weights, bias, mantissas, shifts, input_zero, output_zero, low, high)
+    return QuantizedWeights(
+        weights, bias, mantissas, shifts, input_zero, output_zero, low, high
+    )
 
 
 def _multipliers(
@@ -137,7 +139,7 @@ def _multipliers(
 
 
 def output_fields(
-    name: str, layer: Layer, group: int = 1, *, exact: bool = False
+    name: str, layer: QuantizedWeights, group: int = 1, *, exact: bool = False
 ) -> tuple[tuple[str, str], tuple[Array, ...]]:
     """Return the ``ep_output`` of a layer and its two arrays; ``exact`` keeps TFLM's shifts."""
     shifts = -layer.shifts - 1 if layer.fast and not exact else layer.shifts

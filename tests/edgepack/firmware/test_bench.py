@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from edgepack.bundle import archive as packing
+from edgepack.firmware import bench as firmware
 from edgepack.firmware import goldens
-from edgepack.firmware import trial as firmware
 from edgepack.firmware.emulator import toolchain
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.profiles import catalogue
@@ -29,14 +29,14 @@ GOLDEN = {
 
 
 def trial(files: Mapping[str, bytes], profile: str) -> dict[str, Finding]:
-    found = firmware.trial(MODEL, {**GOLDEN, **files}, catalogue.load(profile))
+    found = firmware.bench_firmware(MODEL, {**GOLDEN, **files}, catalogue.load(profile))
     return {f.gate: f for f in found}
 
 
 @pytest.fixture(scope="module")
 def in_c() -> dict[str, bytes]:
     board = catalogue.load("nucleo-l4r5zi")
-    return firmware.extras(MODEL, board, "cell-net", GOLDEN, route="c")
+    return firmware.firmware_files(MODEL, board, "cell-net", GOLDEN, route="c")
 
 
 @pytest.fixture
@@ -116,13 +116,13 @@ def test_an_operator_without_a_c_kernel_makes_no_part_of_a_bundle() -> None:
     model = net.done([x], [y])
     golden = {firmware.GOLDEN_INPUTS: packing.npy(nets.inputs(read(model), 1))}
     with pytest.raises(firmware.EdgepackError, match="op 0 ABS"):
-        firmware.extras(model, catalogue.load("nucleo-l4r5zi"), "n", golden, route="c")
+        firmware.firmware_files(model, catalogue.load("nucleo-l4r5zi"), "n", golden, route="c")
 
 
 @pytest.mark.qemu
 def test_tflm_sources_are_proven_by_arena_and_array() -> None:
     board = catalogue.load("nano-33-ble")
-    made = firmware.extras(MODEL, board, "cells", GOLDEN, route="tflm")
+    made = firmware.firmware_files(MODEL, board, "cells", GOLDEN, route="tflm")
     found = trial(made, "nano-33-ble")
     proven = ("sources", "goldens_tflm", "arena", "flash")
     assert [found[gate].verdict for gate in proven] == [Outcome.PASS] * 4
@@ -132,7 +132,7 @@ def test_tflm_sources_are_proven_by_arena_and_array() -> None:
 def test_an_npus_bundle_carries_the_compiled_model() -> None:
     pytest.importorskip("ethosu", reason="pip install 'edgepack[micro]'")
     board = catalogue.load("corstone-300")
-    made = firmware.extras(MODEL, board, "cells", GOLDEN, route="tflm")
+    made = firmware.firmware_files(MODEL, board, "cells", GOLDEN, route="tflm")
     assert "firmware/vela/cells_ethos_u55_128.tflite" in made
     found = trial(made, "corstone-300")
     assert found["cpu_fallback"].verdict is Outcome.PASS

@@ -1,7 +1,7 @@
-"""A microcontroller's part of a bundle, and its trial: the composition of this package.
+"""A microcontroller's files in a bundle, and the bench that proves them in an emulator.
 
-``extras`` makes the files, ``trial`` proves them again. C from a bundle is never compiled:
-it is made anew from the bundle's model, compared byte for byte, and that is what runs.
+``firmware_files`` makes the files, ``bench_firmware`` proves them again. C from a bundle is
+never compiled: it is made anew from the bundle's model, compared byte for byte, and run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgepack.firmware.compiler.lower.program import Program
 from edgepack.firmware.emulator import run as emulate
 from edgepack.firmware.emulator import toolchain
 from edgepack.firmware.emulator.targets import Target, target_for
-from edgepack.firmware.goldens import Goldens
+from edgepack.firmware.goldens import GoldenVectors
 from edgepack.firmware.package.c_sources import c_bundle
 from edgepack.firmware.package.tflm_sources import tflm_bundle
 from edgepack.gates import firmware as gates
@@ -46,7 +46,7 @@ def identifier(name: str) -> str:
     return plain if plain[0].isalpha() else f"model_{plain}"
 
 
-def extras(
+def firmware_files(
     model: bytes, profile: Profile, name: str, files: Mapping[str, bytes], *, route: Route
 ) -> dict[str, bytes]:
     """Return the files under ``firmware/`` for a device: C or TFLM sources, an NPU's model.
@@ -73,16 +73,16 @@ def extras(
 
 
 @lru_cache(maxsize=2)
-def _answered(model: bytes, inputs_npy: bytes) -> Goldens:
+def _answered(model: bytes, inputs_npy: bytes) -> GoldenVectors:
     """Return TFLM's answers to golden inputs, which are the same for every board."""
     return goldens.answered(model, _array({GOLDEN_INPUTS: inputs_npy}, GOLDEN_INPUTS))
 
 
 @lru_cache(maxsize=2)
-def _c_sources(model: bytes, plain: str, vectors: Goldens) -> Mapping[str, bytes]:
+def _c_sources(model: bytes, plain: str, vectors: GoldenVectors) -> Mapping[str, bytes]:
     """Return the C of a model: it depends on no device, only on what is given here.
 
-    For making a bundle only: ``trial`` proves one by making the sources anew.
+    For making a bundle only: ``bench_firmware`` proves one by making the sources anew.
     """
     made = c_bundle(c99.compile_model(model), plain, vectors)
     return {f"c/{path}": content for path, content in made.items()}
@@ -93,7 +93,7 @@ def _vela_path(plain: str, compiled: VelaResult) -> str:
 
 
 def _sources(
-    model: bytes, profile: Profile, plain: str, vectors: Goldens, route: Route
+    model: bytes, profile: Profile, plain: str, vectors: GoldenVectors, route: Route
 ) -> dict[str, bytes]:
     if route == "c":
         made = c_bundle(c99.compile_model(model), plain, vectors)
@@ -102,7 +102,9 @@ def _sources(
     return {f"{route}/{path}": content for path, content in made.items()}
 
 
-def trial(model: bytes, files: Mapping[str, bytes], profile: Profile) -> tuple[Finding, ...]:
+def bench_firmware(
+    model: bytes, files: Mapping[str, bytes], profile: Profile
+) -> tuple[Finding, ...]:
     """Return the dynamic findings of a model and the firmware in its bundle, on a device.
 
     It raises nothing about the model or the tools: what a tool refuses fails the gates that
@@ -115,7 +117,7 @@ def trial(model: bytes, files: Mapping[str, bytes], profile: Profile) -> tuple[F
     kind = "npu" if profile.npu is not None else route or "tflm"
     asked = dynamic_gates(profile, route or "tflm")
     oracle = "goldens_c" if kind == "c" else "goldens_tflm"
-    answers: list[Goldens] = []
+    answers: list[GoldenVectors] = []
 
     def answered() -> tuple[Finding, ...]:
         answers.append(goldens.answered(model, _array(files, GOLDEN_INPUTS)))
@@ -141,7 +143,7 @@ def trial(model: bytes, files: Mapping[str, bytes], profile: Profile) -> tuple[F
         found += _answers(on_the_npu, ("arena", "flash", "cpu_fallback", "latency"))
     elif kind == "c":
         rest = tuple(gate for gate in asked if gate != "sources")
-        found += _answers(lambda: trial_c(c99.compile_model(model), vectors, profile), rest)
+        found += _answers(lambda: bench_c(c99.compile_model(model), vectors, profile), rest)
     else:
         found += _answers(lambda: _tflm_memory(model, profile), ("arena", "flash"))
         found += (inconclusive("latency", _COUNTED_IN_C),)
@@ -162,7 +164,7 @@ def _answers(
         return tuple(unanswered(gate, error) for gate in asked)
 
 
-def trial_c(program: Program, vectors: Goldens, profile: Profile) -> tuple[Finding, ...]:
+def bench_c(program: Program, vectors: GoldenVectors, profile: Profile) -> tuple[Finding, ...]:
     """Return ``goldens_c``, ``arena``, ``flash``, ``stack``, ``instructions``, ``latency``.
 
     Where a tool is missing or fails the gates that need it are not answered, in one line each.
@@ -191,7 +193,7 @@ def trial_c(program: Program, vectors: Goldens, profile: Profile) -> tuple[Findi
 def _on_core(
     program: Program,
     files: Mapping[str, bytes],
-    vectors: Goldens,
+    vectors: GoldenVectors,
     profile: Profile,
     target: Target,
 ) -> tuple[Finding, ...]:
@@ -212,7 +214,7 @@ def _on_core(
     )
 
 
-def _on_host(program: Program, files: Mapping[str, bytes], vectors: Goldens) -> Finding:
+def _on_host(program: Program, files: Mapping[str, bytes], vectors: GoldenVectors) -> Finding:
     absent = toolchain.missing((toolchain.HOST_GCC,))
     if absent:
         return inconclusive("goldens_c", absent)
@@ -228,7 +230,7 @@ def _same_sources(
     model: bytes,
     files: Mapping[str, bytes],
     profile: Profile,
-    vectors: Goldens,
+    vectors: GoldenVectors,
     compiled: VelaResult | None = None,
 ) -> tuple[Finding, ...]:
     """Return whether the bundle's firmware is what its model gives, byte for byte.

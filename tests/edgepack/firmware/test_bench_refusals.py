@@ -9,10 +9,10 @@ import pytest
 
 from edgepack.bundle import archive as packing
 from edgepack.errors import EnvironmentMissing, InputError, RuntimeFailure, TimedOut
-from edgepack.firmware import goldens, tflm_arena, trial, vela
+from edgepack.firmware import bench, goldens, tflm_arena, vela
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.emulator import run as emulate
-from edgepack.firmware.goldens import Goldens
+from edgepack.firmware.goldens import GoldenVectors
 from edgepack.gates.expected import FIRMWARE
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.profiles import catalogue
@@ -21,8 +21,8 @@ from tests.edgepack.commands import tiny_tflite
 MODEL = tiny_tflite()
 INPUTS, OUTPUTS = np.zeros((2, 8), np.int8), np.zeros((2, 2), np.int8)
 FILES = {
-    trial.GOLDEN_INPUTS: packing.npy(INPUTS),
-    trial.GOLDEN_OUTPUTS: packing.npy(OUTPUTS),
+    bench.GOLDEN_INPUTS: packing.npy(INPUTS),
+    bench.GOLDEN_OUTPUTS: packing.npy(OUTPUTS),
     "firmware/tflm/model.cc": b"",
 }
 IN_C = {**FILES, "firmware/c/model.c": b""}
@@ -44,7 +44,7 @@ def raising(error: Exception) -> Any:
 
 
 def by_gate(profile: str, files: dict[str, bytes]) -> dict[str, Finding]:
-    found = trial.trial(MODEL, files, catalogue.load(profile))
+    found = bench.bench_firmware(MODEL, files, catalogue.load(profile))
     assert all("\n" not in finding.says for finding in found)
     return {finding.gate: finding for finding in found}
 
@@ -52,7 +52,7 @@ def by_gate(profile: str, files: dict[str, bytes]) -> dict[str, Finding]:
 @pytest.fixture
 def answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """TFLM answers the goldens as the bundle has them."""
-    monkeypatch.setattr(goldens, "answered", lambda *_: Goldens((INPUTS,), (OUTPUTS,)))
+    monkeypatch.setattr(goldens, "answered", lambda *_: GoldenVectors((INPUTS,), (OUTPUTS,)))
 
 
 @pytest.mark.parametrize(("error", "outcome", "says"), ENDINGS, ids=str)
@@ -97,7 +97,7 @@ def test_vela_leaves_its_own_gates_unanswered_and_no_others(
     says: str,
 ) -> None:
     monkeypatch.setattr(vela, "compile_model", raising(error))
-    monkeypatch.setattr(trial, "_sources", lambda *_: {"tflm/model.cc": b""})
+    monkeypatch.setattr(bench, "_sources", lambda *_: {"tflm/model.cc": b""})
     found = by_gate("corstone-300", FILES)
     assert tuple(found) == FIRMWARE["npu"]
     assert found["goldens_tflm"].verdict is Outcome.PASS
@@ -116,7 +116,7 @@ def test_a_core_that_is_not_emulated_to_its_end_is_a_finding(
 ) -> None:
     monkeypatch.setattr(emulate, "run", raising(error))
     monkeypatch.setattr(emulate, "run_on_host", raising(error))
-    monkeypatch.setattr(trial.toolchain, "missing", lambda _: "")
+    monkeypatch.setattr(bench.toolchain, "missing", lambda _: "")
     found = by_gate("nucleo-l4r5zi", IN_C)
     assert tuple(found) == FIRMWARE["c"]
     for gate in ("goldens_c", "arena", "flash", "stack", "instructions", "latency"):
@@ -150,11 +150,11 @@ def test_tflms_answers_must_be_the_bundles_goldens(
     wrong: int,
 ) -> None:
     monkeypatch.setattr(tflm_arena, "minimum", raising(EnvironmentMissing("none")))
-    found = by_gate("nucleo-l4r5zi", {**FILES, trial.GOLDEN_OUTPUTS: packing.npy(outputs)})
+    found = by_gate("nucleo-l4r5zi", {**FILES, bench.GOLDEN_OUTPUTS: packing.npy(outputs)})
     assert (found["goldens_tflm"].verdict, found["goldens_tflm"].value) == (outcome, wrong)
 
 
 def test_goldens_that_are_no_array_fail(answered: None) -> None:
-    found = by_gate("nucleo-l4r5zi", {**FILES, trial.GOLDEN_INPUTS: b"nonsense"})
+    found = by_gate("nucleo-l4r5zi", {**FILES, bench.GOLDEN_INPUTS: b"nonsense"})
     assert found["goldens_tflm"].verdict is Outcome.FAIL
     assert "golden/inputs.npy" in found["goldens_tflm"].says
