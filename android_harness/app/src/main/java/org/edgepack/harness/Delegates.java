@@ -1,6 +1,6 @@
 package org.edgepack.harness;
 
-import org.edgepack.harness.core.Order;
+import org.edgepack.harness.core.RunRequest;
 import org.tensorflow.lite.Interpreter;
 import org.tensorflow.lite.gpu.CompatibilityList;
 import org.tensorflow.lite.gpu.GpuDelegate;
@@ -32,17 +32,17 @@ final class Delegates {
     private Delegates() {}
 
     /** The options, or null where this device or this harness has no such path. */
-    static Chosen choose(Order order) {
+    static Chosen choose(RunRequest request) {
         Interpreter.Options options = new Interpreter.Options();
-        options.setNumThreads(order.threads);
-        if (order.delegate.equals("cpu")) {
+        options.setNumThreads(request.threads);
+        if (request.delegate.equals("cpu")) {
             return new Chosen(options, null); // what the runtime does on its own
         }
-        if (order.delegate.equals("xnnpack")) {
+        if (request.delegate.equals("xnnpack")) {
             options.setUseXNNPACK(true);
             return new Chosen(options, null);
         }
-        if (order.delegate.equals("gpu") && gpu()) {
+        if (request.delegate.equals("gpu") && gpu()) {
             GpuDelegate delegate = new GpuDelegate();
             options.addDelegate(delegate);
             return new Chosen(options, delegate);

@@ -5,7 +5,7 @@ import android.app.Instrumentation;
 import android.content.Intent;
 import android.os.Bundle;
 
-import org.edgepack.harness.core.Order;
+import org.edgepack.harness.core.RunRequest;
 import org.edgepack.harness.core.Refusal;
 import org.edgepack.harness.core.Report;
 
@@ -14,7 +14,7 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * Started by {@code am instrument -w}: runs one order on one bundle and leaves one report.
+ * Started by {@code am instrument -w}: runs one request on one bundle and leaves one report.
  *
  * <p>It reads nothing but the bundle in its own folder, and has no permission to do more.
  */
@@ -33,11 +33,11 @@ public final class Harness extends Instrumentation {
         super.onStart();
         Bundle result = new Bundle();
         try {
-            Order order = new Order(words(arguments));
+            RunRequest request = new RunRequest(words(arguments));
             File folder = getTargetContext().getFilesDir();
             Activity screen = foreground();
-            Report report = new Trial(getTargetContext(), order).run(order.bundleIn(folder));
-            File place = order.reportIn(folder);
+            Report report = new BenchmarkRun(getTargetContext(), request).run(request.bundleIn(folder));
+            File place = request.reportIn(folder);
             report.write(place);
             screen.finish();
             result.putString("report", place.getName());

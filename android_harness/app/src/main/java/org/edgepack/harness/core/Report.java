@@ -17,16 +17,16 @@ public final class Report {
 
     private final Map<String, Object> map = new LinkedHashMap<String, Object>();
 
-    public Report(Order order, long startedAtMillis) {
+    public Report(RunRequest request, long startedAtMillis) {
         SimpleDateFormat utc = new SimpleDateFormat("yyyy-MM-dd'T'HH:mm:ss'Z'", Locale.US);
         utc.setTimeZone(TimeZone.getTimeZone("UTC"));
         map.put("schema", "edgepack.device-report/1");
-        map.put("identity", order.identity);
+        map.put("identity", request.identity);
         map.put("started_at", utc.format(new Date(startedAtMillis)));
         Map<String, Object> backend = new LinkedHashMap<String, Object>();
         backend.put("name", "app");
         backend.put("version", "1");
-        backend.put("sha256", order.apkSha256);
+        backend.put("sha256", request.apkSha256);
         map.put("backend", backend);
     }
 
@@ -50,13 +50,13 @@ public final class Report {
         return this;
     }
 
-    public Report run(Order order, Samples times, double seconds, double initMs, double firstMs) {
+    public Report run(RunRequest request, Samples times, double seconds, double initMs, double firstMs) {
         Map<String, Object> run = new LinkedHashMap<String, Object>();
-        run.put("delegate", order.delegate);
+        run.put("delegate", request.delegate);
         run.put("kernels", "default");
-        run.put("threads", order.threads);
-        run.put("mode", order.minimum.word);
-        run.put("warmup", order.warmup);
+        run.put("threads", request.threads);
+        run.put("mode", request.minimum.word);
+        run.put("warmup", request.warmup);
         run.put("queries", times.seen());
         run.put("seconds", seconds);
         run.put("init_ms", initMs);

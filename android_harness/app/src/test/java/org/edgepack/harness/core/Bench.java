@@ -71,7 +71,7 @@ public final class Bench {
             String[] pair = words[i].split("=", 2);
             given.put(pair[0], pair[1]);
         }
-        Order order = new Order(given);
+        RunRequest request = new RunRequest(given);
         Bundle bundle = Bundle.read(new File(words[3]), words[4]);
         Map<String, Object> told = (Map<String, Object>) Json.parse(words[5]);
         Npy golden = Npy.read(bundle.member("golden/outputs.npy"));
@@ -81,12 +81,12 @@ public final class Bench {
             golden.copyRow(i, row);
             row.get(answers, i * golden.rowBytes, golden.rowBytes);
         }
-        Report report = new Report(order, 1795348800000L).bundle(bundle);
+        Report report = new Report(request, 1795348800000L).bundle(bundle);
         for (Map.Entry<String, Object> each : told.entrySet()) {
             report.put(each.getKey(), each.getValue());
         }
         report.ending("ok", "ran\n\u202eto its end");
-        report.run(order, read(times), Double.parseDouble(given.get("seconds")), 12.5, 80.25);
+        report.run(request, read(times), Double.parseDouble(given.get("seconds")), 12.5, 80.25);
         report.memory(1L << 20, 3L << 20);
         report.goldens(golden.rows, golden.rowShape, golden.dtype, answers);
         report.write(new File(words[2]));

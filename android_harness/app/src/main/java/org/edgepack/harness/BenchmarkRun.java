@@ -4,7 +4,7 @@ import android.content.Context;
 
 import org.edgepack.harness.core.Bundle;
 import org.edgepack.harness.core.Npy;
-import org.edgepack.harness.core.Order;
+import org.edgepack.harness.core.RunRequest;
 import org.edgepack.harness.core.Refusal;
 import org.edgepack.harness.core.Report;
 import org.edgepack.harness.core.Samples;
@@ -15,22 +15,22 @@ import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** One order carried out: goldens, warm-up, timed inferences, memory; and its report. */
-final class Trial {
+/** One request carried out: goldens, warm-up, timed inferences, memory; and its report. */
+final class BenchmarkRun {
     private static final long PSS_EVERY_NANOS = 2000000000L;
 
-    private final Order order;
+    private final RunRequest request;
     private final Phone phone;
 
-    Trial(Context context, Order order) {
-        this.order = order;
+    BenchmarkRun(Context context, RunRequest request) {
+        this.request = request;
         this.phone = new Phone(context);
     }
 
     Report run(File file) throws Refusal, IOException {
-        Bundle bundle = Bundle.read(file, order.bundleSha256);
+        Bundle bundle = Bundle.read(file, request.bundleSha256);
         Npy inputs = Npy.read(bundle.member("golden/inputs.npy"));
-        Report report = new Report(order, System.currentTimeMillis()).bundle(bundle);
+        Report report = new Report(request, System.currentTimeMillis()).bundle(bundle);
         report.put("device", phone.device());
         report.put("runtime", runtime());
         report.put("delegates", Delegates.seen());
@@ -44,9 +44,9 @@ final class Trial {
     }
 
     private void carryOut(Report report, Bundle bundle, Npy inputs) throws Refusal {
-        Delegates.Chosen chosen = Delegates.choose(order);
+        Delegates.Chosen chosen = Delegates.choose(request);
         if (chosen == null) {
-            report.ending("unavailable", order.delegate + " is not run on this device");
+            report.ending("unavailable", request.delegate + " is not run on this device");
             return;
         }
         long baseline = Phone.pssBytes();
@@ -55,7 +55,7 @@ final class Trial {
             model.feed(inputs, 0);
             double firstMs = model.invoke();
             byte[] answers = model.answers(inputs);
-            for (int i = 0; i < order.warmup; i++) {
+            for (int i = 0; i < request.warmup; i++) {
                 model.feed(inputs, i);
                 model.invoke();
             }
@@ -63,7 +63,7 @@ final class Trial {
             long peak = Math.max(baseline, Phone.pssBytes());
             long start = System.nanoTime();
             long looked = start;
-            while (!order.minimum.reached(times.seen(), System.nanoTime() - start)) {
+            while (!request.minimum.reached(times.seen(), System.nanoTime() - start)) {
                 model.feed(inputs, (int) (times.seen() % inputs.rows));
                 times.add(model.invoke());
                 if (System.nanoTime() - looked > PSS_EVERY_NANOS) {
@@ -73,7 +73,7 @@ final class Trial {
             }
             double seconds = (System.nanoTime() - start) / 1e9;
             peak = Math.max(peak, Phone.pssBytes());
-            report.run(order, times, seconds, model.initMs, firstMs);
+            report.run(request, times, seconds, model.initMs, firstMs);
             report.memory(baseline, peak);
             report.goldens(
                     model.rowsIn(answers), model.answerShape(), model.answerType(), answers);

@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Map;
 
 /** What the caller asked for by {@code am instrument -e}; every word is checked. */
-public final class Order {
+public final class RunRequest {
     private static final List<String> DELEGATES = Arrays.asList("cpu", "xnnpack", "gpu", "nnapi");
 
     public final String identity;
@@ -17,7 +17,7 @@ public final class Order {
     public final int threads;
     public final int warmup;
 
-    public Order(Map<String, String> given) throws Refusal {
+    public RunRequest(Map<String, String> given) throws Refusal {
         identity = digest(given, "identity");
         bundleSha256 = digest(given, "bundle_sha256");
         apkSha256 = digest(given, "apk_sha256");
