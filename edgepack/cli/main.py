@@ -24,7 +24,7 @@ from edgepack import __version__
 from edgepack.cli import android, build, bundles, check, images, output, profiles, signals
 from edgepack.errors import EdgepackError, UsageError
 
-_READER_LEFT = 141  # as of any program that SIGPIPE ends
+READER_LEFT = 141  # as of any program that SIGPIPE ends
 #: What a file system answers about a path: no fault of ours, whoever asked.
 _THEIRS = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EIO}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
             _stopped(words)
         if isinstance(error, BrokenPipeError) and _reader_left():
             _mute()
-            sys.exit(_READER_LEFT)
+            sys.exit(READER_LEFT)
         signals.ignore()
         _raise_if_debugging(words)
         known = isinstance(error, ConversionError | EdgepackError)
