@@ -14,7 +14,7 @@ from converters.draft import Draft, Samples, Training, Trait
 from converters.errors import ModelRefused
 from converters.learning.finetune import FineTuneStage
 from converters.tflite.blocks import BLOCK
-from converters.weights import choice, invariants, wrapping
+from converters.weights import choice, invariants
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ def pruning_plan(model: Any, share: float, block: int, *, depthwise: bool) -> Pr
     Raises:
         ModelRefused: no kernel is pruned at all, or none in the blocks asked for.
     """
+    from converters.weights import wrapping
+
     layers = wrapping.kernel_layers(model)
     blocked: dict[str, int] = {}
     if block > 1:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
-pytest.importorskip("tensorflow")
-
 import numpy as np
+import pytest
 
 from benchmarks.latency_nets import NETS, convert
 from edgepack.cost.work import INSTRUCTION_SETS, counted, work_of
@@ -28,6 +25,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
+    pytest.importorskip("tensorflow")
     return convert(NETS[NAME], "int8")
 
 
