@@ -27,7 +27,7 @@ from edgepack.tflite.facts import Facts
 OPTIMIZATION = "-O2"
 STACK_BYTES = 16 << 10
 _RUN_SECONDS = 300.0
-_MOST_WATCHED_BYTES = 64 << 20
+_WATCHED = "blocks.txt"
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _MODEL_FLAGS = ("-std=c99", OPTIMIZATION, "-ffunction-sections", "-fdata-sections", *_WARNINGS)
 
@@ -58,12 +58,11 @@ def run(
             struct.pack("<4I", len(rows), 0, 0, 0) + b"".join(rows)
         )
         watch = _watcher(folder)
-        most = _MOST_WATCHED_BYTES + len(rows) * (
-            64 + 3 * sum(t.nbytes + 8 for t in facts.outputs)
-        )
+        most = 4096 + len(rows) * (64 + 3 * sum(t.nbytes + 8 for t in facts.outputs))
         ended = toolchain.run(
             [*_qemu(folder, target), *watch], timeout_s=_RUN_SECONDS, max_bytes=most
         )
+        watched = (folder / _WATCHED).read_text() if (folder / _WATCHED).exists() else ""
     if ended.timed_out:
         raise TimedOut(f"{target.name}: still running after {_RUN_SECONDS:g} s")
     text = (ended.stdout + ended.stderr).decode("ascii", "replace")
@@ -79,7 +78,7 @@ def run(
         stack_bytes=max((int(run[1], 16) for run in runs), default=0),
         sizes=model.sizes,
         library_bytes=sum(program.symbols.get(symbol, 0) for symbol in model.undefined),
-        kinds=cortex_m.kinds(_blocks(text, _functions(program, model))),
+        kinds=cortex_m.kinds(_blocks(watched, _functions(program, model))),
     )
 
 
@@ -133,7 +132,7 @@ def _watcher(folder: Path) -> tuple[str, ...]:
     source.write_text(_harness("blocks.c"))
     options = ("-O2", "-shared", "-fPIC", "-fvisibility=hidden")
     toolchain.compile_c(compiler, [*options, str(source), "-o", str(plugin)], folder)
-    return ("-plugin", str(plugin))
+    return ("-plugin", f"{plugin},out={folder / _WATCHED}")
 
 
 def _functions(program: elf.Elf, model: elf.Elf) -> tuple[range, ...]:

@@ -2,7 +2,8 @@
  *
  * For qemu-system-arm 7.2 (plugin API 1) of Debian bookworm, which packages no plugin header:
  * the few functions used are declared here as qemu-plugin.h of that release documents them.
- * At the end each translated block is told on stderr, then its instructions, disassembled:
+ * At the end each translated block is told in the file out=FILE, then its instructions,
+ * disassembled:
  *
  *     edgepack-block START RUNS TAKEN
  *     edgepack-insn TEXT
@@ -13,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef uint64_t qemu_plugin_id_t;
 struct qemu_plugin_tb;
@@ -73,23 +75,27 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 static void finished(qemu_plugin_id_t id, void *data)
 {
-    (void)id, (void)data;
+    FILE *out = data;
+    (void)id;
     for (const struct block *block = blocks; block; block = block->next) {
         if (!block->runs)
             continue;
-        fprintf(stderr, "edgepack-block %" PRIx64 " %" PRIu64 " %" PRIu64 "\n", block->start,
+        fprintf(out, "edgepack-block %" PRIx64 " %" PRIu64 " %" PRIu64 "\n", block->start,
                 block->runs, block->taken);
         for (size_t i = 0; i < block->count; i++)
-            fprintf(stderr, "edgepack-insn %s\n", block->texts[i] ? block->texts[i] : "?");
+            fprintf(out, "edgepack-insn %s\n", block->texts[i] ? block->texts[i] : "?");
     }
-    fflush(stderr);
+    fclose(out);
 }
 
 __attribute__((visibility("default"))) int qemu_plugin_install(
     qemu_plugin_id_t id, const void *info, int argc, char **argv)
 {
-    (void)info, (void)argc, (void)argv;
+    FILE *out = argc == 1 && !strncmp(argv[0], "out=", 4) ? fopen(argv[0] + 4, "w") : NULL;
+    (void)info;
+    if (!out)
+        return -1;
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
-    qemu_plugin_register_atexit_cb(id, finished, NULL);
+    qemu_plugin_register_atexit_cb(id, finished, out);
     return 0;
 }
