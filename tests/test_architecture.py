@@ -117,7 +117,9 @@ def test_one_door_each_for_tensorflow_and_the_engine() -> None:
 
 
 #: A worker is itself such a program: it runs on its own and may fork within its limits.
-WORKERS = {"inference/tflm_worker.py"}
+WORKERS = {"edgepack/inference/tflm_worker.py"}
+#: The door, and the converter that is kept warm from one call to the next.
+PROCESS_DOORS = {"converters/process.py", "converters/tflite/convert_process.py"}
 STARTERS = ("subprocess", "multiprocessing", "pty", "concurrent.futures.process")
 STARTING_CALLS = re.compile(
     r"\b(os\.(system|popen|fork|forkpty|exec[lv]\w*|spawn\w+|posix_spawnp?)"
@@ -127,12 +129,12 @@ STARTING_CALLS = re.compile(
 
 def test_one_door_to_other_programs() -> None:
     """Bounded output, a deadline and no survivors: so process.py alone starts programs."""
-    for path in sources("edgepack"):
-        name = path.relative_to(ROOT / "edgepack").as_posix()
-        if name == "process.py":
+    for path in (*sources("edgepack"), *sources("converters")):
+        name = path.relative_to(ROOT).as_posix()
+        if name in PROCESS_DOORS:
             continue
         opened = {m for m in imports(path) if m.startswith(STARTERS)}
-        assert not opened, f"{name} imports {opened}; edgepack/process.py starts programs"
+        assert not opened, f"{name} imports {opened}; converters/process.py starts programs"
         called = STARTING_CALLS.search(path.read_text("utf-8"))
         assert name in WORKERS or called is None, f"{name} calls {called}"
 

@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters import process
 from converters.errors import quote, refusal
+from converters.process import run_bounded, signal_name
 from converters.reading import hdf5_probe
 from converters.reading.snapshot import MAX_MODEL_BYTES
 
@@ -47,15 +47,15 @@ def examine(copy: Path, source: Path) -> Hdf5Facts:
     command = [sys.executable, "-P", script, str(copy), str(MAX_MODEL_BYTES)]
     # "::" keeps HDF5 from loading filter plugins that a file asks for
     environment = os.environ | {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
-    run = process.run(
-        command, timeout_s=TIMEOUT_SECONDS, most_bytes=MAX_PROBE_BYTES, env=environment
+    run = run_bounded(
+        command, timeout_s=TIMEOUT_SECONDS, max_bytes=MAX_PROBE_BYTES, env=environment
     )
     if run.timed_out:
         raise _damaged(source, f"a file still unread after {TIMEOUT_SECONDS} s")
     if run.output_exceeded:
         raise _damaged(source, f"a file whose contents list is over {MAX_PROBE_BYTES:,} bytes")
     if run.code < 0:
-        name = process.signal_name(-run.code)
+        name = signal_name(-run.code)
         raise _damaged(source, f"a file that crashes the HDF5 library ({name})")
     if run.code:
         raise _damaged(source, quote(run.last_line))

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from converters.process import run_bounded
 from edgepack.errors import EnvironmentMissing, InputError, RuntimeFailure, TimedOut
 from edgepack.measurements.firmware_figures import VelaResult
-from edgepack.process import run_bounded
 
 _SECONDS = 300.0
 _ADDRESS_BYTES = 12 << 30

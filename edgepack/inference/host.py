@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from converters.process import run_bounded
 from edgepack.errors import EnvironmentMissing
 from edgepack.inference import worker
 from edgepack.inference.exit_status import trace_from
 from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.inference.wire_format import MAX_FRAME_BYTES, job_files
-from edgepack.process import run_bounded
 from edgepack.units import format_bytes
 
 ENVIRONMENT = {

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from converters.process import ProcessResult, run_bounded
 from edgepack.errors import EnvironmentMissing
 from edgepack.inference import tflm_worker
 from edgepack.inference.exit_status import trace_from
 from edgepack.inference.protocol import ExitStatus, Job, Trace
 from edgepack.inference.wire_format import MAX_FRAME_BYTES, job_files
-from edgepack.process import ProcessResult, run_bounded
 
 _ADDRESS_BYTES = 12 << 30
 _ENVIRONMENT = {

@@ -8,9 +8,9 @@ import shlex
 import shutil
 from dataclasses import dataclass
 
+from converters.process import ProcessResult, run_bounded
 from edgepack.device.links.link import CommandResult, DeviceFull, Unplugged
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
-from edgepack.process import ProcessResult, run_bounded
 
 _TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 _OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10")

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.process import ProcessResult, run_bounded
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, TimedOut
-from edgepack.process import ProcessResult, run_bounded
 
 ARM_GCC = "arm-none-eabi-gcc"
 QEMU = "qemu-system-arm"

@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
+from converters.process import run_bounded
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
-from edgepack.process import run_bounded
 from edgepack.sandbox.engine import Engine, require
 from edgepack.sandbox.images import archive, inventory, tree
 from edgepack.sandbox.images.inventory import Listed
