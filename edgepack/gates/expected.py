@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from edgepack.gates import static
 from edgepack.gates.finding import Verdict, inconclusive
 from edgepack.profiles.profile import Profile
 
@@ -19,9 +20,7 @@ FIRMWARE_FOLDER = "firmware/"
 #: Kinds of device that carry firmware instead of an operating system with a runtime.
 MICRO_KINDS = frozenset({"mcu", "npu"})
 
-STATIC = (
-    "storage", "download", "peak_ram", "operators", "operator_versions", "dtype", "signature",
-)  # fmt: skip
+STATIC = tuple(gate.__name__ for gate in static.GATES)
 #: Asked where the test and calibration rows are.
 DATA = ("accuracy_drop", "class_recall", "calibration")
 #: Asked in the sandbox that stands in for an application processor, in this order.
@@ -71,8 +70,8 @@ def route_of(paths: Iterable[str]) -> Route | None:
 
 def static_gates(profile: Profile) -> tuple[str, ...]:
     """Return the gates that a .tflite alone answers, in their order."""
-    asked = (gate for gate in STATIC if gate != "download" or profile.storage.download_budget)
-    return (*asked, *(f"delegate:{each.name}" for each in profile.delegates))
+    own = (gate.__name__ for gate in static.asked_gates(profile))
+    return (*own, *(f"delegate:{each.name}" for each in profile.delegates))
 
 
 def data_gates(profile: Profile, task: str = "classification") -> tuple[str, ...]:
