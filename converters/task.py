@@ -39,16 +39,20 @@ class TaskHint:
         decision_threshold: above which one output means class 1: 0 for logits and hinge,
             and without a loss for what is no sigmoid, else 0.5.
         signed_labels: the loss takes labels of -1 and 1 (hinge).
+        reason: of a guess that no loss gave, else empty.
     """
 
     task: str | None
     loss: str = ""
     decision_threshold: float = 0.5
     signed_labels: bool = False
+    reason: str = ""
 
     @property
     def why(self) -> str:
         """The reason of the guess, for the line a person reads."""
+        if self.reason:
+            return self.reason
         if not self.loss:
             return "the model carries no compiled loss"
         fits = "" if self.task else ", which fits several"

@@ -15,12 +15,13 @@ from pathlib import Path
 from edgepack.bundle import archive, validation
 from edgepack.bundle.archive import Bundle
 from edgepack.emulation.bench import BenchOptions, BenchResult
-from edgepack.file_kinds import refuse_other_kinds
+from edgepack.file_kinds import read_tflite, refuse_other_kinds
 from edgepack.files import read_whole
 from edgepack.gates.expected import complete, dynamic_gates, route_of
 from edgepack.gates.finding import Finding, Outcome, Verdict
 from edgepack.gates.static import check as check_facts
 from edgepack.inference.host import HostRuntime
+from edgepack.pipeline import prebuilt
 from edgepack.pipeline.pack import Product
 from edgepack.pipeline.request import BuildRequest, Progress, Silent, resolve, run
 from edgepack.pipeline.tools import DynamicGates, oracle_of
@@ -39,6 +40,7 @@ __all__ = [
     "Verdict",
     "bench",
     "build",
+    "bundle_tflite",
     "check",
     "load_bundle",
     "load_profile",
@@ -46,7 +48,6 @@ __all__ = [
 ]
 
 StrPath = str | os.PathLike[str]
-TFLITE_CEILING_BYTES = 2 * 1024**3
 
 
 def load_profile(name: StrPath) -> Profile:
@@ -71,17 +72,6 @@ def load_bundle(path: StrPath) -> Bundle:
     return archive.unpack(data, str(place))
 
 
-def read_tflite(path: StrPath) -> bytes:
-    """Return the bytes of a ``.tflite`` file; nothing in them is checked yet.
-
-    Raises:
-        InputError: unreadable, larger than 2 GiB, or another kind of file.
-    """
-    place = Path(path)
-    refuse_other_kinds(place, "tflite")
-    return read_whole(place, TFLITE_CEILING_BYTES, "a .tflite model")
-
-
 def check(model: bytes | StrPath, profile: Profile | StrPath) -> Verdict:
     """Return what the static gates find in a ``.tflite``; neither TensorFlow nor engine runs.
 
@@ -92,7 +82,7 @@ def check(model: bytes | StrPath, profile: Profile | StrPath) -> Verdict:
         InputError: no undamaged ``.tflite``.
         UsageError: no such device.
     """
-    data = model if isinstance(model, bytes) else read_tflite(model)
+    data = model if isinstance(model, bytes) else read_tflite(Path(model))
     return check_facts(data, _device(profile))[1]
 
 
@@ -143,6 +133,56 @@ def build(
         sandbox=sandbox,
     )
     return run(request, resolve(request), progress or Silent())
+
+
+def bundle_tflite(
+    model: StrPath,
+    data: str,
+    profiles: Sequence[str],
+    *,
+    reference: StrPath | None = None,
+    min_accuracy: float | None = None,
+    task: str | None = None,
+    pixels: str = "raw",
+    evidence: str = "8 MiB",
+    sign_key: StrPath | None = None,
+    micro: str = "c",
+    name: str | None = None,
+    allow_code: bool = False,
+    sandbox: bool = True,
+    progress: Progress | None = None,
+) -> tuple[Product, ...]:
+    """Return one product a device of a ``.tflite`` made elsewhere, packed as it is.
+
+    Nothing is written; ``Product.save`` writes a bundle. The arguments are the options of
+    ``edgepack bundle``.
+
+    Args:
+        reference: its float model, a ``.tflite`` or a Keras file, to compare it with.
+        min_accuracy: the least accuracy, exact match or R² that the test rows must show.
+
+    Raises:
+        UsageError: an unknown name or value.
+        InputError: a file that cannot be read, or data that do not fit the model.
+        ConversionError: a Keras reference that cannot be loaded.
+        RuntimeFailure: a reference that cannot be run.
+    """
+    request = prebuilt.BundleRequest(
+        model=Path(model),
+        data=data,
+        profiles=profiles,
+        reference=None if reference is None else Path(reference),
+        min_accuracy=min_accuracy,
+        task=task,
+        pixels=pixels,
+        evidence=evidence,
+        sign_key=None if sign_key is None else Path(sign_key),
+        micro=micro,
+        name=name,
+        allow_code=allow_code,
+        sandbox=sandbox,
+    )
+    return prebuilt.run(request, prebuilt.resolve(request), progress or Silent())
 
 
 def validate(

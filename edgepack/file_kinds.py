@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Literal
 
 from edgepack.errors import InputError, UsageError
+from edgepack.files import read_whole
 
 Kind = Literal["tflite", "bundle", "keras"]
 TAKES = {
-    "tflite": "a .tflite: edgepack check {path} --profile P judges it",
+    "tflite": "a .tflite: edgepack check {path} --profile P judges it, and edgepack bundle"
+    " {path} --data D --profile P bundles it",
     "bundle": "a bundle: edgepack validate {path} judges it",
     "keras": "a Keras model: edgepack build {path} --data D --profile P makes a .tflite of it",
 }
+
+TFLITE_CEILING_BYTES = 2 * 1024**3
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -59,6 +63,16 @@ def refuse_other_kinds(path: Path, kind: Kind) -> None:
     found = kind_of(path)
     if found is not None and found != kind:
         raise InputError(f"{path}: this is {TAKES[found].format(path=path)}")
+
+
+def read_tflite(path: Path) -> bytes:
+    """Return the bytes of a ``.tflite`` file; nothing in them is checked yet.
+
+    Raises:
+        InputError: unreadable, larger than 2 GiB, or another kind of file.
+    """
+    refuse_other_kinds(path, "tflite")
+    return read_whole(path, TFLITE_CEILING_BYTES, "a .tflite model")
 
 
 def refuse_output_over_input(option: str, out: Path, inputs: Iterable[Path]) -> None:

@@ -24,11 +24,14 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
+    model_validator,
 )
 
 from edgepack.errors import InputError
 from edgepack.files import sha256
+from edgepack.gates.absolute_accuracy import AccuracyScore
 from edgepack.gates.accuracy import HALF, AccuracyComparison
+from edgepack.gates.expected import Origin
 from edgepack.gates.finding import Finding, Outcome
 
 SUFFIX = ".edgepack"
@@ -65,7 +68,12 @@ class TensorSpec(_StrictModel):
 
 #: What later releases added to a manifest, and how a bundle that lacks it is read. Left out
 #: where it says no more than that: what an older release wrote and signed stays those bytes.
-_LATER: dict[str, Any] = {"decision_threshold": HALF}
+_LATER: dict[str, Any] = {
+    "decision_threshold": HALF,
+    "origin": "keras",
+    "score": None,
+    "min_accuracy": None,
+}
 _LATER_COMPARED: dict[str, Any] = {"float_recalls": [], "columns": []}
 
 
@@ -120,6 +128,8 @@ class Provenance(_StrictModel):
         recipe, stages: its name, and each step as (class, settings).
         seed, augment: of the training.
         teacher_sha256: of another model that was learned from, else null.
+        reference_sha256, reference_kind: of the float model that one which came as a .tflite
+            was compared with, else null.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -135,6 +145,8 @@ class Provenance(_StrictModel):
     seed: int = 0
     augment: tuple[str, ...] = ()
     teacher_sha256: str | None = None
+    reference_sha256: str | None = None
+    reference_kind: str | None = None
 
     @model_serializer(mode="wrap")
     def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -149,6 +161,11 @@ class Manifest(_StrictModel):
         proven: every gate passed; an inconclusive one leaves it false.
         decision_threshold: above which one output means class 1, and each of a multi-label
             model's that its label is there; 0 for logits.
+        origin: ``tflite`` of a model that was bundled as it came; it is asked nothing about
+            calibration rows, which nobody knows.
+        fidelity: how it compares with its float model; None where there is none.
+        score: how good it is by itself, where there is no float model.
+        min_accuracy: the least score that its user named, asked again by whoever validates.
         provenance: digests and versions of all that the bundle was made from.
     """
 
@@ -162,16 +179,28 @@ class Manifest(_StrictModel):
     output: TensorSpec
     labels: tuple[str, ...] = ()
     decision_threshold: float = HALF
+    origin: Origin = "keras"
+    min_accuracy: float | None = Field(default=None, gt=0, le=1)
     preprocessing: str
     golden_rows: RowCount
     evidence_rows: RowCount
     test_rows: RowCount
     findings: tuple[KeptFinding, ...]
-    fidelity: KeptComparison
+    fidelity: KeptComparison | None
+    score: AccuracyScore | None = None
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
     provenance: Provenance
     files: dict[str, Member]
+
+    @model_validator(mode="after")
+    def _compared_or_scored(self) -> Manifest:
+        if self.fidelity is None and (self.origin == "keras" or self.score is None):
+            raise ValueError(
+                "fidelity: wanted the comparison with the float model, or the score of a"
+                " .tflite that came without one. Received: neither"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +254,9 @@ def members(files: Mapping[str, bytes]) -> dict[str, Member]:
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Return the manifest as it is written and signed: sorted, indented, one trailing line."""
     plain = manifest.model_dump(mode="json", by_alias=True)
-    for table, later in ((plain, _LATER), (plain["fidelity"], _LATER_COMPARED)):
+    for table, later in ((plain, _LATER), (plain["fidelity"] or {}, _LATER_COMPARED)):
         for name, default in later.items():
-            if table[name] == default:
+            if name in table and table[name] == default:
                 del table[name]
     return (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 

@@ -13,14 +13,30 @@ from edgepack.bundle import archive as packing
 from edgepack.bundle import signing
 from edgepack.bundle.archive import Bundle
 from edgepack.errors import InputError
-from edgepack.gates import accuracy
-from edgepack.gates.expected import BUNDLE, complete, expected_gates, route_of
-from edgepack.gates.finding import Finding, How, Outcome, Verdict
+from edgepack.gates import absolute_accuracy, accuracy
+from edgepack.gates.expected import (
+    BUNDLE,
+    Origin,
+    complete,
+    data_gates,
+    expected_gates,
+    route_of,
+)
+from edgepack.gates.finding import Finding, How, Outcome, Verdict, failed, inconclusive
 from edgepack.gates.static import check
 from edgepack.inference import scoring
 from edgepack.inference.protocol import Runtime
 from edgepack.profiles.profile import Profile
 from edgepack.tflite.facts import Facts, Tensor
+
+_PACKS_ROWS: dict[Origin, str] = {
+    "keras": "edgepack build MODEL.keras --evidence '8 MiB' lets some travel along",
+    "tflite": "edgepack bundle MODEL.tflite --evidence '8 MiB' lets some travel along",
+}
+_SIGNS: dict[Origin, str] = {
+    "keras": "edgepack build MODEL.keras --sign-key KEY signs it",
+    "tflite": "edgepack bundle MODEL.tflite --sign-key KEY signs it",
+}
 
 RunGates = Callable[[Bundle, Profile], tuple[Finding, ...]]
 
@@ -72,7 +88,15 @@ def validate(
     verdict = verdict.plus(*_accuracy(bundle, profile, facts, runtime))
     verdict = verdict.plus(*_calibration(bundle, profile))
     verdict = verdict.plus(*run_gates(bundle, profile))
-    asked = expected_gates(profile, route_of(bundle.files), task=bundle.manifest.task)
+    manifest = bundle.manifest
+    asked = expected_gates(
+        profile,
+        route_of(bundle.files),
+        task=manifest.task,
+        origin=manifest.origin,
+        compared=manifest.fidelity is not None,
+        floor=manifest.min_accuracy is not None,
+    )
     return facts, complete(verdict, (*asked, *BUNDLE))
 
 
@@ -83,7 +107,7 @@ def _calibration(bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
     with its device's limit, so it says nothing about another's.
     """
     kept = {gate.gate: gate for gate in bundle.manifest.findings}
-    if "calibration" not in kept:
+    if "calibration" not in kept or bundle.manifest.origin != "keras":
         return ()
     if profile == profile_of(bundle):
         return (kept["calibration"],)
@@ -110,8 +134,7 @@ def _signature(bundle: Bundle, trusted_pem: bytes, name: str) -> Finding:
         verdict=Outcome.PASS if good else Outcome.FAIL,
         says=says
         if mark is not None
-        else "not signed, but --trust asks for it;"
-        " edgepack build MODEL.keras --sign-key KEY signs it",
+        else f"not signed, but --trust asks for it; {_SIGNS[bundle.manifest.origin]}",
     )
 
 
@@ -157,30 +180,48 @@ def _accuracy(
 ) -> tuple[Finding, ...]:
     manifest = bundle.manifest
     if not manifest.evidence_rows:
-        return (
-            Finding(
-                gate="accuracy_drop",
-                verdict=Outcome.INCONCLUSIVE,
-                says="the bundle carries no test rows;"
-                " edgepack build MODEL.keras --evidence '8 MiB' lets some travel along",
-            ),
+        says = f"the bundle carries no test rows; {_PACKS_ROWS[manifest.origin]}"
+        gates = data_gates(
+            profile,
+            manifest.task,
+            origin="tflite",  # calibration is not asked of test rows
+            compared=manifest.fidelity is not None,
+            floor=manifest.min_accuracy is not None,
         )
+        return tuple(inconclusive(gate, says) for gate in gates)
     rows, before, truth = _evidence(bundle, facts)
     codes = scoring.answers(runtime, bundle.model, rows)
     after = scoring.dequantized(codes, facts.outputs[0])
-    found = accuracy.compare(
-        manifest.task,
-        truth,
-        before,
-        after,
-        threshold=manifest.decision_threshold,
-        confidence=profile.accuracy.confidence,
+    if not np.isfinite(after).all():
+        says = f"{runtime.name}: some outputs are NaN or infinite; check the model"
+        gate = "accuracy_drop" if manifest.fidelity is not None else absolute_accuracy.GATE
+        return (failed(gate, says),)
+    cut, confidence = manifest.decision_threshold, profile.accuracy.confidence
+    compared = None
+    if before is not None:
+        compared = accuracy.compare(
+            manifest.task, truth, before, after, threshold=cut, confidence=confidence
+        )
+    score = absolute_accuracy.measure(
+        manifest.task, truth, after, threshold=cut, confidence=confidence
     )
-    return accuracy.judge(found, profile.accuracy, manifest.labels)
+    return absolute_accuracy.judge_rows(
+        score,
+        compared,
+        profile.accuracy,
+        manifest.min_accuracy,
+        labels=manifest.labels,
+        kind=facts.precision,
+        origin=manifest.origin,
+    )
 
 
-def _evidence(bundle: Bundle, facts: Facts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _evidence(
+    bundle: Bundle, facts: Facts
+) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any]]:
     """Return (inputs, float scores, targets), each of the model's own form.
+
+    No float scores where the bundle was made without a float model.
 
     Raises:
         InputError: of another dtype, shape, length or range: such rows prove nothing.
@@ -188,7 +229,10 @@ def _evidence(bundle: Bundle, facts: Facts) -> tuple[NDArray[Any], NDArray[Any],
     manifest, rows = bundle.manifest, bundle.manifest.evidence_rows
     takes, gives = facts.inputs[0], facts.outputs[0]
     inputs = _array(bundle, "evidence/inputs.npy", takes.dtype, (rows, *takes.shape[1:]))
-    scores = _array(bundle, "evidence/float_scores.npy", "float32", (rows, *gives.shape[1:]))
+    scores = None
+    if manifest.fidelity is not None:
+        shape = (rows, *gives.shape[1:])
+        scores = _array(bundle, "evidence/float_scores.npy", "float32", shape)
     if manifest.task != accuracy.CLASSIFICATION:
         shape = (rows, *gives.shape[1:])
         targets = _array(bundle, "evidence/targets.npy", "float32", shape)

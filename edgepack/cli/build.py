@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +14,78 @@ from edgepack.cli.build_results import as_json, show, write
 from edgepack.cli.options import Json, Profiles, SandboxOption, Strict
 
 if TYPE_CHECKING:
-    from edgepack.pipeline.request import BuildRequest, Resolved
+    from edgepack.pipeline.pack import Product
+    from edgepack.pipeline.request import BuildRequest, Progress, Resolved
 
 DEMO_PROFILES = ("clinic-tablet-1gb-armv7", "midrange-phone-arm64", "nucleo-l4r5zi")
 
 
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="DATA",
+        help="Data set: .npz file, image folder, tfds:NAME or file.py:function.",
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="TASK",
+        help="Task: classification, multilabel, regression or reconstruction;"
+        " default: by loss and targets.",
+    ),
+]
+Micro = Annotated[
+    str,
+    typer.Option(
+        "--micro",
+        metavar="ROUTE",
+        help="Sources for microcontrollers: c (plain C99) or tflm (TFLite Micro).",
+    ),
+]
+Pixels = Annotated[
+    str,
+    typer.Option(
+        "--pixels",
+        metavar="RANGE",
+        help="Pixel range of images: raw (0 to 255), unit (0 to 1) or signed (-1 to 1).",
+    ),
+]
+Evidence = Annotated[
+    str,
+    typer.Option(
+        "--evidence",
+        metavar="SIZE",
+        help="Test rows to put into the bundle, such as '8 MiB'; '0 B' puts none.",
+    ),
+]
+SignKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign-key",
+        metavar="FILE",
+        help="Ed25519 private key (PEM) to sign with.",
+        readable=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="Model name in the names of bundles; default: the file's.",
+    ),
+]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Allow code from the model file: Lambda layers and pickled objects.",
+    ),
+]
 Out = Annotated[
     Path,
     typer.Option(
@@ -45,34 +113,11 @@ def build(
             readable=False,
         ),
     ],
-    data: Annotated[
-        str,
-        typer.Option(
-            "--data",
-            "-d",
-            metavar="DATA",
-            help="Data set: .npz file, image folder, tfds:NAME or file.py:function.",
-        ),
-    ],
+    data: Data,
     profile: Profiles,
     recipe: RecipeName = "prune-cluster-qat",
-    task: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            metavar="TASK",
-            help="Task: classification, multilabel, regression or reconstruction;"
-            " default: by loss and targets.",
-        ),
-    ] = None,
-    micro: Annotated[
-        str,
-        typer.Option(
-            "--micro",
-            metavar="ROUTE",
-            help="Sources for microcontrollers: c (plain C99) or tflm (TFLite Micro).",
-        ),
-    ] = "c",
+    task: Task = None,
+    micro: Micro = "c",
     out: Out = Path("out"),
     seed: Annotated[
         int,
@@ -101,46 +146,11 @@ def build(
             readable=False,
         ),
     ] = None,
-    pixels: Annotated[
-        str,
-        typer.Option(
-            "--pixels",
-            metavar="RANGE",
-            help="Pixel range of images: raw (0 to 255), unit (0 to 1) or signed (-1 to 1).",
-        ),
-    ] = "raw",
-    evidence: Annotated[
-        str,
-        typer.Option(
-            "--evidence",
-            metavar="SIZE",
-            help="Test rows to put into the bundle, such as '8 MiB'; '0 B' puts none.",
-        ),
-    ] = "8 MiB",
-    sign_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--sign-key",
-            metavar="FILE",
-            help="Ed25519 private key (PEM) to sign with.",
-            readable=False,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name",
-            metavar="NAME",
-            help="Model name in the names of bundles; default: the file's.",
-        ),
-    ] = None,
-    allow_code: Annotated[
-        bool,
-        typer.Option(
-            "--allow-code",
-            help="Allow code from the model file: Lambda layers and pickled objects.",
-        ),
-    ] = False,
+    pixels: Pixels = "raw",
+    evidence: Evidence = "8 MiB",
+    sign_key: SignKey = None,
+    name: Name = None,
+    allow_code: AllowCode = False,
     sandbox: SandboxOption = True,
     strict: Strict = False,
     json_: Json = False,
@@ -210,12 +220,19 @@ def demo(
 def carry_out(
     request: BuildRequest, resolved: Resolved, out: Path, *, strict: bool, json_: bool
 ) -> int:
-    """Run a request to its end: bundles, tables, exit code."""
+    """Run a build to its end: bundles, tables, exit code."""
     from edgepack.pipeline.request import run
 
+    return finish(lambda bars: run(request, resolved, bars), out, strict=strict, json_=json_)
+
+
+def finish(
+    make: Callable[[Progress], Sequence[Product]], out: Path, *, strict: bool, json_: bool
+) -> int:
+    """Make products, write and show them; return the exit code."""
     started = time.monotonic()
     with output.progress() as bars:
-        products = run(request, resolved, bars)
+        products = make(bars)
     paths = write(products, out, strict=strict)
     seconds = time.monotonic() - started
     outcomes = [product.verdict.outcome for product in products]

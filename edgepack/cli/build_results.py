@@ -51,6 +51,7 @@ def as_json(
             bundle=str(paths[product.profile.name]) if product.profile.name in paths else None,
             bundle_sha256=sha256(product.data) if product.data else None,
             fidelity=_comparison(product),
+            score=_score(product),
             steps=[step.model_dump() for step in product.result.evaluation.steps],
             notes=list(product.result.notes),
         )
@@ -103,4 +104,9 @@ def show(products: Sequence[Product], paths: dict[str, Path], seconds: float) ->
 
 def _comparison(product: Product) -> dict[str, Any] | None:
     found = product.result.comparison
+    return None if found is None else found.as_json()
+
+
+def _score(product: Product) -> dict[str, Any] | None:
+    found = product.result.score
     return None if found is None else found.as_json()

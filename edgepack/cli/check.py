@@ -13,8 +13,8 @@ def check(
     strict: Strict = False,
 ) -> int:
     """Run the static gates of a .tflite for given devices."""
-    from edgepack.api import read_tflite
     from edgepack.errors import InputError
+    from edgepack.file_kinds import read_tflite
     from edgepack.gates.static import check as judge
     from edgepack.profiles import catalogue
 

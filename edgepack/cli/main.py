@@ -21,7 +21,17 @@ import typer
 
 from converters.errors import ConversionError
 from edgepack import __version__
-from edgepack.cli import android, build, bundles, check, images, output, profiles, signals
+from edgepack.cli import (
+    android,
+    build,
+    bundle,
+    bundles,
+    check,
+    images,
+    output,
+    profiles,
+    signals,
+)
 from edgepack.errors import EdgepackError, UsageError
 
 READER_LEFT = 141  # as of any program that SIGPIPE ends
@@ -41,6 +51,7 @@ app = typer.Typer(
 )
 app.command("demo")(build.demo)
 app.command("build")(build.build)
+app.command("bundle")(bundle.bundle)
 app.command("check")(check.check)
 app.command("validate")(bundles.validate)
 app.command("bench")(bundles.bench)

@@ -99,8 +99,8 @@ def suggest(
     json_: Json = False,
 ) -> int:
     """List devices that fit a .tflite, tightest first."""
-    from edgepack.api import read_tflite
     from edgepack.errors import InputError
+    from edgepack.file_kinds import read_tflite
     from edgepack.gates import static as gates
     from edgepack.profiles import catalogue
     from edgepack.tflite.flatbuffer import read

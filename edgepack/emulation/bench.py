@@ -362,8 +362,4 @@ def device_kernels(profile: Profile) -> str:
 
 def precision(model: bytes) -> str:
     """Return int8 or float32: what most of the model's weights are stored as."""
-    elements: dict[str, int] = {}
-    for kernel in flatbuffer.read(model).kernels:
-        elements[kernel.dtype] = elements.get(kernel.dtype, 0) + kernel.elements
-    most = max(elements, key=lambda dtype: elements[dtype], default="float32")
-    return most if most in ("int8", "uint8", "float16") else "float32"
+    return flatbuffer.read(model).precision

@@ -35,9 +35,7 @@ from edgepack.tflite.liveness import busiest_operator
 GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden/inputs.npy", "golden/outputs.npy"
 EMULATED_ROWS = 4
 _VELA_FOLDER = "vela/"
-_COUNTED_IN_C = (
-    "counted for C only (edgepack build MODEL.keras --micro c); measure it on the board"
-)
+_COUNTED_IN_C = "counted for C only (--micro c); measure it on the board"
 
 
 def identifier(name: str) -> str:
@@ -240,7 +238,7 @@ def _same_sources(
     """
     route = route_of(files)
     if route is None:
-        says = f"the bundle holds no {FIRMWARE_FOLDER}; build it again from its Keras model"
+        says = f"the bundle holds no {FIRMWARE_FOLDER}; make it again from its model"
         return (inconclusive("sources", says),)
     folders = (f"{route}/", *(() if compiled is None else (_VELA_FOLDER,)))
     ours = tuple(f"{FIRMWARE_FOLDER}{folder}" for folder in folders)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from edgepack.gates import paired_statistics as paired
+from edgepack.gates.expected import Origin
 from edgepack.gates.finding import Finding, How, Outcome
 from edgepack.gates.limits import outcome_at_least, outcome_at_most, range_at_most
 from edgepack.profiles.profile import Accuracy
@@ -285,7 +286,7 @@ def _explained(
         raise ValueError("every target is the same; R² has no meaning on such test data")
     # Of every column, and last of all of them together.
     parts = [np.column_stack([part, part.sum(axis=1)]) for part in (spread, *errors)]
-    below, first, second = _resampled(parts, seed)
+    below, first, second = resampled(parts, seed)
     below[below == 0] = np.nan
     drawn = (1 - first / below, 1 - second / below)
     totals = [part.sum(axis=0) for part in parts]
@@ -324,7 +325,7 @@ def _explained(
     )
 
 
-def _resampled(parts: Sequence[NDArray[np.float64]], seed: int) -> list[NDArray[np.float64]]:
+def resampled(parts: Sequence[NDArray[np.float64]], seed: int) -> list[NDArray[np.float64]]:
     """Return each ``(N, K)`` array's sums over N rows drawn with replacement, many times.
 
     The same rows are drawn for all of them. A draw is counted a row at a time, so memory
@@ -344,15 +345,33 @@ def _resampled(parts: Sequence[NDArray[np.float64]], seed: int) -> list[NDArray[
     return [np.concatenate(kept) for kept in made]
 
 
+#: What helps a model that lost too much, by where it came from.
+_LOSSLESS: dict[Origin, str] = {
+    "keras": "a gentler recipe (qat, int8), more training rows or a larger model",
+    "tflite": "quantize it anew from its Keras model (edgepack build MODEL.keras), and check"
+    " that the rows are prepared as those that it was calibrated on",
+}
+
+
 def judge(
-    found: AccuracyComparison, asked: Accuracy, labels: Sequence[str] = ()
+    found: AccuracyComparison,
+    asked: Accuracy,
+    labels: Sequence[str] = (),
+    *,
+    kind: str = "int8",
+    origin: Origin = "keras",
 ) -> tuple[Finding, ...]:
     """Return the accuracy gates: the drop against its limit, and each class's floor.
 
     A gate passes when the whole interval is on the good side of the limit, fails when the
     whole interval is on the bad side, and is inconclusive when the samples cannot tell.
     Several output columns are each held to the limit of the drop, and none may be dead.
+
+    Args:
+        kind: of the device's model, as in ``Facts.precision``.
+        origin: of the device's model, which decides what helps against a drop.
     """
+    remedy = _LOSSLESS[origin]
     limit = asked.max_drop.value
     low, high = found.drop_interval
     drop = range_at_most(
@@ -362,39 +381,43 @@ def judge(
         limit,
         "share",
         how=How.EMULATED,
-        says=f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} int8 on"
+        says=f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} {kind} on"
         f" {found.samples:,} samples: drop {found.drop:+.4f} [{low:+.4f}, {high:+.4f}]",
         key="accuracy.max_drop",
-        remedy="a gentler recipe (qat, int8), more training rows or a larger model",
+        remedy=remedy,
         decide="bring more test samples",
         value=round(found.drop, 6),
     )
     if found.columns:
-        drop = _columns(found, asked, labels, drop)
-    if asked.min_class_recall is None or not found.recalls:
-        return (drop,)
-    return drop, _floors(found, asked.min_class_recall.value, asked.confidence, labels)
+        drop = _columns(found, asked, labels, drop, (kind, remedy))
+    recalls = class_recall(found.recalls, asked, labels, found.float_recalls, origin=origin)
+    return (drop,) if recalls is None else (drop, recalls)
 
 
 def _columns(
-    found: AccuracyComparison, asked: Accuracy, labels: Sequence[str], whole: Finding
+    found: AccuracyComparison,
+    asked: Accuracy,
+    labels: Sequence[str],
+    whole: Finding,
+    words: tuple[str, str],
 ) -> Finding:
-    """Return ``whole`` with what each column adds to it.
+    """Return ``whole`` with what each column adds to it; ``words`` as of ``judge``.
 
     Every column must pass at the stated confidence. One fails only at a confidence that
     holds for all columns together (Bonferroni), else of many one would fail by chance.
     """
+    kind, gentler = words
     limit, outer = asked.max_drop.value, 0.5 - asked.confidence / 2
     normal = NormalDist()
     wider = normal.inv_cdf(outer / len(found.columns)) / normal.inv_cdf(outer)
-    kind = "label" if found.score == "exact_match" else "column"
-    names = _names(labels, len(found.columns), kind)
+    each = "label" if found.score == "exact_match" else "column"
+    names = names_of(labels, len(found.columns), each)
     bad, open_, narrow, drops = [], [], False, [found.drop]
     for name, column in zip(names, found.columns, strict=True):
         if column.constant and found.score == "r2":
-            text = f"{name} is the same on every row in int8"
+            text = f"{name} is the same on every row in {kind}"
             if column.score_now is not None:
-                text += f" (r2 {column.float_score:.4f} float, {column.score_now:.4f} int8)"
+                text += f" (r2 {column.float_score:.4f} float, {column.score_now:.4f} {kind})"
             bad.append(text)
             narrow |= column.range_share < _NARROW
             drops.append(column.drop or 0.0)
@@ -405,7 +428,7 @@ def _columns(
         drops.append(column.drop)
         low, high = column.drop_interval
         text = (
-            f"{name} {column.float_score:.4f} float, {column.score_now:.4f} int8, drop"
+            f"{name} {column.float_score:.4f} float, {column.score_now:.4f} {kind}, drop"
             f" {column.drop:+.4f} [{low:+.4f}, {high:+.4f}]"
         )
         if column.drop - (column.drop - low) * wider > limit:
@@ -419,7 +442,7 @@ def _columns(
             "the columns share one int8 step, too coarse for a narrow one: scale the targets to"
             " one range and undo it after the model, or build a model for each"
             if narrow
-            else "a gentler recipe (qat, int8), more training rows or a larger model"
+            else gentler
         )
     elif whole.verdict is Outcome.FAIL:
         return whole
@@ -427,14 +450,14 @@ def _columns(
         verdict, told = Outcome.INCONCLUSIVE, open_
         remedy = "bring more test samples, in which every column varies"
     elif whole.verdict is Outcome.PASS:
-        says = f"{whole.says}, and each of {len(found.columns)} {kind}s within it"
+        says = f"{whole.says}, and each of {len(found.columns)} {each}s within it"
         return _with(whole, Outcome.PASS, says, max(drops))
     else:
         return whole
     shown = "; ".join(told[:4]) + (f"; and {len(told) - 4} more" if len(told) > 4 else "")
     says = (
-        f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} int8 on"
-        f" {found.samples:,} samples in all, but of {limit:.4f} allowed a {kind}: {shown};"
+        f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} {kind} on"
+        f" {found.samples:,} samples in all, but of {limit:.4f} allowed a {each}: {shown};"
         f" {remedy}"
     )
     return _with(whole, verdict, says, max(drops))
@@ -452,24 +475,39 @@ def _with(finding: Finding, verdict: Outcome, says: str, value: float) -> Findin
     )
 
 
-def _names(labels: Sequence[str], count: int, kind: str) -> list[str]:
+def names_of(labels: Sequence[str], count: int, kind: str) -> list[str]:
+    """Return the classes' or columns' names, numbered where they have none."""
     return [labels[n] if n < len(labels) else f"{kind} {n}" for n in range(count)]
 
 
-def _floors(
-    found: AccuracyComparison, floor: float, confidence: float, labels: Sequence[str]
-) -> Finding:
-    """Return the finding about the weakest class."""
+def class_recall(
+    recalls: Sequence[tuple[int, int]],
+    asked: Accuracy,
+    labels: Sequence[str] = (),
+    float_recalls: Sequence[tuple[int, int]] = (),
+    *,
+    origin: Origin = "keras",
+) -> Finding | None:
+    """Return the finding about the weakest class; None without classes or a floor.
+
+    Args:
+        recalls: (hits, rows) of each class or label.
+        float_recalls: the float model's, where there is one.
+        origin: of the device's model, which decides what helps it.
+    """
+    if asked.min_class_recall is None or not recalls:
+        return None
+    floor, confidence = asked.min_class_recall.value, asked.confidence
     under, open_, worst, blamed = [], [], 1.0, set()
-    names = _names(labels, len(found.recalls), "class")
-    for number, (name, (hits, rows)) in enumerate(zip(names, found.recalls, strict=True)):
+    names = names_of(labels, len(recalls), "class")
+    for number, (name, (hits, rows)) in enumerate(zip(names, recalls, strict=True)):
         low, high = paired.wilson(hits, rows, confidence)
         share = hits / rows if rows else 0.0
         worst = min(worst, share) if rows else worst
         text = f"{name} {share:.3f} [{low:.3f}, {high:.3f}] of {rows}"
         verdict = outcome_at_least(low, high, floor) if rows else Outcome.INCONCLUSIVE
         if verdict is Outcome.FAIL:
-            original = _float_share(found, number)
+            original = _float_share(float_recalls, number)
             if original is not None:
                 text += f", float {original:.3f}"
                 blamed.add("float" if original < floor else "int8")
@@ -478,7 +516,7 @@ def _floors(
             open_.append(text if rows else f"{name} has no test sample")
     if under:
         says = f"recall below the floor of {floor:.3f}: {'; '.join(under)}"
-        verdict, says = Outcome.FAIL, f"{says}; {_recall_remedy(blamed)}"
+        verdict, says = Outcome.FAIL, f"{says}; {_recall_remedy(blamed, origin)}"
     elif open_:
         says = f"samples cannot decide on the floor of {floor:.3f}: {'; '.join(open_)}"
         verdict, says = Outcome.INCONCLUSIVE, f"{says}; bring more test rows of these classes"
@@ -495,21 +533,21 @@ def _floors(
     )
 
 
-def _float_share(found: AccuracyComparison, number: int) -> float | None:
-    """Return the float model's recall of a class; None where the bundle does not say."""
-    if number >= len(found.float_recalls):
+def _float_share(recalls: Sequence[tuple[int, int]], number: int) -> float | None:
+    """Return the float model's recall of a class; None where that is not known."""
+    if number >= len(recalls):
         return None
-    hits, rows = found.float_recalls[number]
+    hits, rows = recalls[number]
     return hits / rows if rows else None
 
 
-def _recall_remedy(blamed: set[str]) -> str:
+def _recall_remedy(blamed: set[str], origin: Origin) -> str:
     """Return what helps, by whether the float model or the compression misses the floor."""
     said = []
     if "float" in blamed:
         said.append(_TRAIN)
     if "int8" in blamed:
-        said.append("compression lost it: a gentler recipe (qat, int8)")
+        said.append(f"compression lost it: {_LOSSLESS[origin]}")
     return "; ".join(said) or "train the model further, or with more rows of these classes"
 
 
@@ -533,7 +571,7 @@ def float_warning(
     if asked.min_class_recall is None:
         return None
     floor, under = asked.min_class_recall.value, []
-    names = _names(labels, len(recalls), "class")
+    names = names_of(labels, len(recalls), "class")
     for name, (hits, rows) in zip(names, recalls, strict=True):
         low, high = paired.wilson(hits, rows, asked.confidence)
         if rows and outcome_at_least(low, high, floor) is Outcome.FAIL:

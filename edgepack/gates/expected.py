@@ -15,6 +15,9 @@ from edgepack.profiles.profile import Profile
 
 #: What a microcontroller's or a neural unit's sources are made for.
 Route = Literal["c", "tflm"]
+#: What a bundle's model came from: ``build`` made it of a Keras model, or ``bundle`` took a
+#: .tflite as it was.
+Origin = Literal["keras", "tflite"]
 #: Where a bundle holds them, each route in a folder of its own.
 FIRMWARE_FOLDER = "firmware/"
 #: Kinds of device that carry firmware instead of an operating system with a runtime.
@@ -22,7 +25,7 @@ MICRO_KINDS = frozenset({"mcu", "npu"})
 
 STATIC = tuple(gate.__name__ for gate in static.GATES)
 #: Asked where the test and calibration rows are.
-DATA = ("accuracy_drop", "class_recall", "calibration")
+DATA = ("accuracy_drop", "accuracy", "class_recall", "calibration")
 #: Asked in the sandbox that stands in for an application processor, in this order.
 SANDBOX = ("goldens_device", "goldens_kernels", "peak_ram_sandbox", "instructions", "latency")
 #: Asked of the firmware in a bundle.
@@ -46,10 +49,12 @@ OTHER = ("signature_of_maker", "soak", "firmware", "sandbox")
 #: Tasks whose answers have classes, and so a recall of each.
 _OF_CLASSES = frozenset({"classification", "multilabel"})
 _NO_ROWS = (
-    "no test rows to judge it by; edgepack build MODEL.keras --evidence '8 MiB' packs some"
+    "the bundle holds no test rows to judge it by; edgepack build MODEL.keras --evidence"
+    " '8 MiB' packs some, and so does edgepack bundle MODEL.tflite --evidence '8 MiB'"
 )
 _NOT_ASKED = {
     "accuracy_drop": _NO_ROWS,
+    "accuracy": _NO_ROWS,
     "class_recall": _NO_ROWS,
     "calibration": "only a build has the calibration rows, and this bundle keeps no finding of"
     " it; ask its maker to build it again",
@@ -74,10 +79,31 @@ def static_gates(profile: Profile) -> tuple[str, ...]:
     return (*own, *(f"delegate:{each.name}" for each in profile.delegates))
 
 
-def data_gates(profile: Profile, task: str = "classification") -> tuple[str, ...]:
-    """Return the gates that test and calibration rows answer; only classes have a recall."""
+def data_gates(
+    profile: Profile,
+    task: str = "classification",
+    *,
+    origin: Origin = "keras",
+    compared: bool = True,
+    floor: bool = False,
+) -> tuple[str, ...]:
+    """Return the gates that test and calibration rows answer; only classes have a recall.
+
+    Of a model that came as it is nobody knows the calibration rows, so ``calibration`` is
+    not asked.
+
+    Args:
+        compared: with a float model: a drop can be told.
+        floor: the user named a least accuracy. Who has neither is asked for the drop.
+    """
     floors = profile.accuracy.min_class_recall is not None and task in _OF_CLASSES
-    return tuple(gate for gate in DATA if floors or gate != "class_recall")
+    asked = {
+        "accuracy_drop": compared or not floor,
+        "accuracy": floor,
+        "class_recall": floors,
+        "calibration": origin == "keras",
+    }
+    return tuple(gate for gate in DATA if asked[gate])
 
 
 def dynamic_gates(profile: Profile, route: Route | None = None) -> tuple[str, ...]:
@@ -92,12 +118,22 @@ def dynamic_gates(profile: Profile, route: Route | None = None) -> tuple[str, ..
 
 
 def expected_gates(
-    profile: Profile, route: Route | None = None, *, task: str = "classification"
+    profile: Profile,
+    route: Route | None = None,
+    *,
+    task: str = "classification",
+    origin: Origin = "keras",
+    compared: bool = True,
+    floor: bool = False,
 ) -> tuple[str, ...]:
-    """Return every gate that a device must be asked before its model is proven there."""
+    """Return every gate that a device must be asked before its model is proven there.
+
+    Args:
+        origin, compared, floor: as of ``data_gates``.
+    """
     return (
         *static_gates(profile),
-        *data_gates(profile, task),
+        *data_gates(profile, task, origin=origin, compared=compared, floor=floor),
         *dynamic_gates(profile, route),
     )
 

@@ -7,19 +7,24 @@ gates come in as arguments.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import product
 
 from converters.tflite.convert_process import kept_warm
+from edgepack.bundle.archive import Provenance
 from edgepack.compat import weight_forms
 from edgepack.errors import UsageError
 from edgepack.gates import accuracy
 from edgepack.gates.accuracy import CLASSIFICATION, MULTILABEL
+from edgepack.pipeline import calibration
 from edgepack.pipeline.compress import Candidate, ConversionOptions, compress
 from edgepack.pipeline.evaluate import Tested, evaluate
-from edgepack.pipeline.pack import BuildTools, PackOptions, Product, pack
+from edgepack.pipeline.pack import BuildTools, FinishedModel, PackOptions, Product, pack
 from edgepack.pipeline.recipe import Recipe, table_of
+from edgepack.pipeline.source import versions
 from edgepack.pipeline.workspace import Workspace
 from edgepack.profiles.profile import Profile
+from edgepack.version import __version__
 
 
 def build(
@@ -52,10 +57,37 @@ def build(
                 made[wanted] = candidate, tested
             tools.say(f"{profile.name}: judging")
             candidate, tested = made[wanted]
-            products.append(
-                pack(workspace, candidate, tested, profile, options=options, tools=tools)
-            )
+            model = finished(workspace, candidate)
+            products.append(pack(model, tested, profile, options=options, tools=tools))
     return tuple(products)
+
+
+def finished(workspace: Workspace, candidate: Candidate) -> FinishedModel:
+    """Return a candidate as it is packed, with where it came from."""
+    card, teacher = workspace.source.card, workspace.teacher
+    return FinishedModel(
+        tflite=candidate.tflite,
+        facts=candidate.facts,
+        x_test=workspace.rows("test")[0],
+        labels=workspace.samples.labels,
+        answers=workspace.answers,
+        source_notes=card.notes,
+        notes=candidate.notes,
+        provenance=Provenance(
+            edgepack=__version__,
+            packages=versions(),
+            model_sha256=card.digest,
+            model_kind=card.kind,
+            bridge_max_abs_diff=card.bridge_max_abs_diff,
+            data_sha256=workspace.samples.digest,
+            recipe=candidate.recipe.name,
+            stages=tuple(candidate.recipe.words()),
+            seed=workspace.training.seed,
+            augment=workspace.training.augment,
+            teacher_sha256=None if teacher is None else teacher.card.digest,
+        ),
+        calibration=partial(calibration.judge, workspace, candidate),
+    )
 
 
 def _warn_of_float(

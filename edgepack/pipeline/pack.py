@@ -16,20 +16,17 @@ from edgepack.bundle.archive import Bundle, Manifest, Provenance
 from edgepack.bundle.validation import RunGates
 from edgepack.errors import EdgepackError, RuntimeFailure, UsageError
 from edgepack.files import write_whole
-from edgepack.gates import accuracy, static
+from edgepack.gates import absolute_accuracy, static
+from edgepack.gates.absolute_accuracy import AccuracyScore
 from edgepack.gates.accuracy import CLASSIFICATION, AccuracyComparison
-from edgepack.gates.expected import Route, complete, expected_gates
+from edgepack.gates.expected import Origin, Route, complete, expected_gates
 from edgepack.gates.finding import Finding, Outcome, Verdict, unanswered
 from edgepack.inference import scoring
 from edgepack.inference.protocol import Runtime
-from edgepack.pipeline import calibration
-from edgepack.pipeline.compress import Candidate
 from edgepack.pipeline.evaluate import Tested
-from edgepack.pipeline.source import versions
-from edgepack.pipeline.workspace import Workspace
+from edgepack.pipeline.workspace import Answers
 from edgepack.profiles.profile import Profile
-from edgepack.tflite.facts import Tensor
-from edgepack.version import __version__
+from edgepack.tflite.facts import Facts, Tensor
 
 GOLDEN_ROWS = 16
 
@@ -52,12 +49,14 @@ class PackOptions:
         evidence_bytes: test rows that travel in the bundle, so that accuracy can be proven
             again without the data; 0 keeps every sample at home.
         sign: manifest bytes -> signature, or None.
+        min_accuracy: the least score that the user asks for, whatever a float model has.
     """
 
     name: str
     preprocessing: str
     evidence_bytes: int
     sign: Callable[[bytes], bytes] | None = None
+    min_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,24 +81,55 @@ class BuildTools:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildResult:
-    """A candidate with what was learned of it on the test part.
+class FinishedModel:
+    """A finished .tflite and all that packing must know of it, whichever way it came.
 
     Attributes:
-        comparison: with the float model; None where the runtime gave no answers.
+        x_test, labels: the rows that it was evaluated on, in the float model's units, and the
+            names of its classes or columns.
+        answers: of runtimes, about this file.
+        source_notes, notes: what there is to tell of the file it was made of, and of its
+            making.
+        provenance: digests and versions of all that it was made from.
+        origin: whether it was built here or came as it is.
+        calibration: asks the rows that set its int8 ranges; None where nobody knows them.
     """
 
-    workspace: Workspace
-    candidate: Candidate
+    tflite: bytes
+    facts: Facts
+    x_test: NDArray[Any]
+    labels: tuple[str, ...]
+    answers: Answers
+    source_notes: tuple[str, ...]
+    notes: tuple[str, ...]
+    provenance: Provenance
+    origin: Origin = "keras"
+    calibration: Callable[[Profile, Runtime], Finding] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """A finished model with what was learned of it on the test part."""
+
+    model: FinishedModel
     evaluation: Tested
     profile: Profile
     options: PackOptions
-    comparison: AccuracyComparison | None
+
+    @property
+    def comparison(self) -> AccuracyComparison | None:
+        """With the float model; None without one, or where the runtime gave no answers."""
+        return self.evaluation.compared(self.profile.accuracy.confidence)
+
+    @property
+    def score(self) -> AccuracyScore | None:
+        """The model's own; None where the runtime gave no answers."""
+        return self.evaluation.measured(self.profile.accuracy.confidence)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be told of the making, in words."""
-        return tuple(dict.fromkeys((*self.candidate.notes, *self.evaluation.notes)))
+        return tuple(dict.fromkeys((*self.model.notes, *self.evaluation.notes)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +166,7 @@ def place(folder: Path, name: str, profile: str) -> Path:
 
 
 def pack(
-    workspace: Workspace,
-    candidate: Candidate,
+    model: FinishedModel,
     evaluation: Tested,
     profile: Profile,
     *,
@@ -146,29 +175,29 @@ def pack(
 ) -> Product:
     """Return a device's product: every gate's answer, and the bundle where none failed.
 
-    What the file alone tells is asked first. A candidate that fails there, or on which the
+    What the file alone tells is asked first. A model that fails there, or on which the
     runtime fails, is not run as the device would run it: those gates are inconclusive.
     """
-    expected = expected_gates(profile, tools.route, task=workspace.task)
-    result = BuildResult(
-        workspace=workspace,
-        candidate=candidate,
-        evaluation=evaluation,
-        profile=profile,
-        options=options,
-        comparison=evaluation.compared(profile.accuracy.confidence),
+    expected = expected_gates(
+        profile,
+        tools.route,
+        task=evaluation.task,
+        origin=model.origin,
+        compared=evaluation.float_scores is not None,
+        floor=options.min_accuracy is not None,
     )
-    verdict = static.judge(candidate.facts, profile)
+    result = BuildResult(model=model, evaluation=evaluation, profile=profile, options=options)
+    verdict = static.judge(model.facts, profile)
     refused = verdict.named(Outcome.FAIL)
     verdict = verdict.plus(*_data_findings(result, tools))
-    if refused or result.comparison is None:
-        gates = _gates(refused) if refused else "accuracy_drop"
-        why = f"not asked after {gates}; build it again once that is mended"
+    if refused or evaluation.scores is None:
+        gates = _gates(refused or verdict.named(Outcome.FAIL)) or "accuracy_drop"
+        why = f"not asked after {gates}; run it again once that is mended"
         return Product(result=result, verdict=complete(verdict, expected, why), data=None)
     content, findings = _content(result, tools)
     why = ""
     if not content:
-        why = f"not asked after {_gates(findings)}; build it again once that is mended"
+        why = f"not asked after {_gates(findings)}; run it again once that is mended"
     else:
         tools.say(f"{profile.name}: running it as the device would")
         bundle = Bundle(_manifest(result, verdict.plus(*findings), content), content)
@@ -188,18 +217,35 @@ def _gates(findings: Iterable[Finding]) -> str:
 
 def _data_findings(result: BuildResult, tools: BuildTools) -> tuple[Finding, ...]:
     """Return the findings of test and calibration rows; a runtime's failure is one."""
-    profile, samples = result.profile, result.workspace.samples
-    failure = result.evaluation.failure
-    found: tuple[Finding, ...] = ()
+    model, profile = result.model, result.profile
+    found = list(_accuracy(result))
+    if model.calibration is not None:
+        try:
+            found.append(model.calibration(profile, tools.runtime))
+        except RuntimeFailure as ended:
+            found.append(unanswered("calibration", ended))
+    return tuple(found)
+
+
+def _accuracy(result: BuildResult) -> tuple[Finding, ...]:
+    """Return the findings of the test rows: against the float model, a floor, or neither."""
+    model, asked, floor = result.model, result.profile.accuracy, result.options.min_accuracy
+    failure, score = result.evaluation.failure, result.score
     if failure is not None:
-        found = (unanswered("accuracy_drop", failure),)
-    elif result.comparison is not None:
-        found = accuracy.judge(result.comparison, profile.accuracy, samples.labels)
-    try:
-        rows = calibration.judge(result.workspace, result.candidate, profile, tools.runtime)
-    except RuntimeFailure as ended:
-        rows = unanswered("calibration", ended)
-    return (*found, rows)
+        absolute = floor is not None and result.evaluation.float_scores is None
+        gate = absolute_accuracy.GATE if absolute else "accuracy_drop"
+        return (unanswered(gate, failure),)
+    if score is None:
+        return ()
+    return absolute_accuracy.judge_rows(
+        score,
+        result.comparison,
+        asked,
+        floor,
+        labels=model.labels,
+        kind=model.facts.precision,
+        origin=model.origin,
+    )
 
 
 def _content(
@@ -209,13 +255,13 @@ def _content(
 
     A device's own files that cannot be made are a finding of gate ``firmware``.
     """
-    candidate, profile, options = result.candidate, result.profile, result.options
+    model, profile, options = result.model, result.profile, result.options
     try:
-        content = files(result, result.workspace.answers.of(tools.oracle(profile)))
+        content = files(result, model.answers.of(tools.oracle(profile)))
     except RuntimeFailure as ended:  # this device's runtime does; others may yet take it
         return {}, (unanswered("goldens", ended),)
     try:
-        return content | tools.firmware(candidate.tflite, profile, options.name, content), ()
+        return content | tools.firmware(model.tflite, profile, options.name, content), ()
     except EdgepackError as refused:
         return content, (unanswered("firmware", refused),)
 
@@ -246,74 +292,63 @@ def files(result: BuildResult, oracle: Runtime) -> dict[str, bytes]:
     Raises:
         RuntimeFailure: the oracle crashed on the model or refused it.
     """
-    candidate, task = result.candidate, result.workspace.task
-    x, y = result.workspace.rows("test")
-    tensor = candidate.facts.inputs[0]
+    model, evaluation = result.model, result.evaluation
+    x, y, task = model.x_test, evaluation.targets, evaluation.task
+    tensor = model.facts.inputs[0]
     golden = scoring.quantized(x[spread(y, GOLDEN_ROWS, task)], tensor)
-    answers = scoring.answers(oracle, candidate.tflite, golden, kernels="reference")
+    answers = scoring.answers(oracle, model.tflite, golden, kernels="reference")
     found = {
-        archive.MODEL: candidate.tflite,
+        archive.MODEL: model.tflite,
         archive.PROFILE: result.profile.model_dump_json(by_alias=True, indent=1).encode(),
         "golden/inputs.npy": archive.npy(golden),
         "golden/outputs.npy": archive.npy(answers),
     }
-    labels = result.workspace.samples.labels
-    if labels:
-        found["labels.txt"] = ("\n".join(labels) + "\n").encode()
+    if model.labels:
+        found["labels.txt"] = ("\n".join(model.labels) + "\n").encode()
     rows = spread(y, _evidence_rows(result), task)
     if len(rows):
         target = y[rows] if task == CLASSIFICATION else y[rows].astype(np.float32)
         found["evidence/inputs.npy"] = archive.npy(scoring.quantized(x[rows], tensor))
         found["evidence/targets.npy"] = archive.npy(target)
-        scores = result.evaluation.float_scores[rows]
-        found["evidence/float_scores.npy"] = archive.npy(scores)
+        if evaluation.float_scores is not None:
+            scores = archive.npy(evaluation.float_scores[rows])
+            found["evidence/float_scores.npy"] = scores
     return found
 
 
 def _evidence_rows(result: BuildResult) -> int:
-    row = max(1, result.candidate.facts.inputs[0].nbytes)
+    row = max(1, result.model.facts.inputs[0].nbytes)
     return min(result.options.evidence_bytes // row, len(result.evaluation.targets))
 
 
 def _manifest(result: BuildResult, verdict: Verdict, content: Mapping[str, bytes]) -> Manifest:
     """Return the manifest of ``content``: what it is, how it was judged, how it was made."""
-    workspace, candidate, options = result.workspace, result.candidate, result.options
-    card, teacher = workspace.source.card, workspace.teacher
-    comparison = result.comparison
-    rows = len(result.evaluation.targets)
+    model, evaluation, options = result.model, result.evaluation, result.options
+    rows = len(evaluation.targets)
     return Manifest.model_validate(
         {
             "schema": "edgepack.bundle/1",
             "name": options.name,
             "profile": result.profile.name,
-            "task": workspace.task,
+            "task": evaluation.task,
             "verdict": verdict.outcome,
             "proven": verdict.outcome is Outcome.PASS,
-            "input": _tensor(candidate.facts.inputs[0]),
-            "output": _tensor(candidate.facts.outputs[0]),
-            "labels": workspace.samples.labels,
-            "decision_threshold": workspace.decision_threshold,
+            "input": _tensor(model.facts.inputs[0]),
+            "output": _tensor(model.facts.outputs[0]),
+            "labels": model.labels,
+            "decision_threshold": evaluation.decision_threshold,
+            "origin": model.origin,
+            "min_accuracy": options.min_accuracy,
             "preprocessing": options.preprocessing,
             "golden_rows": min(GOLDEN_ROWS, rows),
             "evidence_rows": _evidence_rows(result),
             "test_rows": rows,
             "findings": verdict.findings,
-            "fidelity": comparison,
-            "steps": result.evaluation.steps,
-            "notes": tuple(dict.fromkeys((*card.notes, *result.notes))),
-            "provenance": Provenance(
-                edgepack=__version__,
-                packages=versions(),
-                model_sha256=card.digest,
-                model_kind=card.kind,
-                bridge_max_abs_diff=card.bridge_max_abs_diff,
-                data_sha256=workspace.samples.digest,
-                recipe=candidate.recipe.name,
-                stages=tuple(candidate.recipe.words()),
-                seed=workspace.training.seed,
-                augment=workspace.training.augment,
-                teacher_sha256=None if teacher is None else teacher.card.digest,
-            ),
+            "fidelity": result.comparison,
+            "score": result.score if result.comparison is None else None,
+            "steps": evaluation.steps,
+            "notes": tuple(dict.fromkeys((*model.source_notes, *result.notes))),
+            "provenance": model.provenance,
             "files": archive.members(content),
         }
     )

@@ -56,20 +56,17 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
-    """A build in words, before anything is opened.
+class PackRequest:
+    """What every way to a bundle is asked in words, before anything is opened.
 
     Attributes:
-        model: ``.keras``, ``.h5`` or a SavedModel folder.
+        model: a Keras file or SavedModel folder for ``build``, a .tflite for ``bundle``.
         data: ``x.npz``, an image folder, ``tfds:NAME`` or ``file.py:function``.
         profiles: names of devices or ``.toml`` files.
-        recipe: a built-in recipe's name or a ``.toml`` file.
         out: where the bundles will be written; None writes none.
         task: one of ``TASKS``; None takes what loss, shapes and targets imply.
         pixels: for image folders: ``raw`` 0-255, ``unit`` 0-1 or ``signed`` -1-1.
-        augment: random views of training rows, of ``VIEWS`` or their ``ALIASES``.
-        teacher: another Keras model of the same inputs and outputs to learn from.
-        allow_code: leave to run Lambda layers and pickled code of the models.
+        allow_code: leave to run Lambda layers and pickled code of Keras models.
         evidence: the size of the test rows that travel along, like ``8 MiB``.
         sign_key: an Ed25519 private key in PEM.
         micro: sources for microcontrollers, ``c`` or ``tflm``.
@@ -80,13 +77,9 @@ class BuildRequest:
     model: Path
     data: str
     profiles: Sequence[str]
-    recipe: str = "prune-cluster-qat"
     out: Path | None = None
     task: str | None = None
     pixels: str = "raw"
-    seed: int = 0
-    augment: Sequence[str] = ()
-    teacher: Path | None = None
     allow_code: bool = False
     evidence: str = "8 MiB"
     sign_key: Path | None = None
@@ -94,31 +87,55 @@ class BuildRequest:
     name: str | None = None
     sandbox: bool = True
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest(PackRequest):
+    """A build in words, before anything is opened.
+
+    Attributes:
+        recipe: a built-in recipe's name or a ``.toml`` file.
+        augment: random views of training rows, of ``VIEWS`` or their ``ALIASES``.
+        teacher: another Keras model of the same inputs and outputs to learn from.
+    """
+
+    recipe: str = "prune-cluster-qat"
+    seed: int = 0
+    augment: Sequence[str] = ()
+    teacher: Path | None = None
+
     def __post_init__(self) -> None:
         """Name each view once and by what it does, so that aliases give the same bundle."""
         object.__setattr__(self, "augment", augment.canonical(self.augment))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """What the words of a request stand for, each found to be sound."""
+class Target:
+    """What a request's devices and bundles stand for, each found to be sound."""
 
     profiles: Sequence[Profile]
-    recipe: Recipe
     name: str
     micro: Route
     evidence_bytes: int
     sign: Callable[[bytes], bytes] | None
 
 
-def resolve(request: BuildRequest) -> Resolved:
-    """Return what a request stands for; everything that is cheap to refuse is refused here.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What the words of a build's request stand for, each found to be sound."""
 
-    The data are left to ``run``: who trains a demo first writes its own later.
+    target: Target
+    recipe: Recipe
+
+
+def resolve_target(request: PackRequest, read: Sequence[Path]) -> Target:
+    """Return what a request's devices and bundles stand for.
+
+    Args:
+        read: the files that no bundle may be written over.
 
     Raises:
         UsageError: an unknown name or value.
-        InputError: a profile, recipe or key that cannot be read.
+        InputError: a profile or key that cannot be read.
         OutputError: nothing can be written to ``out``.
     """
     if request.task is not None and request.task not in TASKS:
@@ -130,18 +147,32 @@ def resolve(request: BuildRequest) -> Resolved:
             f"--pixels {request.pixels}: for image folders and tfds: only;"
             f" {request.data} gives rows as the model takes them"
         )
-    resolved = Resolved(
+    target = Target(
         profiles=catalogue.load_all(request.profiles),
-        recipe=recipes.load(request.recipe),
         name=_name(request),
         micro=_route(request.micro),
         evidence_bytes=_evidence(request.evidence),
         sign=_signer(request.sign_key),
     )
-    _check_training_options(request, resolved.recipe)
     if request.out is not None:
-        _refuse_unwritable(request, request.out, resolved)
-    return resolved
+        _refuse_unwritable(request.out, target, read)
+    return target
+
+
+def resolve(request: BuildRequest) -> Resolved:
+    """Return what a build's request stands for; all that is cheap to refuse is refused here.
+
+    The data are left to ``run``: who trains a demo first writes its own later.
+
+    Raises:
+        UsageError: an unknown name or value.
+        InputError: a profile, recipe or key that cannot be read.
+        OutputError: nothing can be written to ``out``.
+    """
+    recipe = recipes.load(request.recipe)
+    _check_training_options(request, recipe)
+    read = [request.model] if request.teacher is None else [request.model, request.teacher]
+    return Resolved(target=resolve_target(request, read), recipe=recipe)
 
 
 def run(request: BuildRequest, resolved: Resolved, progress: Progress) -> tuple[Product, ...]:
@@ -152,6 +183,7 @@ def run(request: BuildRequest, resolved: Resolved, progress: Progress) -> tuple[
         InputError: a model or data that cannot be read, or do not fit each other.
         ConversionError: what a stage or the converter cannot take.
     """
+    target = resolved.target
     loading.present(request.data)
     source = Source(request.model, Cache(default_cache()), request.allow_code)
     progress.say(f"reading {request.model}")
@@ -172,17 +204,17 @@ def run(request: BuildRequest, resolved: Resolved, progress: Progress) -> tuple[
     augment.check_targets(views, source.card.output_shape, task)
     training = Training(task=task, seed=request.seed, augment=views, progress=progress.step)
     options = PackOptions(
-        name=resolved.name,
+        name=target.name,
         preprocessing=loading.preprocessing(request.data, samples, request.pixels),
-        evidence_bytes=resolved.evidence_bytes,
-        sign=resolved.sign,
+        evidence_bytes=target.evidence_bytes,
+        sign=target.sign,
     )
     return build(
         Workspace(source, samples, training, teacher),
         resolved.recipe,
-        resolved.profiles,
+        target.profiles,
         options,
-        build_tools(route=resolved.micro, sandbox=request.sandbox, say=progress.say),
+        build_tools(route=target.micro, sandbox=request.sandbox, say=progress.say),
     )
 
 
@@ -206,12 +238,11 @@ def _teacher(request: BuildRequest, source: Source, progress: Progress) -> Sourc
     return teacher
 
 
-def _refuse_unwritable(request: BuildRequest, out: Path, resolved: Resolved) -> None:
-    read = [request.model] if request.teacher is None else [request.model, request.teacher]
+def _refuse_unwritable(out: Path, target: Target, read: Sequence[Path]) -> None:
     file_kinds.refuse_output_over_input("--out", out, read)
     files.prove_writable(out)
-    for profile in resolved.profiles:
-        path = place(out, resolved.name, profile.name)
+    for profile in target.profiles:
+        path = place(out, target.name, profile.name)
         if path.is_dir():
             raise OutputError(
                 f"{path}: a folder lies where the bundle goes; remove or rename it"
@@ -235,7 +266,7 @@ def _check_training_options(request: BuildRequest, recipe: Recipe) -> None:
             )
 
 
-def _name(request: BuildRequest) -> str:
+def _name(request: PackRequest) -> str:
     """Return the model's name as it may stand in a file's name."""
     if request.name is None:
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", request.model.stem)[:60].strip(".-")

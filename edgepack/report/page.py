@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from edgepack.bundle.archive import MODEL, Bundle
+from edgepack.bundle.archive import MODEL, Bundle, Manifest
 from edgepack.bundle.validation import profile_of
 from edgepack.tflite.facts import compressed_size
 from edgepack.units import format_bytes
@@ -30,22 +30,18 @@ def page(bundles: Sequence[tuple[Bundle, str]]) -> str:
 
 
 def _shown(bundle: Bundle, digest: str) -> dict[str, Any]:
-    manifest, found = bundle.manifest, bundle.manifest.fidelity
-    low, high = found.drop_interval
+    manifest = bundle.manifest
+    name, score, comparison = _accuracy(manifest)
     return {
         "name": manifest.name,
         "title": profile_of(bundle).title,
         "verdict": manifest.verdict.value,
         "proven": manifest.proven,
-        "score": found.score_now,
-        "score_name": found.score,
+        "score": score,
+        "score_name": name,
         "flatbuffer": format_bytes(len(bundle.files[MODEL])),
         "download": format_bytes(compressed_size(bundle.files[MODEL])),
-        "comparison": (
-            f"{found.score} {found.score_now:.4f} against {found.float_score:.4f}"
-            f" of the float model: drop {found.drop:+.4f} [{low:+.4f}, {high:+.4f}] on"
-            f" {found.samples:,} test samples."
-        ),
+        "comparison": comparison,
         "findings": [finding.as_json() for finding in manifest.findings],
         "steps": [step.model_dump() for step in manifest.steps],
         "notes": manifest.notes,
@@ -55,3 +51,23 @@ def _shown(bundle: Bundle, digest: str) -> dict[str, Any]:
         ],
         "digest": digest,
     }
+
+
+def _accuracy(manifest: Manifest) -> tuple[str, float, str]:
+    """Return the score's name, its value, and a sentence about it."""
+    found, alone = manifest.fidelity, manifest.score
+    if found is not None:
+        low, high = found.drop_interval
+        says = (
+            f"{found.score} {found.score_now:.4f} against {found.float_score:.4f}"
+            f" of the float model: drop {found.drop:+.4f} [{low:+.4f}, {high:+.4f}] on"
+            f" {found.samples:,} test samples."
+        )
+        return found.score, found.score_now, says
+    assert alone is not None  # a manifest has one of the two
+    low, high = alone.interval
+    says = (
+        f"{alone.score} {alone.value:.4f} [{low:.4f}, {high:.4f}] on {alone.samples:,} test"
+        " samples, without a float model to compare with."
+    )
+    return alone.score, alone.value, says

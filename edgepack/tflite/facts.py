@@ -253,3 +253,12 @@ class Facts:
                 if kernel:
                     found.setdefault((op.subgraph, tensor.index), kernel)
         return tuple(found[key] for key in sorted(found))
+
+    @cached_property
+    def precision(self) -> str:
+        """Return int8, uint8, float16 or float32: what most weights are stored as."""
+        elements: dict[str, int] = {}
+        for kernel in self.kernels:
+            elements[kernel.dtype] = elements.get(kernel.dtype, 0) + kernel.elements
+        most = max(elements, key=lambda dtype: elements[dtype], default="float32")
+        return most if most in ("int8", "uint8", "float16") else "float32"

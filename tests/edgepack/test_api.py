@@ -11,6 +11,7 @@ import pytest
 
 import edgepack
 from edgepack.errors import InputError, UsageError
+from edgepack.pipeline.prebuilt import BundleRequest
 from edgepack.pipeline.request import BuildRequest
 from tests.edgepack.tinymodels import Net
 
@@ -27,6 +28,7 @@ PUBLIC = {
     "Verdict": ("findings",),
     "bench": (),
     "build": (),
+    "bundle_tflite": (),
     "check": (),
     "load_bundle": (),
     "load_profile": (),
@@ -54,6 +56,8 @@ def test_the_public_names_are_these_and_no_more() -> None:
 def test_the_options_of_build_are_those_of_a_request() -> None:
     given = set(edgepack.build.__annotations__) - {"progress", "return"}
     assert given | {"out"} == set(BuildRequest.__dataclass_fields__)
+    given = set(edgepack.bundle_tflite.__annotations__) - {"progress", "return"}
+    assert given | {"out"} == set(BundleRequest.__dataclass_fields__)
 
 
 def test_the_version_is_that_of_the_package() -> None:

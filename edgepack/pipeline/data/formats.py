@@ -67,11 +67,17 @@ def from_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def from_folder(
-    root: Path, shape: tuple[int, ...], pixels: str
+    root: Path,
+    shape: tuple[int, ...],
+    pixels: str,
+    needed: tuple[str, ...] = ("train", "test"),
 ) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
     """Return image arrays from ``train|val|test/<class>/<image>``; classes in name order.
 
     Images are resized (bilinear) to the model's height and width and to its channels.
+
+    Args:
+        needed: splits that must be there; where it is the test part alone, no other is read.
 
     Raises:
         InputError: no such split or class, an image that cannot be read, classes that differ.
@@ -80,10 +86,14 @@ def from_folder(
         raise InputError(
             f"{root}: a folder of images needs a model that takes (H, W, 1 or 3), got {shape}"
         )
-    splits = [s for s in ("train", "val", "test") if (root / s).is_dir()]
-    if "train" not in splits or "test" not in splits:
-        raise InputError(f"{root}: wanted folders train and test (and val) of <class>/<image>")
-    labels = _classes_of(root / "train")
+    read = ("test",) if needed == ("test",) else ("train", "val", "test")
+    splits = [s for s in read if (root / s).is_dir()]
+    if not set(needed) <= set(splits):
+        also = " (and val)" if len(read) > 1 else ""
+        raise InputError(
+            f"{root}: wanted folders {' and '.join(needed)}{also} of <class>/<image>"
+        )
+    labels = _classes_of(root / splits[0])
     arrays: dict[str, NDArray[Any]] = {}
     for split in splits:
         if _classes_of(root / split) != labels:

@@ -62,17 +62,73 @@ def load(
         EnvironmentMissing: ``tfds:`` without the package.
         UsageError: no task is given, and none can be told.
     """
+    arrays, labels = _arrays(source, input_shape, pixels, ("train", "test"))
+    pairs = _divided(arrays, source, seed)
+    whole, chosen = _whole(
+        pairs, labels, source, input_shape, output_shape, task=task, hint=hint
+    )
+    return _samples(whole, labels), chosen
+
+
+def load_test(
+    source: str,
+    *,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    task: str | None,
+    hint: TaskHint | None = None,
+    pixels: str = "raw",
+) -> tuple[Samples, str]:
+    """Return samples that have a test part only, and the task that they are for.
+
+    For a model that nothing is trained or calibrated for: a set that comes undivided is all
+    test rows. Arguments and errors as of ``load``.
+    """
+    arrays, labels = _arrays(source, input_shape, pixels, ("test",))
+    divided = any(f"x_{split}" in arrays for split in SPLITS)
+    x_name, y_name = ("x_test", "y_test") if divided else ("x", "y")
+    if x_name not in arrays:
+        raise InputError(
+            f"{source}: wanted x_test and y_test (or x and y of a set that is all test rows)."
+            f" Received: {', '.join(sorted(arrays)) or 'nothing'}"
+        )
+    pairs = {"test": (arrays[x_name], arrays.get(y_name))}
+    whole, chosen = _whole(
+        pairs, labels, source, input_shape, output_shape, task=task, hint=hint
+    )
+    x, y = whole["test"]
+    return _samples({"train": (x[:0], y[:0]), "val": (x[:0], y[:0]), **whole}, labels), chosen
+
+
+def _arrays(
+    source: str, shape: tuple[int, ...], pixels: str, needed: tuple[str, ...]
+) -> tuple[Arrays, tuple[str, ...]]:
+    """Return the arrays of ``source``, unjudged, and the names of its classes."""
     try:
-        arrays, labels = _read(source, input_shape, pixels)
+        arrays, labels = _read(source, shape, pixels, needed)
     except OSError as error:  # a folder or picture that may not be looked at
         raise InputError(
             f"{error.filename or source}: cannot read data: {error.strerror}"
         ) from error
     if "labels" in arrays:
         labels = tuple(str(name) for name in np.asarray(arrays["labels"]).reshape(-1))
+    return arrays, labels
+
+
+def _whole(
+    pairs: Mapping[str, _Pair],
+    labels: tuple[str, ...],
+    source: str,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    *,
+    task: str | None,
+    hint: TaskHint | None,
+) -> tuple[dict[str, tuple[NDArray[Any], NDArray[Any]]], str]:
+    """Return each part's checked inputs and targets, and the task that they are for."""
     divided = {
         split: (data_checks.inputs(x, f"{source}: x_{split}", input_shape), y)
-        for split, (x, y) in _divided(arrays, source, seed).items()
+        for split, (x, y) in pairs.items()
     }
     hint = hint or TaskHint(task=None)
     chosen = task or hint.resolved(divided.values())
@@ -89,7 +145,7 @@ def load(
             f"{error}; the task {chosen} was guessed because {hint.why}: if it is another, give"
             f" --task {others}"
         ) from error
-    return _samples(whole, labels), chosen
+    return whole, chosen
 
 
 def _checked(
@@ -122,14 +178,16 @@ def _samples(
     )
 
 
-def _read(source: str, shape: tuple[int, ...], pixels: str) -> tuple[Arrays, tuple[str, ...]]:
+def _read(
+    source: str, shape: tuple[int, ...], pixels: str, needed: tuple[str, ...]
+) -> tuple[Arrays, tuple[str, ...]]:
     """Return the arrays of whatever form ``source`` has, and the classes it names."""
     if source.startswith("tfds:"):
         return from_tfds(source.removeprefix("tfds:"), shape, pixels)
     if ".py:" in source:
         return from_function(source), ()
     if Path(source).is_dir():
-        return from_folder(Path(source), shape, pixels)
+        return from_folder(Path(source), shape, pixels, needed)
     return from_npz(Path(source)), ()
 
 
@@ -164,10 +222,12 @@ def preprocessing(source: str, samples: Samples, pixels: str) -> str:
         factor, shift = PIXELS[pixels]
         low, high = shift, 255 * factor + shift
         return f"{pixels}: images resized (bilinear), pixels as {low:g} to {high:g}"
-    x = samples.x_train
+    x, part = samples.x_train, "training"
+    if not len(x):
+        x, part = samples.x_test, "test"
     return (
         f"none by edgepack: rows as they were given, {x.dtype}, {x.min():g} to {x.max():g}"
-        " in the training part"
+        f" in the {part} part"
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgepack.api import TFLITE_CEILING_BYTES
 from edgepack.bundle import archive as bundle
+from edgepack.file_kinds import TFLITE_CEILING_BYTES
 from edgepack.toml_file import LARGEST_FILE_BYTES
 from tests.edgepack.commands import Ended, one_line, run, tiny_tflite, write_bundle
 

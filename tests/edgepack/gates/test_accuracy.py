@@ -189,7 +189,7 @@ def test_many_columns_do_not_fail_by_chance() -> None:
 def test_resampling_is_the_plain_bootstrap() -> None:
     part = np.random.default_rng(1).random((50, 2))
     draws = np.random.default_rng(5).integers(50, size=(accuracy.BOOTSTRAP_ROUNDS, 50))
-    (found,) = accuracy._resampled([part], 5)
+    (found,) = accuracy.resampled([part], 5)
     assert np.allclose(found, part[draws].sum(axis=1))
 
 

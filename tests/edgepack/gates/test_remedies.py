@@ -20,12 +20,13 @@ PLACES = (
     "edgepack/gates", "edgepack/bundle/validation.py", "edgepack/firmware/bench.py",
     "edgepack/firmware/emulator", "edgepack/emulation", "edgepack/compat",
     "edgepack/sandbox/engine.py", "edgepack/sandbox/images/inventory.py",
-    "edgepack/inference", "edgepack/pipeline/tools.py",
+    "edgepack/inference", "edgepack/pipeline/tools.py", "edgepack/pipeline/prebuilt.py",
 )  # fmt: skip
 #: The argument of a command in a remedy tells the kind of file; none where it takes none.
 MODEL_OF_KIND = {"keras": "MODEL.keras", "tflite": "MODEL.tflite", "bundle": "BUNDLE"}
 ARGUMENTS = {
-    "build": "MODEL.keras", "check": "MODEL.tflite", "profiles suggest": "MODEL.tflite",
+    "build": "MODEL.keras", "bundle": "MODEL.tflite",
+    "check": "MODEL.tflite", "profiles suggest": "MODEL.tflite",
     "validate": "BUNDLE", "bench": "BUNDLE", "report": "BUNDLE",
     "android run": "BUNDLE", "android pull": "BUNDLE",
 }  # fmt: skip
