@@ -18,7 +18,7 @@ import real_data
 
 from converters.draft import Draft, Samples, Training
 from converters.tflite import tflite_edit
-from edgepack.gates import accuracy as fidelity
+from edgepack.gates import accuracy
 from edgepack.pipeline import recipe
 from edgepack.tflite.flatbuffer import read
 
@@ -69,7 +69,7 @@ def main(*wanted: str) -> None:
         tflite = made(model, whole, samples)
         facts = read(tflite)
         after = tflite_edit.outputs(tflite, samples.x_test).astype("float32")
-        found = fidelity.compare("reconstruction", samples.y_test, before, after)
+        found = accuracy.compare("reconstruction", samples.y_test, before, after)
         counts = " | ".join(f"{forms.count(tflite, image):,}" for image in IMAGES)
         sizes = f"{facts.flatbuffer_bytes:,} | {facts.download_bytes:,}"
         print(f"| {name} | {sizes} | {found.score_now:.4f} | {counts} |", flush=True)

@@ -89,7 +89,7 @@ def raw(model: Path, data: str, recipe_name: str) -> None:
     """Print digests of all files that the build makes too, made by direct calls."""
     from converters import keras2
     from converters.draft import Draft, Training
-    from converters.quantized import int8 as quantized
+    from converters.quantized import int8
     from converters.reading.loading import load
     from converters.tflite import conversion
     from edgepack.pipeline import recipe
@@ -134,7 +134,7 @@ def raw(model: Path, data: str, recipe_name: str) -> None:
     files = [chosen.int8(draft, samples, training).tflite for draft in drafts]
     halves = chosen.int8.halves(drafts[-1], samples, training)
     keras2.predict(net, samples.x_test)
-    for tflite in (quantized.float_tflite(net), *files):
+    for tflite in (int8.float_tflite(net), *files):
         answer(tflite, samples.x_test)
     for tflite in halves:
         answer(tflite, samples.x_val)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.emulation.bench import BenchOptions, BenchRun, bench
-from edgepack.gates import sandbox as gates
+from edgepack.gates import sandbox
 from edgepack.inference.host import HostRuntime
 from edgepack.inference.protocol import ExitStatus, Job
 from edgepack.profiles import catalogue
@@ -127,7 +127,7 @@ def memory_verdicts(engine: Engine) -> None:
             if free.status is not ExitStatus.OK:
                 row(name, trial.native.spec.tag, free.says)
                 continue
-            need = gates.need_bytes(free)
+            need = sandbox.need_bytes(free)
             verdicts = [
                 BenchRun.of(
                     engine, granted(profile, need, share), model, BenchOptions(seconds=0.1)

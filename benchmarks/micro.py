@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.firmware import goldens
-from edgepack.firmware import tflm_arena as arena
+from edgepack.firmware import goldens, tflm_arena
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.emulator import run as emulate
 from edgepack.firmware.emulator.targets import TARGETS
@@ -73,7 +72,7 @@ def row(name: str, path: Path, rows: int) -> str:
         counts.append(f"{max(run.instructions) / 1e6:.3f}")
         if core == CORES[0]:
             ram, flash = run.sizes.ram_bytes + run.stack_bytes, run.flash_bytes
-    needed = arena.minimum(model).arena_bytes
+    needed = tflm_arena.minimum(model).arena_bytes
     cells = [name, str(wrong), *counts, f"{ram:,} / {needed:,}", f"{flash:,} / {len(model):,}"]
     return f"| {' | '.join(cells)} |"
 

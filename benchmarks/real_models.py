@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import real_data
 
-from edgepack.gates import accuracy as fidelity
+from edgepack.gates import accuracy
 from edgepack.inference import scoring
 from edgepack.inference.host import HostRuntime
 from edgepack.tflite.flatbuffer import read
@@ -72,7 +72,7 @@ def published(name: str) -> str:
     y = x if task == "reconstruction" else arrays["y_test"].astype(np.int64)
     model = (real_data.ROOT / path).read_bytes()
     out = scoring.scores(HostRuntime(), model, read(model), x)
-    found = fidelity.compare(task, y, out, out)
+    found = accuracy.compare(task, y, out, out)
     return f"{found.score_now:.4f}"
 
 

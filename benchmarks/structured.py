@@ -36,7 +36,7 @@ from converters.quantized.int8 import Int8
 from converters.structure.channels import Channels
 from converters.structure.collaborate import Collaborate
 from converters.structure.lowrank import LowRank
-from edgepack.gates import accuracy as fidelity
+from edgepack.gates import accuracy
 from edgepack.inference import scoring
 from edgepack.inference.host import HostRuntime
 from edgepack.inference.protocol import Job
@@ -195,11 +195,11 @@ class Run:
         tflite = Int8(per_channel_dense=False)(draft, s, self.training).tflite
         facts = read(tflite)
         scores = scoring.scores(HostRuntime(), tflite, facts, s.x_test)
-        found = fidelity.compare(
+        found = accuracy.compare(
             "classification", s.y_test, scores if before is None else before, scores
         )
         val, right = (
-            (fidelity.top1(keras2.predict(draft.model, x)) == y).mean()
+            (accuracy.top1(keras2.predict(draft.model, x)) == y).mean()
             for x, y in ((s.x_val, s.y_val), (s.x_test, s.y_test))
         )
         kept = self.asked.macs if name in SMALL else 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from structured_nets import NETS
 
-from edgepack.gates import accuracy as fidelity
+from edgepack.gates import accuracy
 
 #: Columns of which the baseline has so many times as much.
 RATIOS = ("instructions", "macs", "flatbuffer_bytes", "deflated_bytes")
@@ -33,7 +33,7 @@ def summary(path: Path) -> None:
         def right(row: dict[str, str], net: str = net) -> NDArray[Any]:
             stem = f".{row['net']}-{row['seed']}-{row['arm']}-{row['kept']}.npy"
             scores = np.load(path.with_name(path.with_suffix("").name + stem))
-            return np.asarray(fidelity.top1(scores) == truth[net], np.float64)
+            return np.asarray(accuracy.top1(scores) == truth[net], np.float64)
 
         pairs = [(right(base[net, row["seed"]]), right(row)) for row in members]
         # Rows of one seed are the rows of all: seeds are averaged row by row first.

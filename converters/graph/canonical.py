@@ -13,12 +13,12 @@ from converters.graph import (
     activations,
     attention,
     distributed,
+    fold,
     layers,
     operators,
     recurrent,
     volumes,
 )
-from converters.graph import fold as folding
 from converters.graph.activations import FUSED
 from converters.graph.walk import walk
 
@@ -56,7 +56,7 @@ def inline(model: Any) -> Any:
 
 def fold_batchnorm(model: Any) -> Any:
     """Return ``model`` with normalization and input scaling folded (``fold``)."""
-    return folding.fold(model)
+    return fold.fold(model)
 
 
 def deployable(model: Any) -> Any:

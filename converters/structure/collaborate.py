@@ -70,9 +70,13 @@ class Collaborate(Cut):
     def _splits(self, model: Any) -> tuple[dict[str, Any], float]:
         """Return the splits that keep the energy and save, and what the model costs now."""
         from converters.graph.network import read
-        from converters.structure import lowrank_math as plan
+        from converters.structure import lowrank_math
 
         net, _ = read(model)
-        kernels = plan.weights_of(model, net)
-        options = plan.splits(net, kernels, multiple=self.multiple, per_output=self.per_output)
-        return plan.by_energy(options, self.energy), planned_cost(model, self.per_output)
+        kernels = lowrank_math.weights_of(model, net)
+        options = lowrank_math.splits(
+            net, kernels, multiple=self.multiple, per_output=self.per_output
+        )
+        return lowrank_math.by_energy(options, self.energy), planned_cost(
+            model, self.per_output
+        )

@@ -82,18 +82,18 @@ class LowRank(FineTuneStage):
     def _chosen(self, model: Any) -> dict[str, Any]:
         """Return the split of each layer that is to have one."""
         from converters.graph.network import read
-        from converters.structure import lowrank_math as plan
+        from converters.structure import lowrank_math
         from converters.structure.channels_graph import channel_graph
 
         net, _ = read(model)
-        options = plan.splits(
+        options = lowrank_math.splits(
             net,
-            plan.weights_of(model, net),
+            lowrank_math.weights_of(model, net),
             multiple=self.multiple,
             per_output=self.per_output,
         )
         if self.energy:
-            chosen = plan.by_energy(options, self.energy)
+            chosen = lowrank_math.by_energy(options, self.energy)
             if not chosen:
                 raise ModelRefused(
                     f"lowrank: wanted a kernel that gets cheaper at {self.energy:.0%} of its "
@@ -103,7 +103,9 @@ class LowRank(FineTuneStage):
         channels = channel_graph(net)
         full = channels.macs(channels.sizes, self.per_output)
         saving = (1 - self.macs) * full
-        chosen, saved = plan.within(options, plan.costs(net, self.per_output), saving)
+        chosen, saved = lowrank_math.within(
+            options, lowrank_math.costs(net, self.per_output), saving
+        )
         if saved < saving:
             raise ModelRefused(
                 f"lowrank: wanted {self.macs:.0%} of the cost kept. Received: "

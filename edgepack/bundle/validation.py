@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from edgepack.bundle import archive as packing
-from edgepack.bundle import signing
+from edgepack.bundle import archive, signing
 from edgepack.bundle.archive import Bundle
 from edgepack.errors import InputError
 from edgepack.gates import absolute_accuracy, accuracy
@@ -48,12 +47,12 @@ def profile_of(bundle: Bundle) -> Profile:
         InputError: the bundle's own profile is of another form.
     """
     try:
-        return Profile.model_validate_json(bundle.files[packing.PROFILE])
+        return Profile.model_validate_json(bundle.files[archive.PROFILE])
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InputError(
-            f"{bundle.manifest.name}: {packing.PROFILE}: {place}: {first['msg']}"
+            f"{bundle.manifest.name}: {archive.PROFILE}: {place}: {first['msg']}"
         ) from error
 
 
@@ -122,8 +121,8 @@ def _calibration(bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
 
 
 def _signature(bundle: Bundle, trusted_pem: bytes, name: str) -> Finding:
-    mark = bundle.files.get(packing.SIGNATURE)
-    text = packing.manifest_bytes(bundle.manifest)
+    mark = bundle.files.get(archive.SIGNATURE)
+    text = archive.manifest_bytes(bundle.manifest)
     # Asked of an unsigned bundle too: a file that is no key must not end in a verdict.
     good = signing.verify(text, mark or b"", trusted_pem, name) and mark is not None
     says = "signed by the trusted key"

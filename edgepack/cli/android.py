@@ -177,11 +177,11 @@ def run(
     json_: Json = False,
 ) -> int:
     """Run a bundle on the device and judge the reports."""
-    from edgepack import files as store
+    from edgepack import files
     from edgepack.device.session import Session
 
     device_wiring.refuse_overwriting(calibration, bundle, apk, binary)
-    store.prove_writable(out)
+    files.prove_writable(out)
     requests = device_wiring.run_requests(
         bundle, delegate or ["cpu"], threads or [1], affinity, quick=quick
     )
@@ -229,25 +229,25 @@ def pull(
     json_: Json = False,
 ) -> int:
     """Fetch reports from the device and judge them."""
-    from edgepack import files as store
+    from edgepack import files
     from edgepack.device.backends.app import App
     from edgepack.device.session import Session, reports_in
     from edgepack.errors import InputError
-    from edgepack.measurements import device_report as reports
+    from edgepack.measurements import device_report
 
     device_wiring.refuse_overwriting(calibration, bundle, apk)
     data, device = device_wiring.bundle_bytes(bundle), device_wiring.profile_of(bundle, profile)
     if not offline:
-        store.prove_writable(out)
+        files.prove_writable(out)
         package = App.package_of(flavour.value)
         for each in App.reports_left(
-            device_wiring.open_link(serial, None), package, store.sha256(data)
+            device_wiring.open_link(serial, None), package, files.sha256(data)
         ):
-            store.write_whole(Session(folder=out).path(each.identity), reports.text(each))
-    found = [r for r in reports_in(out) if r.bundle.sha256 == store.sha256(data)]
+            files.write_whole(Session(folder=out).path(each.identity), device_report.text(each))
+    found = [r for r in reports_in(out) if r.bundle.sha256 == files.sha256(data)]
     if not found:
         raise InputError(f"{out}: no report about {bundle}; 'edgepack android run' makes one")
-    digest = None if apk is None else store.digest_of_tree(apk)
+    digest = None if apk is None else files.digest_of_tree(apk)
     return device_wiring.show_verdicts(
         bundle,
         device,

@@ -57,17 +57,17 @@ def show_verdicts(
     json_: bool,
 ) -> int:
     """Show what each report proves; return the exit code."""
-    from edgepack import files as store
+    from edgepack import files
     from edgepack.api import load_bundle
     from edgepack.bundle import validation
     from edgepack.device import calibration_export
     from edgepack.device.backends.backend import expected_of
     from edgepack.emulation.bench import precision
     from edgepack.errors import InputError
-    from edgepack.gates import device as gates
+    from edgepack.gates import device
     from edgepack.gates.expected import expected_gates, route_of
 
-    whole, digest = load_bundle(bundle), store.sha256(bundle_bytes(bundle))
+    whole, digest = load_bundle(bundle), files.sha256(bundle_bytes(bundle))
     # What a build found holds for its own device only.
     kept = whole.manifest.findings if profile == validation.profile_of(whole) else ()
     shown, outcomes, measured = [], [], []
@@ -80,9 +80,9 @@ def show_verdicts(
             backend_sha256=one.backend_sha256,
             golden_lsb=golden_lsb,
         )
-        own = gates.judge(report, profile, expected)
+        own = device.judge(report, profile, expected)
         asked = expected_gates(profile, route_of(whole.files), task=whole.manifest.task)
-        merged = gates.merged(kept, own, asked)
+        merged = device.merged(kept, own, asked)
         outcomes.append(merged.outcome)
         if calibration is not None:
             try:
@@ -103,7 +103,7 @@ def show_verdicts(
         title = f"{report.device.model}: {report.backend.name} {ran}".rstrip()
         output.judged(title, profile.name, merged)
     if calibration is not None and measured:
-        store.write_whole(calibration, "".join(measured).encode())
+        files.write_whole(calibration, "".join(measured).encode())
     if json_:
         worst = output.worst(outcomes).value
         findings = [finding for each in shown for finding in each["findings"]]
@@ -132,27 +132,27 @@ def kept_report_filter(
     bundle: Path, profile: Profile, installed: str, golden_lsb: int
 ) -> Callable[[Report], bool]:
     """Return a test: does a kept report count, or is its run to be made again?"""
-    from edgepack import files as store
+    from edgepack import files
     from edgepack.api import load_bundle
     from edgepack.device.backends.backend import expected_of
-    from edgepack.gates import device as gates
+    from edgepack.gates import device
 
     whole = load_bundle(bundle)
     expected = expected_of(
         whole,
-        store.sha256(bundle_bytes(bundle)),
+        files.sha256(bundle_bytes(bundle)),
         backend_sha256=installed,
         golden_lsb=golden_lsb,
     )
-    return lambda report: not gates.refuses(gates.judge(report, profile, expected))
+    return lambda report: not device.refuses(device.judge(report, profile, expected))
 
 
 def bundle_bytes(bundle: Path) -> bytes:
     """Return the .edgepack file as it is pushed."""
-    from edgepack import files as store
-    from edgepack.bundle import archive as packing
+    from edgepack import files
+    from edgepack.bundle import archive
 
-    return store.read_whole(bundle, packing.CEILING_BYTES, "an .edgepack bundle")
+    return files.read_whole(bundle, archive.CEILING_BYTES, "an .edgepack bundle")
 
 
 def profile_of(bundle: Path, name: str | None) -> Profile:
@@ -228,7 +228,7 @@ def open_backend(
     Raises:
         UsageError: the file that it needs was not named.
     """
-    from edgepack import files as store
+    from edgepack import files
     from edgepack.errors import UsageError
 
     ceiling = 512 * 2**20
@@ -239,7 +239,7 @@ def open_backend(
             )
         from edgepack.device.backends.app import App
 
-        return App(apk=store.read_whole(apk, ceiling, "an APK"), flavour=flavour.value)
+        return App(apk=files.read_whole(apk, ceiling, "an APK"), flavour=flavour.value)
     if name is BackendChoice.BENCHMARK:
         if binary is None:
             raise UsageError(
@@ -247,7 +247,7 @@ def open_backend(
             )
         from edgepack.device.backends.benchmark_model import BenchmarkModel
 
-        return BenchmarkModel(binary=store.read_whole(binary, ceiling, "a binary"))
+        return BenchmarkModel(binary=files.read_whole(binary, ceiling, "a binary"))
     from edgepack.device.backends.portable import Portable, pack_folder  # opens the engine
     from edgepack.sandbox import engine
     from edgepack.sandbox.images.spec import choose

@@ -101,7 +101,7 @@ def suggest(
     """List devices that fit a .tflite, tightest first."""
     from edgepack.errors import InputError
     from edgepack.file_kinds import read_tflite
-    from edgepack.gates import static as gates
+    from edgepack.gates import static
     from edgepack.profiles import catalogue
     from edgepack.tflite.flatbuffer import read
 
@@ -113,7 +113,7 @@ def suggest(
     profiles, skipped = catalogue.every()
     for why in skipped:
         output.warn(f"skipped {why}")
-    found = gates.suggest(facts, profiles, gates.judge)
+    found = static.suggest(facts, profiles, static.judge)
     if json_:
         plain = [one.as_json() for one in found]
         output.emit(

@@ -6,7 +6,7 @@ import re
 
 from edgepack.device.links.link import Link
 from edgepack.measurements.report_model import Conditions, Device
-from edgepack.profiles import probe_parse as parse
+from edgepack.profiles import probe_parse
 from edgepack.toml_file import one_line
 
 _BATTERY = re.compile(
@@ -36,11 +36,11 @@ def parse_conditions(text: str) -> Conditions:
     part = _parts(text)
     battery = dict(_BATTERY.findall(part.get("battery", "")))
     status = _THERMAL.search(part.get("thermal", ""))
-    level, tenths = parse.number(battery.get("level", "")), battery.get("temperature", "")
+    level, tenths = probe_parse.number(battery.get("level", "")), battery.get("temperature", "")
     power = [battery[key] for key in battery if key.endswith("powered")]
     governor = one_line(part.get("governor", ""))
     saver = part.get("saver", "").strip()
-    clocks = [parse.number(line) for line in part.get("clocks", "").splitlines()]
+    clocks = [probe_parse.number(line) for line in part.get("clocks", "").splitlines()]
     return Conditions(
         thermal_status=int(status[1]) if status else None,
         temperature_c=_hottest(part.get("zones", "")),
@@ -77,15 +77,16 @@ def _hottest(zones: str) -> float | None:
 
 def read_device(link: Link) -> Device:
     """Return what the device reports of itself: Android's properties, or Linux's uname."""
-    known = parse.properties(link.shell("getprop 2>/dev/null"))
+    known = probe_parse.properties(link.shell("getprop 2>/dev/null"))
     machine = one_line(link.shell("uname -m")) or "unknown"
     cpus = _plausible(
-        parse.number(link.shell("nproc 2>/dev/null || grep -c ^processor /proc/cpuinfo")), 1024
+        probe_parse.number(link.shell("nproc 2>/dev/null || grep -c ^processor /proc/cpuinfo")),
+        1024,
     )
-    ram = _plausible(parse.memory_bytes(link.shell("cat /proc/meminfo")), 2**50)
+    ram = _plausible(probe_parse.memory_bytes(link.shell("cat /proc/meminfo")), 2**50)
     if known.get("ro.build.fingerprint"):
         return _android(known, cpus or 1, ram)
-    release = parse.os_release(link.shell("cat /etc/os-release 2>/dev/null"))
+    release = probe_parse.os_release(link.shell("cat /etc/os-release 2>/dev/null"))
     board = link.shell("cat /proc/device-tree/model 2>/dev/null").strip("\0\n ")
     return Device(
         manufacturer="not stated",
@@ -115,7 +116,7 @@ def _android(known: dict[str, str], cpus: int, ram: int | None) -> Device:
         model=text("ro.product.model"),
         fingerprint=fingerprint,
         # a build between two releases says 10000
-        sdk=_plausible(parse.number(known.get("ro.build.version.sdk", "")), 100),
+        sdk=_plausible(probe_parse.number(known.get("ro.build.version.sdk", "")), 100),
         release=text("ro.build.version.release"),
         abi=text("ro.product.cpu.abi"),
         cpus=cpus,

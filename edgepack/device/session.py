@@ -14,7 +14,7 @@ from edgepack.device.links.link import Link
 from edgepack.errors import InputError, UsageError
 from edgepack.files import read_whole, write_whole
 from edgepack.gates.device import MODERATE
-from edgepack.measurements import device_report as reports
+from edgepack.measurements import device_report
 from edgepack.measurements.device_report import Report
 from edgepack.measurements.report_model import Conditions
 
@@ -78,7 +78,7 @@ class Session:
                 f"{request.delegate}, {request.threads} thread(s), {request.mode}: running"
             )
             report = backend.run(link, request)
-            write_whole(path, reports.text(report))
+            write_whole(path, device_report.text(report))
             ran = True
             yield report
 
@@ -90,8 +90,8 @@ class Session:
         if not path.is_file():
             return None
         try:
-            report = reports.read(
-                read_whole(path, reports.CEILING_BYTES, "a device report"), str(path)
+            report = device_report.read(
+                read_whole(path, device_report.CEILING_BYTES, "a device report"), str(path)
             )
         except InputError as error:
             self.say(f"{error}; running it again")
@@ -125,6 +125,8 @@ def reports_in(folder: Path) -> tuple[Report, ...]:
         p for p in folder.glob("report-*.json") if re.search(r"-[0-9a-f]{32}", p.name)
     )
     return tuple(
-        reports.read(read_whole(p, reports.CEILING_BYTES, "a device report"), str(p))
+        device_report.read(
+            read_whole(p, device_report.CEILING_BYTES, "a device report"), str(p)
+        )
         for p in paths
     )

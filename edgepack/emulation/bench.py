@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from edgepack.cost.latency import estimate
 from edgepack.cost.work import work_of
 from edgepack.errors import EnvironmentMissing, UsageError
-from edgepack.gates import sandbox as gates
-from edgepack.gates.expected import MICRO_KINDS
-from edgepack.gates.expected import SANDBOX as GATES
+from edgepack.gates import sandbox
+from edgepack.gates.expected import MICRO_KINDS, SANDBOX
 from edgepack.gates.finding import Finding, How, Verdict, inconclusive
 from edgepack.gates.limits import ram_limit
 from edgepack.inference.protocol import ExitStatus, Job, Trace
@@ -130,7 +129,7 @@ def bench(
 
 
 def _unanswered(reason: str) -> BenchResult:
-    return BenchResult(findings=tuple(inconclusive(gate, reason) for gate in GATES))
+    return BenchResult(findings=tuple(inconclusive(gate, reason) for gate in SANDBOX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +199,11 @@ class BenchRun:
         elif counted is not None:
             work, why_not = work_of(flatbuffer.read(self.model), counted.by_class), ""
             found = estimate(self.profile, work, precision(self.model), kernels=kernels)
-        late, late_figures = gates.latency(self.profile, found, why_not)
+        late, late_figures = sandbox.latency(self.profile, found, why_not)
         findings, soaked = [exact, near, ram, count_finding, late], None
         if self.options.soak_minutes:
             samples = free.memory.anon_samples if free.memory is not None else ()
-            finding, soaked = gates.soak(samples, self.options.soak_minutes)
+            finding, soaked = sandbox.soak(samples, self.options.soak_minutes)
             findings.append(finding)
         if self.remark:
             findings = [replace(f, says=f"{f.says} [{self.remark}]") for f in findings]
@@ -237,8 +236,8 @@ class BenchRun:
         runtime = replace(self.device, counted=True)
         trace = runtime.run(self._job(inputs[:1], repeats=6, warmup=2))
         if trace.instructions is None:
-            return gates.unfinished(trace, runtime.name, gate="instructions"), None, ""
-        finding, figures = gates.instructions(
+            return sandbox.unfinished(trace, runtime.name, gate="instructions"), None, ""
+        finding, figures = sandbox.instructions(
             trace.instructions, self.options.expected_instructions, runtime.name
         )
         kernels = "xnnpack" if trace.delegates else "builtin"
@@ -248,35 +247,35 @@ class BenchRun:
         self, inputs: NDArray[Any], outputs: NDArray[Any], total: int | None
     ) -> tuple[Finding, GoldenFigures | None]:
         """Return the finding of reference kernels, which no instruction set may change."""
-        gate = GATES[0]
+        gate = SANDBOX[0]
         if says := _unlike(inputs, outputs):
             return inconclusive(gate, says), None
         x = inputs[: self._rows(len(inputs), total, _REFERENCE_COST)]
         trace = self.device.run(self._job(x, kernels="reference"))
         if trace.outputs is None:
-            return gates.unfinished(trace, self.device.name, gate=gate), None
+            return sandbox.unfinished(trace, self.device.name, gate=gate), None
         told = f"reference kernels, {self.device.name} against the bundle"
-        finding, figures = gates.goldens(
-            gate, trace.outputs, outputs[: len(x)], gates.RELEASE, told
+        finding, figures = sandbox.goldens(
+            gate, trace.outputs, outputs[: len(x)], sandbox.RELEASE, told
         )
         if self.device.emulated:
-            finding = gates.both(self._same_release(x, trace.outputs), finding)
+            finding = sandbox.both(self._same_release(x, trace.outputs), finding)
         return finding, figures
 
     def _near_goldens(
         self, inputs: NDArray[Any], outputs: NDArray[Any], total: int | None
     ) -> tuple[Finding, GoldenFigures | None]:
         """Return the finding of the kernels that the device would use."""
-        gate = GATES[1]
+        gate = SANDBOX[1]
         if says := _unlike(inputs, outputs):
             return inconclusive(gate, says), None
         x = inputs[: self._rows(len(inputs), total, 1)]
         trace = self.device.run(self._job(x))
         if trace.outputs is None:
-            return gates.unfinished(trace, self.device.name, gate=gate), None
+            return sandbox.unfinished(trace, self.device.name, gate=gate), None
         told = f"{self.kernels} kernels, {self.device.name} against the bundle"
-        limits = gates.RELEASE if self.kernels == "reference" else gates.OPTIMISED
-        finding, figures = gates.goldens(gate, trace.outputs, outputs[: len(x)], limits, told)
+        limits = sandbox.RELEASE if self.kernels == "reference" else sandbox.OPTIMISED
+        finding, figures = sandbox.goldens(gate, trace.outputs, outputs[: len(x)], limits, told)
         if figures is not None:
             figures = figures.model_copy(update={"delegates": trace.delegates})
         return finding, figures
@@ -285,11 +284,11 @@ class BenchRun:
         """Return whether the other instruction set gives the very bits of this machine's."""
         trace = self.native.run(self._job(inputs, kernels="reference"))
         if trace.outputs is None:
-            return gates.unfinished(trace, self.native.name, gate=GATES[0])
+            return sandbox.unfinished(trace, self.native.name, gate=SANDBOX[0])
         told = f"reference kernels, {self.device.name} against {self.native.spec.arch}"
         floats = np.issubdtype(emulated.dtype, np.floating)
-        limits = gates.EXACT_FLOAT if floats else gates.EXACT
-        return gates.goldens(GATES[0], emulated, trace.outputs, limits, told)[0]
+        limits = sandbox.EXACT_FLOAT if floats else sandbox.EXACT
+        return sandbox.goldens(SANDBOX[0], emulated, trace.outputs, limits, told)[0]
 
     def _rows(self, most: int, total: int | None, cost: int) -> int:
         """Return how many golden rows the emulator does in seconds, at least one."""
@@ -301,7 +300,7 @@ class BenchRun:
         seconds = max(self.options.seconds, self.options.soak_minutes * 60)
         repeats = self.options.repeats
         if self.options.full:
-            seconds, repeats = max(seconds, gates.FULL_SECONDS), gates.FULL_QUERIES
+            seconds, repeats = max(seconds, sandbox.FULL_SECONDS), sandbox.FULL_QUERIES
         limit = self.options.timeout_s + seconds + (1800 if self.options.full else 0)
         job = self._job(
             inputs[:1],  # more rows would be outputs kept by the worker, not by the model
@@ -323,17 +322,17 @@ class BenchRun:
         limit = ram_limit(self.profile)
         if limit.value is None:
             says = f"the profile names no limit: set [{limit.key}] in a profile of your own"
-            return inconclusive(gates.PEAK_RAM, says), None
+            return inconclusive(sandbox.PEAK_RAM, says), None
         budget, where = int(limit.value), self.native.name
         free = self._timed(inputs) if free is None else free
         if free.status is not ExitStatus.OK:
-            return gates.unfinished(free, f"{where}, no memory limit"), None
-        size = gates.limit_bytes(free, budget)
+            return sandbox.unfinished(free, f"{where}, no memory limit"), None
+        size = sandbox.limit_bytes(free, budget)
         narrow = replace(self.native, memory_bytes=size, cpu_share=None)
         above = f"exhaust-memory:{2 * size + 2**26}"
         canary = narrow.run_worker("-", "--pretend", above, timeout_s=60.0)
         limited = narrow.run(self._job(inputs[:1], repeats=5, warmup=1))
-        return gates.peak_ram(budget, free=free, canary=canary, limited=limited, where=where)
+        return sandbox.peak_ram(budget, free=free, canary=canary, limited=limited, where=where)
 
     def _times(self, free: Trace) -> SandboxTimes:
         return SandboxTimes(
@@ -341,8 +340,8 @@ class BenchRun:
             what="container of this machine, not the device's latency",
             cpu_share=self.native.cpu_share,
             inferences=free.inferences,
-            wall_ms=gates.percentiles(free.wall_ms),
-            thread_cpu_ms=gates.percentiles(free.cpu_ms),
+            wall_ms=sandbox.percentiles(free.wall_ms),
+            thread_cpu_ms=sandbox.percentiles(free.cpu_ms),
         )
 
 

@@ -25,7 +25,7 @@ from edgepack.firmware.emulator.targets import Target, target_for
 from edgepack.firmware.goldens import GoldenVectors
 from edgepack.firmware.package.c_sources import c_bundle
 from edgepack.firmware.package.tflm_sources import tflm_bundle
-from edgepack.gates import firmware as gates
+from edgepack.gates import firmware
 from edgepack.gates.expected import FIRMWARE_FOLDER, Route, complete, dynamic_gates, route_of
 from edgepack.gates.finding import Finding, Outcome, Verdict, inconclusive, unanswered
 from edgepack.measurements.firmware_figures import VelaResult
@@ -122,11 +122,11 @@ def bench_firmware(
         if kind == "c":
             return ()  # its goldens are asked of the C itself
         wrong = _differing(answers[0].outputs[0], _array(files, GOLDEN_OUTPUTS))
-        return (gates.goldens_tflm(wrong, answers[0].rows),)
+        return (firmware.goldens_tflm(wrong, answers[0].rows),)
 
     found = _answers(answered, (oracle,))
     if profile.npu is not None:
-        found += (gates.goldens_npu(profile.npu.accelerator),)
+        found += (firmware.goldens_npu(profile.npu.accelerator),)
     if not answers:
         says = f"needs TFLM's answers to the goldens, which are not there ({oracle})"
         return complete(Verdict(found), asked, says).findings
@@ -135,7 +135,7 @@ def bench_firmware(
 
     def on_the_npu() -> tuple[Finding, ...]:
         compiled.append(_vela(model, profile))
-        return gates.npu(compiled[0], profile)
+        return firmware.npu(compiled[0], profile)
 
     if kind == "npu":
         found += _answers(on_the_npu, ("arena", "flash", "cpu_fallback", "latency"))
@@ -181,7 +181,7 @@ def bench_c(program: Program, vectors: GoldenVectors, profile: Profile) -> tuple
     )
     return (
         *_answers(lambda: (_on_host(program, files, vectors),), ("goldens_c",)),
-        *gates.c_planned(
+        *firmware.c_planned(
             program.arena_bytes, constants, profile, busiest_operator(program.facts)
         ),
         *(inconclusive(gate, why) for gate in ("stack", "instructions", "latency")),
@@ -205,10 +205,10 @@ def _on_core(
         where = f"this machine ({vectors.rows}) and {run.target} ({few.rows})"
         checked = vectors.rows
     return (
-        gates.goldens_c(wrong, checked, where),
-        *gates.c_memory(run, profile, busiest_operator(program.facts)),
-        gates.instructions(run),
-        gates.latency(run, profile),
+        firmware.goldens_c(wrong, checked, where),
+        *firmware.c_memory(run, profile, busiest_operator(program.facts)),
+        firmware.instructions(run),
+        firmware.latency(run, profile),
     )
 
 
@@ -217,11 +217,11 @@ def _on_host(program: Program, files: Mapping[str, bytes], vectors: GoldenVector
     if absent:
         return inconclusive("goldens_c", absent)
     mine = emulate.run_on_host(files, "model", program.facts, vectors.inputs)
-    return gates.goldens_c(vectors.differing(mine), vectors.rows, "this machine")
+    return firmware.goldens_c(vectors.differing(mine), vectors.rows, "this machine")
 
 
 def _tflm_memory(model: bytes, profile: Profile) -> tuple[Finding, ...]:
-    return gates.tflm_memory(len(model), tflm_arena.arena_for(model, profile), profile)
+    return firmware.tflm_memory(len(model), tflm_arena.arena_for(model, profile), profile)
 
 
 def _same_sources(

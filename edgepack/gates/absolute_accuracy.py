@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edgepack.gates import paired_statistics as paired
+from edgepack.gates import paired_statistics
 from edgepack.gates.accuracy import (
     CLASSIFICATION,
     COLUMNS_AT_MOST,
@@ -120,7 +120,7 @@ def measure(
             score="accuracy" if task == CLASSIFICATION else "exact_match",
             samples=rows,
             value=float(right.mean()),
-            interval=paired.wilson(int(right.sum()), rows, confidence),
+            interval=paired_statistics.wilson(int(right.sum()), rows, confidence),
             recalls=class_recalls(task, truth, scores, threshold),
         )
     width = truth.shape[-1] if truth.ndim > 1 else 1

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edgepack.gates import paired_statistics as paired
+from edgepack.gates import paired_statistics
 from edgepack.gates.expected import Origin
 from edgepack.gates.finding import Finding, How, Outcome
 from edgepack.gates.limits import outcome_at_least, outcome_at_most, range_at_most
@@ -204,7 +204,7 @@ def _multilabel(
                 float_score=float(right[:, k].mean()),
                 score_now=float(still[:, k].mean()),
                 drop=(lost - won) / rows,
-                drop_interval=paired.paired_interval(lost, won, rows, confidence),
+                drop_interval=paired_statistics.paired_interval(lost, won, rows, confidence),
                 constant=bool(constant[k]),
                 range_share=float(shares[k]),
             )
@@ -239,12 +239,12 @@ def _counted(
         score=score,
         samples=rows,
         float_score=float(right.mean()),
-        float_interval=paired.wilson(int(right.sum()), rows, confidence),
+        float_interval=paired_statistics.wilson(int(right.sum()), rows, confidence),
         score_now=float(still.mean()),
-        score_interval=paired.wilson(int(still.sum()), rows, confidence),
+        score_interval=paired_statistics.wilson(int(still.sum()), rows, confidence),
         drop=(lost - won) / rows,
-        drop_interval=paired.paired_interval(lost, won, rows, confidence),
-        p_value=paired.mcnemar(lost, won),
+        drop_interval=paired_statistics.paired_interval(lost, won, rows, confidence),
+        p_value=paired_statistics.mcnemar(lost, won),
         **more,
     )
 
@@ -501,7 +501,7 @@ def class_recall(
     under, open_, worst, blamed = [], [], 1.0, set()
     names = names_of(labels, len(recalls), "class")
     for number, (name, (hits, rows)) in enumerate(zip(names, recalls, strict=True)):
-        low, high = paired.wilson(hits, rows, confidence)
+        low, high = paired_statistics.wilson(hits, rows, confidence)
         share = hits / rows if rows else 0.0
         worst = min(worst, share) if rows else worst
         text = f"{name} {share:.3f} [{low:.3f}, {high:.3f}] of {rows}"
@@ -573,7 +573,7 @@ def float_warning(
     floor, under = asked.min_class_recall.value, []
     names = names_of(labels, len(recalls), "class")
     for name, (hits, rows) in zip(names, recalls, strict=True):
-        low, high = paired.wilson(hits, rows, asked.confidence)
+        low, high = paired_statistics.wilson(hits, rows, asked.confidence)
         if rows and outcome_at_least(low, high, floor) is Outcome.FAIL:
             under.append(f"{name} {hits / rows:.3f} [{low:.3f}, {high:.3f}] of {rows}")
     if not under:

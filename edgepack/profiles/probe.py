@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgepack.errors import EnvironmentMissing, InputError
-from edgepack.profiles import probe_parse as parse
+from edgepack.profiles import probe_parse
 from edgepack.toml_file import TomlTable, document, one_line
 from edgepack.units import exact_bytes
 
@@ -58,13 +58,13 @@ def this_machine(
         InputError: ``/proc`` does not say what the machine is.
     """
     cpuinfo = _text(root / "proc/cpuinfo")
-    release = parse.os_release(_text(root / "etc/os-release"))
+    release = probe_parse.os_release(_text(root / "etc/os-release"))
     model = _text(root / "proc/device-tree/model").strip("\0\n ")
     clocks = "\n".join(
         f"{path.parent.parent.name.removeprefix('cpu')} {_text(path)}"
         for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/cpuinfo_max_freq")
     )
-    clusters = parse.clusters(cpuinfo, parse.clocks_mhz(clocks))
+    clusters = probe_parse.clusters(cpuinfo, probe_parse.clocks_mhz(clocks))
     machine = platform.machine()
     if sys.maxsize < 2**32 and machine == "aarch64":
         machine = "armv8l"
@@ -76,8 +76,8 @@ def this_machine(
             family="linux",
             isa=machine,
             clusters=clusters,
-            features=parse.features(cpuinfo),
-            ram_bytes=parse.memory_bytes(_text(root / "proc/meminfo")) or 0,
+            features=probe_parse.features(cpuinfo),
+            ram_bytes=probe_parse.memory_bytes(_text(root / "proc/meminfo")) or 0,
             ram_share=8,
             page_bytes=os.sysconf("SC_PAGE_SIZE"),
             storage_bytes=shutil.disk_usage(root).total,
@@ -104,16 +104,16 @@ def attached_phone(phone: Shell, today: str, *, name: str | None = None) -> str:
     Raises:
         InputError: the device does not say what it is.
     """
-    known = parse.properties(phone.shell("getprop"))
+    known = probe_parse.properties(phone.shell("getprop"))
     cpuinfo = phone.shell("cat /proc/cpuinfo")
     clocks = phone.shell(
         "for c in /sys/devices/system/cpu/cpu[0-9]*; do "
         'echo "${c##*cpu} $(cat $c/cpufreq/cpuinfo_max_freq 2>/dev/null)"; done'
     )
-    ram = parse.memory_bytes(phone.shell("cat /proc/meminfo")) or 0
+    ram = probe_parse.memory_bytes(phone.shell("cat /proc/meminfo")) or 0
     abi = known.get("ro.product.cpu.abi", "")
-    isa = parse.instruction_set(abi) or abi
-    page = parse.number(phone.shell("getconf PAGE_SIZE 2>/dev/null"))
+    isa = probe_parse.instruction_set(abi) or abi
+    page = probe_parse.number(phone.shell("getconf PAGE_SIZE 2>/dev/null"))
     maker = known.get("ro.product.manufacturer", "")
     soc = known.get("ro.soc.model") or known.get("ro.board.platform")
     by = f"measured: {{}} on {today}"
@@ -126,16 +126,16 @@ def attached_phone(phone: Shell, today: str, *, name: str | None = None) -> str:
             if isa == "armv7"
             else ("android-go-arm64" if small else "android-arm64"),
             isa=isa,
-            clusters=parse.clusters(cpuinfo, parse.clocks_mhz(clocks)),
-            features=parse.features(cpuinfo),
+            clusters=probe_parse.clusters(cpuinfo, probe_parse.clocks_mhz(clocks)),
+            features=probe_parse.features(cpuinfo),
             ram_bytes=ram,
             ram_share=32,
             page_bytes=page,
-            storage_bytes=parse.disk_bytes(phone.shell("df -k /data")),
+            storage_bytes=probe_parse.disk_bytes(phone.shell("df -k /data")),
             system=(
                 "android",
                 known.get("ro.build.version.release", ""),
-                parse.number(known.get("ro.build.version.sdk", "")),
+                probe_parse.number(known.get("ro.build.version.sdk", "")),
             ),
             soc=(known.get("ro.soc.manufacturer") or "not stated", soc) if soc else None,
             runtimes=(),
@@ -187,7 +187,7 @@ class Measured:
     kind: str
     family: str
     isa: str
-    clusters: tuple[parse.CpuCluster, ...]
+    clusters: tuple[probe_parse.CpuCluster, ...]
     features: tuple[str, ...]
     ram_bytes: int
     ram_share: int
@@ -205,7 +205,7 @@ def as_profile(found: Measured, name: str | None) -> str:
     Raises:
         InputError: what no profile can do without is missing.
     """
-    isa = parse.instruction_set(found.isa) or found.isa
+    isa = probe_parse.instruction_set(found.isa) or found.isa
     if isa not in {"amd64", "arm64", "armv7", "riscv64"} or not found.clusters:
         raise InputError(
             f"{found.title}: wanted a processor of amd64, arm64, armv7 or riscv64 with its "
@@ -221,7 +221,7 @@ def as_profile(found: Measured, name: str | None) -> str:
         for c in found.clusters
     ]
     budget = found.ram_bytes // found.ram_share // _MIB * _MIB
-    cpu: TomlTable = {"isa": isa, "qemu_cpu": parse.qemu_cpu(found.clusters)}
+    cpu: TomlTable = {"isa": isa, "qemu_cpu": probe_parse.qemu_cpu(found.clusters)}
     top: TomlTable = {
         "schema": 1,
         "name": name or slug(found.title),

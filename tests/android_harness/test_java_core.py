@@ -18,8 +18,8 @@ import pytest
 
 from edgepack.bundle import archive as packing
 from edgepack.device.backends.backend import expected_of
-from edgepack.gates import device as judge
-from edgepack.measurements import device_report as reports
+from edgepack.gates import device
+from edgepack.measurements import device_report
 from edgepack.device.backends.backend import RunRequest
 from edgepack.measurements.report_model import BackendRef
 from edgepack.profiles import catalogue
@@ -260,14 +260,14 @@ def test_javas_report_is_of_the_schema_and_passes_the_gates(java: Java, tmp_path
     given = [f"{key}={value}" for key, value in settings.items()]
     out = tmp_path / "report.json"
     assert java("report", times, out, path, digest, json.dumps(DEVICE), *given) == (0, {})
-    jsonschema.validate(json.loads(out.read_text()), reports.schema())
-    report = reports.read(out.read_bytes(), "r")
+    jsonschema.validate(json.loads(out.read_text()), device_report.schema())
+    report = device_report.read(out.read_bytes(), "r")
     assert report.says == "ran to its end"
     expected = expected_of(
         packing.unpack(data, "b"), digest, identity=identity, backend_sha256="2" * 64, golden_lsb=0
     )
     profile = catalogue.load("clinic-tablet-1gb-armv7")
-    found = judge.judge(report, profile, expected)
+    found = device.judge(report, profile, expected)
     assert {f.gate: f.verdict.value for f in found.findings if f.verdict != "pass"} == {}
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from edgepack.bundle import archive as bundle
+from edgepack.bundle import archive
 from edgepack.cli.main import main
 from edgepack.profiles import catalogue
 from tests.edgepack.manifests import manifest
@@ -49,10 +49,10 @@ def tiny_tflite(batch: int = 1) -> bytes:
 def write_bundle(path: Path, profile: str = "pixel-3", **changes: object) -> Path:
     """Write a bundle of ``tiny_tflite`` with two golden rows of zeros; return its path."""
     files = {
-        bundle.MODEL: tiny_tflite(),
-        bundle.PROFILE: catalogue.load(profile).model_dump_json(by_alias=True).encode(),
-        "golden/inputs.npy": bundle.npy(np.zeros((2, 8), np.int8)),
-        "golden/outputs.npy": bundle.npy(np.zeros((2, 2), np.int8)),
+        archive.MODEL: tiny_tflite(),
+        archive.PROFILE: catalogue.load(profile).model_dump_json(by_alias=True).encode(),
+        "golden/inputs.npy": archive.npy(np.zeros((2, 8), np.int8)),
+        "golden/outputs.npy": archive.npy(np.zeros((2, 2), np.int8)),
     }
-    path.write_bytes(bundle.pack(manifest(files, profile=profile, **changes), files, None))
+    path.write_bytes(archive.pack(manifest(files, profile=profile, **changes), files, None))
     return path

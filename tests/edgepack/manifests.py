@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgepack.bundle import archive as bundle
+from edgepack.bundle import archive
 from edgepack.gates.finding import Outcome
 
 _COMPARISON = {
@@ -22,7 +22,7 @@ _COMPARISON = {
 }
 
 
-def manifest(files: dict[str, bytes], **changes: Any) -> bundle.Manifest:
+def manifest(files: dict[str, bytes], **changes: Any) -> archive.Manifest:
     """Return the manifest of ``files``, with ``changes`` in place of what it says."""
     made: dict[str, Any] = {
         "schema": "edgepack.bundle/1",
@@ -42,6 +42,6 @@ def manifest(files: dict[str, bytes], **changes: Any) -> bundle.Manifest:
         "steps": [],
         "notes": [],
         "provenance": {},
-        "files": {name: member.model_dump() for name, member in bundle.members(files).items()},
+        "files": {name: member.model_dump() for name, member in archive.members(files).items()},
     }
-    return bundle.Manifest.model_validate_json(bundle.json.dumps(made | changes))
+    return archive.Manifest.model_validate_json(archive.json.dumps(made | changes))

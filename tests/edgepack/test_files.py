@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepack import files as store
+from edgepack import files
 from edgepack.errors import InputError, OutputError
 
 
@@ -15,14 +15,14 @@ def test_a_failed_write_leaves_the_older_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "product"
-    store.write_whole(target, b"older")
+    files.write_whole(target, b"older")
 
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("edgepack.files.os.fsync", full)
     with pytest.raises(OutputError, match=r"product: cannot write: no space left"):
-        store.write_whole(target, b"newer")
+        files.write_whole(target, b"newer")
     assert target.read_bytes() == b"older"
     assert [path.name for path in tmp_path.iterdir()] == ["product"]
 
@@ -30,13 +30,13 @@ def test_a_failed_write_leaves_the_older_file(
 def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(OutputError, match=r"file/out: cannot write here.*choose another"):
-        store.prove_writable(tmp_path / "file" / "out")
+        files.prove_writable(tmp_path / "file" / "out")
 
 
 @pytest.mark.parametrize("name", ["out", "a/b/c", "there", "there/new"])
 def test_the_proof_of_an_output_leaves_no_trace(tmp_path: Path, name: str) -> None:
     (tmp_path / "there").mkdir()
-    store.prove_writable(tmp_path / name)
+    files.prove_writable(tmp_path / name)
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
@@ -46,9 +46,9 @@ def test_the_reading_ceiling_is_inclusive(tmp_path: Path, size: int, refused: bo
     path.write_bytes(b"a" * size)
     if refused:
         with pytest.raises(InputError, match="more than 10 B is refused"):
-            store.read_whole(path, 10, "a thing")
+            files.read_whole(path, 10, "a thing")
     else:
-        assert len(store.read_whole(path, 10, "a thing")) == size
+        assert len(files.read_whole(path, 10, "a thing")) == size
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "folder"])
@@ -59,10 +59,10 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
     elif kind == "folder":
         path.mkdir()
     with pytest.raises(InputError, match="thing"):
-        store.read_whole(path, 10, "a thing")
+        files.read_whole(path, 10, "a thing")
 
 
 def test_the_digest_of_parts_depends_on_order_and_kind() -> None:
-    assert store.digest_of("a", 1) != store.digest_of(1, "a")
-    assert store.digest_of({"x": 1, "y": 2}) == store.digest_of({"y": 2, "x": 1})
-    assert store.digest_of("1") != store.digest_of(1)
+    assert files.digest_of("a", 1) != files.digest_of(1, "a")
+    assert files.digest_of({"x": 1, "y": 2}) == files.digest_of({"y": 2, "x": 1})
+    assert files.digest_of("1") != files.digest_of(1)

@@ -12,7 +12,7 @@ from edgepack.device.backends.backend import RunRequest, utc_now
 from edgepack.device.links.link import CommandResult, Link, push_once
 from edgepack.errors import InputError, OutputError, RuntimeFailure
 from edgepack.files import sha256
-from edgepack.measurements import device_report as reports
+from edgepack.measurements import device_report
 from edgepack.measurements.device_report import Report
 from edgepack.measurements.report_model import BackendName, BackendRef, RuntimeRef
 
@@ -109,7 +109,7 @@ class App:
             return report
         return Report.model_validate(
             {
-                "schema": reports.SCHEMA,
+                "schema": device_report.SCHEMA,
                 "identity": run,
                 "started_at": started,
                 "ending": "error" if "error" in dict(_RESULT.findall(answer.out)) else "crash",
@@ -139,7 +139,9 @@ class App:
             (name, link.run(f"run-as {package} cat files/{name}", timeout_s=120).out)
             for name in names
         )
-        found = (reports.read(text.encode(), f"{link.name}: {name}") for name, text in texts)
+        found = (
+            device_report.read(text.encode(), f"{link.name}: {name}") for name, text in texts
+        )
         return tuple(each for each in found if each.bundle.sha256 == bundle_sha256)
 
     def _collected(self, link: Link, run: str) -> Report | None:
@@ -151,7 +153,7 @@ class App:
         answer = link.run(f"run-as {self.package} cat {name}", timeout_s=120)
         if answer.code or not answer.out.lstrip().startswith("{"):
             return None
-        report = reports.read(answer.out.encode(), f"{link.name}: report-{run[:12]}.json")
+        report = device_report.read(answer.out.encode(), f"{link.name}: report-{run[:12]}.json")
         link.run(f"run-as {self.package} rm -f {name}")
         return report if report.identity == run else None
 

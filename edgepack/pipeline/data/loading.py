@@ -19,7 +19,7 @@ from converters.draft import Samples
 from converters.task import CLASSIFICATION, TaskHint
 from edgepack.errors import InputError, UsageError
 from edgepack.gates.accuracy import TASKS
-from edgepack.pipeline.data import checks as data_checks
+from edgepack.pipeline.data import checks
 from edgepack.pipeline.data.formats import (
     PIXELS,
     from_folder,
@@ -127,7 +127,7 @@ def _whole(
 ) -> tuple[dict[str, tuple[NDArray[Any], NDArray[Any]]], str]:
     """Return each part's checked inputs and targets, and the task that they are for."""
     divided = {
-        split: (data_checks.inputs(x, f"{source}: x_{split}", input_shape), y)
+        split: (checks.inputs(x, f"{source}: x_{split}", input_shape), y)
         for split, (x, y) in pairs.items()
     }
     hint = hint or TaskHint(task=None)
@@ -136,7 +136,7 @@ def _whole(
         raise UsageError(f"the task is unknown: {hint.why}; give --task {'|'.join(TASKS)}")
     try:
         whole = _checked(divided, source, output_shape, chosen, hint.signed_labels)
-        data_checks.names(labels, source, output_shape, chosen)
+        checks.names(labels, source, output_shape, chosen)
     except InputError as error:
         if task is not None:
             raise
@@ -154,12 +154,12 @@ def _checked(
     whole = {
         split: (
             x,
-            data_checks.targets(x, y, f"{source}: y_{split}", shape, task, signed=signed),
+            checks.targets(x, y, f"{source}: y_{split}", shape, task, signed=signed),
         )
         for split, (x, y) in divided.items()
     }
     if task != CLASSIFICATION:
-        data_checks.spread(whole["test"][1], f"{source}: y_test")
+        checks.spread(whole["test"][1], f"{source}: y_test")
     return whole
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converters.structure import lowrank_math as math
+from converters.structure import lowrank_math
 from converters.structure.lowrank_math import Split, by_energy, within
 
 RNG = np.random.default_rng(0)
@@ -26,37 +26,43 @@ def kernel(*shape: int) -> np.ndarray:
     ],
 )
 def test_full_rank_is_exact(
-    shape: tuple[int, ...], method: math.Method, ranks: tuple[int, ...]
+    shape: tuple[int, ...], method: lowrank_math.Method, ranks: tuple[int, ...]
 ) -> None:
     whole = kernel(*shape)
-    parts = math.factors(whole, method, ranks)
-    assert math.error(whole, parts, method) < 1e-12
-    assert np.abs(math.product(parts, method) - whole).max() < 1e-5
+    parts = lowrank_math.factors(whole, method, ranks)
+    assert lowrank_math.error(whole, parts, method) < 1e-12
+    assert np.abs(lowrank_math.product(parts, method) - whole).max() < 1e-5
 
 
 @pytest.mark.parametrize("rank", [1, 5, 11, 12])
 def test_svd_loses_the_energy_of_the_singular_values_left_out(rank: int) -> None:
     whole = kernel(12, 20)
     energy = np.linalg.svd(whole.astype(float), compute_uv=False) ** 2
-    lost = math.error(whole, math.factors(whole, "svd", (rank,)), "svd")
+    lost = lowrank_math.error(whole, lowrank_math.factors(whole, "svd", (rank,)), "svd")
     assert lost == pytest.approx(energy[rank:].sum() / energy.sum(), abs=1e-6)
 
 
 def test_a_separable_kernel_splits_into_its_two_halves() -> None:
     column, line = kernel(3, 4), kernel(5, 6)
     whole = np.einsum("hi,wo->hwio", column, line)
-    assert math.error(whole, math.factors(whole, "spatial", (1,)), "spatial") < 1e-10
+    assert (
+        lowrank_math.error(whole, lowrank_math.factors(whole, "spatial", (1,)), "spatial")
+        < 1e-10
+    )
 
 
 @pytest.mark.train
 def test_tucker_finds_a_kernel_of_few_channels() -> None:
     whole = np.einsum("ir,hwrs,so->hwio", kernel(16, 3), kernel(3, 3, 3, 2), kernel(2, 24))
-    assert math.error(whole, math.factors(whole, "tucker", (3, 2)), "tucker") < 1e-9
-    assert math.rank_choices(whole, "tucker", 1)[0] == (3, 2)
+    assert (
+        lowrank_math.error(whole, lowrank_math.factors(whole, "tucker", (3, 2)), "tucker")
+        < 1e-9
+    )
+    assert lowrank_math.rank_choices(whole, "tucker", 1)[0] == (3, 2)
 
 
 def test_ranks_are_multiples_below_full() -> None:
-    assert math.rank_choices(kernel(30, 20), "svd", 8) == [(8,), (16,)]
+    assert lowrank_math.rank_choices(kernel(30, 20), "svd", 8) == [(8,), (16,)]
 
 
 def way(layer: str, cost: float, loss: float) -> Split:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepack.bundle import archive as bundle
-from edgepack.bundle import validation
+from edgepack.bundle import archive, validation
 from edgepack.bundle.archive import Bundle
 from edgepack.errors import InputError
 from edgepack.firmware.bench import bench_firmware
@@ -37,7 +36,7 @@ class Still:
 @pytest.fixture
 def whole(tmp_path: Path) -> Bundle:
     path = write_bundle(tmp_path / "m.edgepack", findings=[CALIBRATION.as_json()])
-    return bundle.unpack(path.read_bytes(), "m.edgepack")
+    return archive.unpack(path.read_bytes(), "m.edgepack")
 
 
 def gates_of(whole: Bundle, device: str, **more: bytes) -> dict[str, Finding]:
@@ -89,7 +88,7 @@ def test_goldens_that_differ_say_what_to_do(whole: Bundle) -> None:
 
 def test_a_finding_that_the_bundle_left_out_is_no_pass(tmp_path: Path) -> None:
     path = write_bundle(tmp_path / "m.edgepack")
-    found = gates_of(bundle.unpack(path.read_bytes(), "m.edgepack"), "pixel-3")
+    found = gates_of(archive.unpack(path.read_bytes(), "m.edgepack"), "pixel-3")
     assert found["calibration"].verdict is Outcome.INCONCLUSIVE
     assert "keeps no finding of it" in found["calibration"].says
 
@@ -107,7 +106,7 @@ def test_a_neural_unit_is_asked_for_goldens_and_nobody_can_run_the_compiled_mode
     tmp_path: Path,
 ) -> None:
     path = write_bundle(tmp_path / "m.edgepack", "corstone-300")
-    whole = bundle.unpack(path.read_bytes(), "m.edgepack")
+    whole = archive.unpack(path.read_bytes(), "m.edgepack")
     npu = catalogue.load("corstone-300")
     _, verdict = validation.validate(
         whole, npu, Still(), lambda b, p: bench_firmware(b.model, b.files, p), oracle=Still()
@@ -129,7 +128,7 @@ def multilabel(whole: Bundle, threshold: float, targets: np.ndarray) -> Bundle:
         "float_scores": np.full((rows, 2), -1, np.float32),
         "targets": targets.astype(np.float32),
     }
-    files = {f"evidence/{name}.npy": bundle.npy(array) for name, array in evidence.items()}
+    files = {f"evidence/{name}.npy": archive.npy(array) for name, array in evidence.items()}
     changes = {"task": "multilabel", "evidence_rows": rows, "decision_threshold": threshold}
     return Bundle(whole.manifest.model_copy(update=changes), {**whole.files, **files})
 

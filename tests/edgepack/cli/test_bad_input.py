@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepack.bundle import archive as bundle
+from edgepack.bundle import archive
 from edgepack.file_kinds import TFLITE_CEILING_BYTES
 from edgepack.toml_file import LARGEST_FILE_BYTES
 from tests.edgepack.commands import Ended, one_line, run, tiny_tflite, write_bundle
@@ -179,7 +179,7 @@ def test_an_oversized_file_is_refused_unread(
     path = given(kind, tmp_path)
     ceilings = {
         "tflite": TFLITE_CEILING_BYTES,
-        "bundle": bundle.CEILING_BYTES,
+        "bundle": archive.CEILING_BYTES,
         "profile": LARGEST_FILE_BYTES,
         "recipe": LARGEST_FILE_BYTES,
         "key": 64 * 1024,

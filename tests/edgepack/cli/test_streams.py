@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepack.cli import output
-from edgepack.cli import signals as stopping
+from edgepack.cli import output, signals
 from edgepack.gates.finding import Finding, Outcome, Verdict
 from tests.edgepack.commands import write_bundle
 
@@ -29,14 +28,14 @@ def handlers() -> Iterator[None]:
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)
-    stopping._received.clear()
+    signals._received.clear()
 
 
 @pytest.mark.parametrize("number", STOPS)
 def test_a_swallowed_interrupt_stops_the_next_step(
     handlers: None, number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stopping.watch()
+    signals.watch()
     with output.progress() as bars:
         bars.step("prune", 1, 9)
         try:
@@ -47,14 +46,14 @@ def test_a_swallowed_interrupt_stops_the_next_step(
             bars.step("prune", 2, 9)
         with pytest.raises(KeyboardInterrupt):
             bars.say("judging")
-    assert stopping.exit_code() == 128 + number
+    assert signals.exit_code() == 128 + number
 
 
 def test_nohup_keeps_its_meaning(handlers: None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    stopping.watch()
+    signals.watch()
     os.kill(os.getpid(), signal.SIGHUP)
-    assert stopping.received() is None
+    assert signals.received() is None
 
 
 def test_what_a_file_says_cannot_command_the_terminal(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from edgepack.bundle import archive as packing
+from edgepack.bundle import archive
 from edgepack.device.backends.backend import expected_of
 from edgepack.gates.device import Expected
 from edgepack.gates.expected import expected_gates
@@ -32,7 +32,7 @@ class Agreed:
 
     profile: Profile
     data: bytes
-    bundle: packing.Bundle
+    bundle: archive.Bundle
     plain: dict[str, Any]
     expected: Expected
 
@@ -84,10 +84,10 @@ def hexed_goldens() -> Callable[[Any], dict[str, Any]]:
 def agreed() -> Agreed:
     profile = catalogue.load("clinic-tablet-1gb-armv7")
     files = {
-        packing.MODEL: MODEL.read_bytes(),
-        packing.PROFILE: profile.model_dump_json(by_alias=True).encode(),
-        "golden/inputs.npy": packing.npy(np.zeros((4, 3), np.int8)),
-        "golden/outputs.npy": packing.npy(GOLDEN),
+        archive.MODEL: MODEL.read_bytes(),
+        archive.PROFILE: profile.model_dump_json(by_alias=True).encode(),
+        "golden/inputs.npy": archive.npy(np.zeros((4, 3), np.int8)),
+        "golden/outputs.npy": archive.npy(GOLDEN),
     }
     older = {
         "gate": "latency",
@@ -110,7 +110,7 @@ def agreed() -> Agreed:
             for gate in expected_gates(profile)
         ],
     )
-    data = packing.pack(made, files, None)
+    data = archive.pack(made, files, None)
     digest = hashlib.sha256(data).hexdigest()
     times = [58.0 + (i % 10) * 2 / 10 for i in range(1024)]
     ordered = sorted(times)
@@ -125,7 +125,7 @@ def agreed() -> Agreed:
             "name": "m",
             "profile": profile.name,
             "sha256": digest,
-            "model_sha256": hashlib.sha256(files[packing.MODEL]).hexdigest(),
+            "model_sha256": hashlib.sha256(files[archive.MODEL]).hexdigest(),
         },
         "device": {
             "manufacturer": "samsung",
@@ -162,6 +162,6 @@ def agreed() -> Agreed:
         "goldens": hexed(GOLDEN),
     }
     plain["identity"] = _honest(plain)
-    bundle = packing.unpack(data, "test")
+    bundle = archive.unpack(data, "test")
     expected = expected_of(bundle, digest, identity=plain["identity"], backend_sha256="2" * 64)
     return Agreed(profile, data, bundle, plain, expected)

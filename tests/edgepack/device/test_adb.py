@@ -313,8 +313,7 @@ def test_a_run_broken_off_by_the_plug_is_taken_up_again(
 def test_the_command_lists_every_device_and_probes_one(
     phone: Any, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    from edgepack.cli import android
-    from edgepack.cli import profiles as devices
+    from edgepack.cli import android, profiles
 
     one, locked = phone(), phone(authorized=False)
     one.install(
@@ -332,7 +331,7 @@ def test_the_command_lists_every_device_and_probes_one(
     assert listed[locked.serial] == {"serial": locked.serial, "state": "unauthorized"}
     out = tmp_path / "fake.toml"
     words = ["probe", "--adb", "--serial", one.serial, "--out", str(out)]
-    assert not devices.app(words, standalone_mode=False)
+    assert not profiles.app(words, standalone_mode=False)
     assert 'title = "Fake 9"' in out.read_text()
     with pytest.raises(EnvironmentMissing, match="allow USB debugging"):
-        devices.app(["probe", "--adb", "--serial", locked.serial], standalone_mode=False)
+        profiles.app(["probe", "--adb", "--serial", locked.serial], standalone_mode=False)

@@ -23,8 +23,8 @@ from edgepack.device.calibration_export import as_toml, calibration_point
 from edgepack.device.links.ssh import SshLink
 from edgepack.device.session import Session, is_warm, reports_in
 from edgepack.errors import InputError, OutputError, RuntimeFailure, UsageError
-from edgepack.gates import device as judge
-from edgepack.measurements import device_report as reports
+from edgepack.gates import device
+from edgepack.measurements import device_report
 from edgepack.measurements.device_report import Report
 from edgepack.measurements.report_model import Conditions, RuntimeRef
 
@@ -110,7 +110,7 @@ def answering(agreed: Any, phone: Phone) -> Phone:
 
 def put_back(phone: Phone, report: Report) -> None:
     place = phone.root / f"app/files/report-{report.identity}.json"
-    place.write_bytes(reports.text(report))
+    place.write_bytes(device_report.text(report))
 
 
 def test_the_app_is_installed_once_runs_and_its_report_is_taken(
@@ -128,7 +128,7 @@ def test_the_app_is_installed_once_runs_and_its_report_is_taken(
         identity=run_request.identity(app),
         backend_sha256=app.sha256,
     )
-    found = judge.judge(report, agreed.profile, expected)
+    found = device.judge(report, agreed.profile, expected)
     assert {f.gate for f in found.findings if f.verdict != "pass"} == set()
     assert (
         app.reports_left(answering, app.package, run_request.bundle_sha256) == ()
@@ -177,7 +177,7 @@ def test_an_app_that_crashes_is_a_report_that_says_so(
     assert (report.ending, report.run) == ("crash", None)
     assert report.says == "no report (code 0): Process crashed."
     assert report.device.model == "SM-T285"
-    jsonschema.validate(json.loads(reports.text(report)), reports.schema())
+    jsonschema.validate(json.loads(device_report.text(report)), device_report.schema())
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,9 @@ def test_benchmark_model_gives_times_but_no_proof_of_the_model(
     flags = (phone.root / "flags").read_text()
     assert "--num_threads=2" in flags
     assert "--num_runs=1024 --min_secs=60" in flags
-    jsonschema.validate(json.loads(reports.text(report)), reports.schema())
+    jsonschema.validate(json.loads(device_report.text(report)), device_report.schema())
     expected = expected_of(run_request.bundle, run_request.bundle_sha256)
-    found = judge.judge(report, agreed.profile, expected)
+    found = device.judge(report, agreed.profile, expected)
     gates = {each.gate: each for each in found.findings}
     assert gates["device_goldens"].verdict == "inconclusive"
     assert (gates["latency"].verdict, gates["latency"].value) == ("pass", 5.402)
@@ -396,7 +396,7 @@ def test_a_measured_report_becomes_a_calibration_point(agreed: Any) -> None:
     import tomllib
 
     report = agreed.report()
-    found = judge.judge(report, agreed.profile, agreed.expected)
+    found = device.judge(report, agreed.profile, agreed.expected)
     text = as_toml(calibration_point(report, found))
     (point,) = tomllib.loads(text)["calibration"]
     assert point["ms"] == report.run.summary.p50_ms
@@ -413,7 +413,7 @@ def test_a_refused_or_emulated_report_becomes_none(
     agreed: Any, changes: dict[str, Any]
 ) -> None:
     report = agreed.report(**changes)
-    found = judge.judge(report, agreed.profile, agreed.expected)
+    found = device.judge(report, agreed.profile, agreed.expected)
     with pytest.raises(InputError, match="no calibration point"):
         as_toml(calibration_point(report, found))
 

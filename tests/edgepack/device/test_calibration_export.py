@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import device_profiles
-from edgepack.cost import latency as estimating
+from edgepack.cost import latency
 from edgepack.cost.work import typical
 from edgepack.device.calibration_export import as_toml, calibration_point, proven_instructions
 from edgepack.errors import InputError
-from edgepack.gates import device as judge
+from edgepack.gates import device
 from edgepack.gates.finding import Finding, How, Outcome, Verdict
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import Profile
@@ -23,7 +23,7 @@ COUNT = 40_000_000
 
 def point_of(agreed: Any, **more: Any) -> str:
     report = agreed.report()
-    found = judge.judge(report, agreed.profile, agreed.expected)
+    found = device.judge(report, agreed.profile, agreed.expected)
     return as_toml(calibration_point(report, found, **more))
 
 
@@ -62,11 +62,11 @@ def test_a_point_without_a_count_and_of_another_precision_estimates_nothing(
     assert "give the point its instructions" in found.grounds
 
 
-def estimated(profile: Profile, total: int, precision: str) -> estimating.Estimate:
+def estimated(profile: Profile, total: int, precision: str) -> latency.Estimate:
     """Return the estimate of a model with builtin kernels of which only the total is known."""
     work = typical(total, "int8", "armv7-a", "builtin")
     assert work is not None
-    found = estimating.estimate(profile, work, precision, kernels="builtin")
+    found = latency.estimate(profile, work, precision, kernels="builtin")
     assert found is not None
     return found
 
@@ -75,7 +75,7 @@ def estimated(profile: Profile, total: int, precision: str) -> estimating.Estima
 def test_no_accelerator_calibrates_the_cpu(agreed: Any, delegate: str) -> None:
     report = agreed.report(run__delegate=delegate)
     expected = replace(agreed.expected, identity=None, backend_sha256=None)
-    found = judge.judge(report, agreed.profile, expected)
+    found = device.judge(report, agreed.profile, expected)
     with pytest.raises(InputError, match="take a run on the CPU"):
         as_toml(calibration_point(report, found))
 

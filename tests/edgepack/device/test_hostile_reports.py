@@ -13,7 +13,7 @@ from edgepack.device.backends.backend import expected_of
 from edgepack.errors import InputError
 from edgepack.gates import device as judging
 from edgepack.gates.finding import How, Outcome
-from edgepack.measurements import device_report as reports
+from edgepack.measurements import device_report
 
 #: What breaks parsers and arithmetic, in the place of any one value.
 NASTY: tuple[str, ...] = (
@@ -51,13 +51,13 @@ def with_nasty(plain: Any, path: tuple[str | int, ...], nasty: str) -> bytes:
 def measured(agreed: Any, data: bytes) -> dict[str, Any]:
     """Return what such a report would replace, by gate; nothing where it is no report."""
     try:
-        report = reports.read(data, "r")
+        report = device_report.read(data, "r")
     except InputError as error:
         assert "\n" not in str(error)
         assert len(str(error)) < 1000
         return {}
     found = judging.judge(report, agreed.profile, agreed.expected)
-    assert reports.read(reports.text(report), "its own text again") == report
+    assert device_report.read(device_report.text(report), "its own text again") == report
     shown = [f for f in found.findings if f.how is How.MEASURED and f.gate != "device_goldens"]
     return {f.gate: f.value for f in shown}
 
@@ -95,7 +95,7 @@ def test_a_piece_lost_or_doubled_on_the_way_changes_no_number(agreed: Any) -> No
 @pytest.mark.parametrize("schema", ["edgepack.device-report/2", "edgepack.device-report/10"])
 def test_a_later_schema_is_refused_with_the_remedy(agreed: Any, schema: str) -> None:
     with pytest.raises(InputError, match="run it again with this edgepack's harness"):
-        reports.read(agreed.text(schema=schema, unknown_part=1).encode(), "r")
+        device_report.read(agreed.text(schema=schema, unknown_part=1).encode(), "r")
 
 
 def test_a_report_of_another_bundle_replaces_nothing(agreed: Any) -> None:

@@ -18,11 +18,11 @@ from edgepack.device.backends.backend import RunRequest, expected_of
 from edgepack.device.backends.portable import Portable, pack_folder, run_of
 from edgepack.device.links.ssh import SshLink
 from edgepack.errors import EnvironmentMissing, UsageError
-from edgepack.gates import device as judge
+from edgepack.gates import device
 from edgepack.gates.finding import Outcome
 from edgepack.inference.host import HostRuntime
 from edgepack.inference.protocol import ExitStatus, Job, Trace
-from edgepack.measurements import device_report as reports
+from edgepack.measurements import device_report
 from edgepack.profiles import catalogue
 from tests.edgepack.manifests import manifest
 
@@ -113,7 +113,7 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     assert (report.ending, report.says) == ("ok", "ran 4 rows")
     assert report.device.abi == {"arm64": "aarch64", "armv7": "armv7l"}[arch]
     assert report.runtime.version == package.split()[1]
-    jsonschema.validate(json.loads(reports.text(report)), reports.schema())
+    jsonschema.validate(json.loads(device_report.text(report)), device_report.schema())
     expected = expected_of(
         run_request.bundle,
         run_request.bundle_sha256,
@@ -121,7 +121,7 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
         backend_sha256=backend.sha256,
         golden_lsb=0,
     )
-    found = judge.judge(report, catalogue.load(profile), expected)
+    found = device.judge(report, catalogue.load(profile), expected)
     gates = {each.gate: each for each in found.findings}
     assert gates["device_goldens"].verdict is Outcome.PASS, gates["device_goldens"].says
     assert gates["device_goldens"].value == 0  # bit for bit: both ran the reference kernels

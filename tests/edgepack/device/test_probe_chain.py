@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgepack.cost import latency as estimating
+from edgepack.cost import latency
 from edgepack.cost.work import typical
 from edgepack.device import description
 from edgepack.device.calibration_export import as_toml, calibration_point
@@ -94,7 +94,7 @@ def test_its_own_times_then_lead_its_estimates(agreed: Any, probed: Path) -> Non
     work = typical(30_000_000, "int8", "armv7-a", "builtin")
     assert work is not None
     levels = [
-        estimating.estimate(each, work, "int8", kernels="builtin") for each in (profile, grown)
+        latency.estimate(each, work, "int8", kernels="builtin") for each in (profile, grown)
     ]
     assert [each.level if each else None for each in levels] == ["core", "runtime"]
     assert levels[1] is not None

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgepack.emulation.bench import GATES, BenchOptions, BenchResult, bench
-from edgepack.gates import sandbox as gates
+from edgepack.gates import sandbox
 from edgepack.gates.finding import Finding, How, Outcome
 from edgepack.inference.host import HostRuntime
 from edgepack.inference.protocol import ExitStatus, Job
@@ -138,7 +138,7 @@ def test_a_runtime_on_a_processor_it_fails_on_is_caught(
         runtime = stand_in("ai-edge-litert", "2.1.6", "arm64", qemu_cpu=core)
         trace = runtime.run(Job(model=model, inputs=rows))
         assert trace.outputs is not None, trace.says
-        finding, _ = gates.goldens("g", trace.outputs, wanted, gates.OPTIMISED, core)
+        finding, _ = sandbox.goldens("g", trace.outputs, wanted, sandbox.OPTIMISED, core)
         assert finding.verdict is verdict, finding.says
 
 

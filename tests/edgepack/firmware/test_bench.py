@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgepack.bundle import archive as packing
-from edgepack.firmware import bench as firmware
-from edgepack.firmware import goldens
+from edgepack.bundle import archive
+from edgepack.firmware import bench, goldens
 from edgepack.firmware.emulator import toolchain
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.profiles import catalogue
@@ -23,20 +22,20 @@ pytest.importorskip("tflite_micro", reason="pip install 'edgepack[micro]'")
 MODEL = nets.residual(1)
 INPUTS = nets.inputs(read(MODEL), 5)
 GOLDEN = {
-    firmware.GOLDEN_INPUTS: packing.npy(INPUTS),
-    firmware.GOLDEN_OUTPUTS: packing.npy(goldens.answered(MODEL, INPUTS).outputs[0]),
+    bench.GOLDEN_INPUTS: archive.npy(INPUTS),
+    bench.GOLDEN_OUTPUTS: archive.npy(goldens.answered(MODEL, INPUTS).outputs[0]),
 }
 
 
 def trial(files: Mapping[str, bytes], profile: str) -> dict[str, Finding]:
-    found = firmware.bench_firmware(MODEL, {**GOLDEN, **files}, catalogue.load(profile))
+    found = bench.bench_firmware(MODEL, {**GOLDEN, **files}, catalogue.load(profile))
     return {f.gate: f for f in found}
 
 
 @pytest.fixture(scope="module")
 def in_c() -> dict[str, bytes]:
     board = catalogue.load("nucleo-l4r5zi")
-    return firmware.firmware_files(MODEL, board, "cell-net", GOLDEN, route="c")
+    return bench.firmware_files(MODEL, board, "cell-net", GOLDEN, route="c")
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def no_cross_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_any_name_becomes_an_identifier(name: str, plain: str) -> None:
-    assert firmware.identifier(name) == plain
+    assert bench.identifier(name) == plain
 
 
 def test_files_lie_in_one_folder_under_the_models_name(in_c: dict[str, bytes]) -> None:
@@ -114,15 +113,15 @@ def test_an_operator_without_a_c_kernel_makes_no_part_of_a_bundle() -> None:
     x, y = net.tensor((1, 8)), net.tensor((1, 8))
     net.op("ABS", [x], [y], 2)
     model = net.done([x], [y])
-    golden = {firmware.GOLDEN_INPUTS: packing.npy(nets.inputs(read(model), 1))}
-    with pytest.raises(firmware.EdgepackError, match="op 0 ABS"):
-        firmware.firmware_files(model, catalogue.load("nucleo-l4r5zi"), "n", golden, route="c")
+    golden = {bench.GOLDEN_INPUTS: archive.npy(nets.inputs(read(model), 1))}
+    with pytest.raises(bench.EdgepackError, match="op 0 ABS"):
+        bench.firmware_files(model, catalogue.load("nucleo-l4r5zi"), "n", golden, route="c")
 
 
 @pytest.mark.qemu
 def test_tflm_sources_are_proven_by_arena_and_array() -> None:
     board = catalogue.load("nano-33-ble")
-    made = firmware.firmware_files(MODEL, board, "cells", GOLDEN, route="tflm")
+    made = bench.firmware_files(MODEL, board, "cells", GOLDEN, route="tflm")
     found = trial(made, "nano-33-ble")
     proven = ("sources", "goldens_tflm", "arena", "flash")
     assert [found[gate].verdict for gate in proven] == [Outcome.PASS] * 4
@@ -132,7 +131,7 @@ def test_tflm_sources_are_proven_by_arena_and_array() -> None:
 def test_an_npus_bundle_carries_the_compiled_model() -> None:
     pytest.importorskip("ethosu", reason="pip install 'edgepack[micro]'")
     board = catalogue.load("corstone-300")
-    made = firmware.firmware_files(MODEL, board, "cells", GOLDEN, route="tflm")
+    made = bench.firmware_files(MODEL, board, "cells", GOLDEN, route="tflm")
     assert "firmware/vela/cells_ethos_u55_128.tflite" in made
     found = trial(made, "corstone-300")
     assert found["cpu_fallback"].verdict is Outcome.PASS

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepack.bundle import archive as packing
+from edgepack.bundle import archive
 from edgepack.errors import EnvironmentMissing, InputError, RuntimeFailure, TimedOut
 from edgepack.firmware import bench, goldens, tflm_arena, vela
 from edgepack.firmware.compiler import c99
-from edgepack.firmware.emulator import run as emulate
+from edgepack.firmware.emulator import run
 from edgepack.firmware.goldens import GoldenVectors
 from edgepack.gates.expected import FIRMWARE
 from edgepack.gates.finding import Finding, Outcome
@@ -21,8 +21,8 @@ from tests.edgepack.commands import tiny_tflite
 MODEL = tiny_tflite()
 INPUTS, OUTPUTS = np.zeros((2, 8), np.int8), np.zeros((2, 2), np.int8)
 FILES = {
-    bench.GOLDEN_INPUTS: packing.npy(INPUTS),
-    bench.GOLDEN_OUTPUTS: packing.npy(OUTPUTS),
+    bench.GOLDEN_INPUTS: archive.npy(INPUTS),
+    bench.GOLDEN_OUTPUTS: archive.npy(OUTPUTS),
     "firmware/tflm/model.cc": b"",
 }
 IN_C = {**FILES, "firmware/c/model.c": b""}
@@ -114,8 +114,8 @@ def test_a_core_that_is_not_emulated_to_its_end_is_a_finding(
     outcome: Outcome,
     says: str,
 ) -> None:
-    monkeypatch.setattr(emulate, "run", raising(error))
-    monkeypatch.setattr(emulate, "run_on_host", raising(error))
+    monkeypatch.setattr(run, "run", raising(error))
+    monkeypatch.setattr(run, "run_on_host", raising(error))
     monkeypatch.setattr(bench.toolchain, "missing", lambda _: "")
     found = by_gate("nucleo-l4r5zi", IN_C)
     assert tuple(found) == FIRMWARE["c"]
@@ -150,7 +150,7 @@ def test_tflms_answers_must_be_the_bundles_goldens(
     wrong: int,
 ) -> None:
     monkeypatch.setattr(tflm_arena, "minimum", raising(EnvironmentMissing("none")))
-    found = by_gate("nucleo-l4r5zi", {**FILES, bench.GOLDEN_OUTPUTS: packing.npy(outputs)})
+    found = by_gate("nucleo-l4r5zi", {**FILES, bench.GOLDEN_OUTPUTS: archive.npy(outputs)})
     assert (found["goldens_tflm"].verdict, found["goldens_tflm"].value) == (outcome, wrong)
 
 

@@ -11,7 +11,7 @@ import pytest
 from converters.draft import Draft, Samples, Training
 from edgepack.firmware import goldens
 from edgepack.firmware.compiler import c99
-from edgepack.firmware.emulator import run as emulate
+from edgepack.firmware.emulator import run
 from edgepack.tflite.inspection import FactsInspector
 from tests.edgepack.firmware import nets
 
@@ -40,6 +40,6 @@ def test_a_short_gru_is_bit_exact_on_the_host() -> None:
     )
     program = c99.compile_model(made.tflite)
     wanted = goldens.answered(made.tflite, nets.inputs(program.facts, 50))
-    mine = emulate.run_on_host(c99.sources(program, "gru"), "gru", program.facts, wanted.inputs)
+    mine = run.run_on_host(c99.sources(program, "gru"), "gru", program.facts, wanted.inputs)
     assert wanted.differing(mine) == 0
     assert len(np.unique(wanted.outputs[0])) > 1

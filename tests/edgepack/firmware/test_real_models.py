@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepack.firmware import goldens
-from edgepack.firmware import tflm_arena as arena
+from edgepack.firmware import goldens, tflm_arena
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.emulator import run as emulate
 from edgepack.firmware.emulator.targets import TARGETS
@@ -80,7 +79,7 @@ def test_ram_and_flash_are_below_tflms(name: str, shared_data: Find) -> None:
     run = emulate.run(
         c99.sources(program, "net"), "net", program.facts, TARGETS["cortex-m4"], inputs
     )
-    assert run.sizes.ram_bytes + run.stack_bytes < arena.minimum(model).arena_bytes
+    assert run.sizes.ram_bytes + run.stack_bytes < tflm_arena.minimum(model).arena_bytes
     assert run.flash_bytes < len(model) + TFLM_CODE_LOW_BYTES
 
 

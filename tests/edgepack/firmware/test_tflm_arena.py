@@ -10,7 +10,7 @@ import pytest
 
 from edgepack.firmware import tflm_arena
 from edgepack.firmware.tflm_arena import HostMinimum
-from edgepack.gates import firmware as gates
+from edgepack.gates import firmware
 from edgepack.gates.finding import Finding, Outcome
 from edgepack.gates.static import peak_ram
 from edgepack.planning.peak import plan_memory
@@ -61,7 +61,7 @@ def test_the_gates_of_plan_and_firmware_never_contradict(
     for board in boards():
         planned: Finding = peak_ram(read(model), board)
         arena = tflm_arena.reserved(model, board, smallest)
-        shipped = gates.tflm_memory(len(model), arena, board)[0]
+        shipped = firmware.tflm_memory(len(model), arena, board)[0]
         assert planned.value == shipped.value
         if planned.limit == shipped.limit:
             assert planned.verdict is shipped.verdict, board.name

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from edgepack.gates import accuracy
-from edgepack.gates import paired_statistics as paired
+from edgepack.gates import accuracy, paired_statistics
 from edgepack.gates.finding import Outcome
 from edgepack.profiles.profile import Accuracy
 
@@ -33,14 +32,16 @@ def scores(classes: list[int], width: int = 2) -> np.ndarray:
 def test_mcnemar_equals_the_binomial_test(lost: int, won: int) -> None:
     if lost + won:
         wanted = stats.binomtest(min(lost, won), lost + won, 0.5).pvalue
-        assert paired.mcnemar(lost, won) == pytest.approx(wanted, abs=1e-12)
+        assert paired_statistics.mcnemar(lost, won) == pytest.approx(wanted, abs=1e-12)
 
 
 @given(st.integers(0, 40), st.integers(1, 40))
 def test_wilson_equals_scipy(hits: int, extra: int) -> None:
     rows = hits + extra
     wanted = stats.binomtest(hits, rows).proportion_ci(0.95, method="wilson")
-    assert paired.wilson(hits, rows) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
+    assert paired_statistics.wilson(hits, rows) == pytest.approx(
+        (wanted.low, wanted.high), abs=1e-9
+    )
 
 
 def score_statistic(delta: float, lost: int, won: int, rows: int) -> float:
@@ -62,12 +63,12 @@ def score_statistic(delta: float, lost: int, won: int, rows: int) -> float:
 @given(st.integers(1, 15), st.integers(0, 15), st.integers(5, 60))
 def test_the_paired_interval_inverts_the_score_test(lost: int, won: int, same: int) -> None:
     rows = lost + won + same
-    for edge in paired.paired_interval(lost, won, rows):
+    for edge in paired_statistics.paired_interval(lost, won, rows):
         assert abs(score_statistic(edge, lost, won, rows)) == pytest.approx(1.96, abs=0.01)
 
 
 def test_no_differing_row_is_not_certainty() -> None:
-    low, high = paired.paired_interval(0, 0, 50)
+    low, high = paired_statistics.paired_interval(0, 0, 50)
     assert low == pytest.approx(-high)
     assert 0.05 < high < 0.10
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepack.gates import device as judging
+from edgepack.gates import device
 from edgepack.gates.expected import REPORT, expected_gates
 from edgepack.gates.finding import Outcome, Verdict
 from edgepack.measurements.latency_samples import drift, percentile
@@ -22,12 +22,12 @@ def judged(agreed: Any, **changes: Any) -> Verdict:
     report, expected = agreed.report(**changes), agreed.expected
     if "identity" not in changes:
         expected = replace(expected, identity=report.identity)
-    return judging.judge(report, agreed.profile, expected)
+    return device.judge(report, agreed.profile, expected)
 
 
 def merge(agreed: Any, found: Verdict) -> Verdict:
     asked = expected_gates(agreed.profile)
-    return judging.merged(agreed.bundle.manifest.findings, found, asked)
+    return device.merged(agreed.bundle.manifest.findings, found, asked)
 
 
 def outcomes(verdict: Verdict) -> dict[str, str]:
@@ -44,7 +44,7 @@ def limited(agreed: Any, p90_ms: float) -> Any:
 
 def test_a_true_report_is_taken_whole_and_replaces_the_estimate(agreed: Any) -> None:
     profile = limited(agreed, 59.6)
-    found = judging.judge(agreed.report(), profile, agreed.expected)
+    found = device.judge(agreed.report(), profile, agreed.expected)
     assert set(outcomes(found).values()) == {"pass"}
     assert set(outcomes(found)) >= MEASURED
     merged = merge(agreed, found)
@@ -54,10 +54,10 @@ def test_a_true_report_is_taken_whole_and_replaces_the_estimate(agreed: Any) -> 
 
 
 def test_what_a_bundle_left_out_is_inconclusive_beside_any_report(agreed: Any) -> None:
-    own = judging.judge(agreed.report(), limited(agreed, 59.6), agreed.expected)
+    own = device.judge(agreed.report(), limited(agreed, 59.6), agreed.expected)
     asked = expected_gates(agreed.profile)
     kept = [f for f in agreed.bundle.manifest.findings if f.gate != "calibration"]
-    merged = judging.merged(kept, own, asked)
+    merged = device.merged(kept, own, asked)
     assert set(outcomes(merged)) == {*asked, *REPORT}
     assert outcomes(merged)["calibration"] == "inconclusive"
     assert outcomes(merged)["latency"] == "pass"
@@ -178,7 +178,7 @@ def test_a_board_is_judged_without_android_and_no_phone_is_a_board(agreed: Any) 
     board = agreed.profile.model_copy(update={"kind": "sbc", "system": None})
     for sdk, verdict in ((None, "pass"), (30, "fail")):
         report = agreed.report(device__sdk=sdk)
-        found = judging.judge(report, board, agreed.expected)
+        found = device.judge(report, board, agreed.expected)
         assert outcomes(found)["device_profile"] == verdict
 
 
@@ -190,7 +190,7 @@ def test_an_emulator_gives_no_device_latency_and_no_memory(agreed: Any) -> None:
 
 @pytest.mark.parametrize(("limit", "verdict"), [(59.5, "fail"), (59.6, "pass"), (59.7, "pass")])
 def test_the_latency_limit_is_inclusive(agreed: Any, limit: float, verdict: str) -> None:
-    found = judging.judge(agreed.report(), limited(agreed, limit), agreed.expected)
+    found = device.judge(agreed.report(), limited(agreed, limit), agreed.expected)
     assert outcomes(found)["latency"] == verdict
 
 
@@ -205,7 +205,7 @@ def test_bounds_of_a_percentile_decide_only_outside_of_them(
         backend__name="benchmark_model", run__samples_ms=[], run__summary=summary
     )
     expected = replace(agreed.expected, identity=report.identity)
-    found = judging.judge(report, limited(agreed, limit), expected)
+    found = device.judge(report, limited(agreed, limit), expected)
     assert outcomes(found)["latency"] == verdict
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgepack.firmware.emulator.targets import TARGETS, target_for
-from edgepack.gates import firmware as gates
+from edgepack.gates import firmware
 from edgepack.gates.finding import Finding, How, Outcome
 from edgepack.gates.limits import Limit, ram_limit, storage_limit
 from edgepack.measurements.firmware_figures import (
@@ -78,7 +78,7 @@ def test_ram_of_arena_and_stack_is_inclusive(
     offset: int, verdict: Outcome, board: Profile
 ) -> None:
     limit = budget(ram_limit(board))
-    found = by_gate(gates.c_memory(emulation(ram=limit - 100 + offset), board))
+    found = by_gate(firmware.c_memory(emulation(ram=limit - 100 + offset), board))
     assert found["arena"].verdict is verdict
     assert found["arena"].how is How.EMULATED
     assert found["arena"].value == limit + offset
@@ -89,17 +89,17 @@ def test_flash_with_library_code_is_inclusive(
     offset: int, verdict: Outcome, board: Profile
 ) -> None:
     limit = budget(storage_limit(board))
-    found = by_gate(gates.c_memory(emulation(flash=limit + offset), board))
+    found = by_gate(firmware.c_memory(emulation(flash=limit + offset), board))
     assert found["flash"].verdict is verdict
 
 
 @pytest.mark.parametrize(
     ("over", "verdict"),
     [
-        (-gates.TFLM_CODE_HIGH_BYTES, PASS),
-        (-gates.TFLM_CODE_HIGH_BYTES + 1, OPEN),
-        (-gates.TFLM_CODE_LOW_BYTES, OPEN),
-        (-gates.TFLM_CODE_LOW_BYTES + 1, FAIL),
+        (-firmware.TFLM_CODE_HIGH_BYTES, PASS),
+        (-firmware.TFLM_CODE_HIGH_BYTES + 1, OPEN),
+        (-firmware.TFLM_CODE_LOW_BYTES, OPEN),
+        (-firmware.TFLM_CODE_LOW_BYTES + 1, FAIL),
     ],
 )
 def test_an_interpreter_of_unknown_size_leaves_the_middle_open(
@@ -107,20 +107,20 @@ def test_an_interpreter_of_unknown_size_leaves_the_middle_open(
 ) -> None:
     limit = budget(storage_limit(board))
     figures = TflmArena(needed_bytes=16, estimated=False, basis="reference kernels")
-    found = by_gate(gates.tflm_memory(limit + over, figures, board))
+    found = by_gate(firmware.tflm_memory(limit + over, figures, board))
     assert found["flash"].verdict is verdict
     assert found["flash"].how is How.ESTIMATED
 
 
 @pytest.mark.parametrize(
     ("over", "verdict"),
-    [(-gates.STACK_ALLOWANCE_BYTES, PASS), (0, OPEN), (1, FAIL)],
+    [(-firmware.STACK_ALLOWANCE_BYTES, PASS), (0, OPEN), (1, FAIL)],
 )
 def test_a_plan_without_a_compiler_proves_only_with_room(
     over: int, verdict: Outcome, board: Profile
 ) -> None:
     limit = budget(ram_limit(board))
-    found = by_gate(gates.c_planned(limit + over, 1, board))
+    found = by_gate(firmware.c_planned(limit + over, 1, board))
     assert found["arena"].verdict is verdict
     assert found["arena"].how is How.PLANNED
 
@@ -129,7 +129,9 @@ def test_an_arena_that_does_not_fit_names_operator_tensor_and_limit(board: Profi
     net = Net()
     x = net.tensor((1, 512, 512, 2))
     facts = read(net.done([x], [net.pool(net.conv(x, 4, 1), 512)]))
-    found = by_gate(gates.c_planned(2_000_000, 1, board, busiest_operator(facts)))["arena"].says
+    found = by_gate(firmware.c_planned(2_000_000, 1, board, busiest_operator(facts)))[
+        "arena"
+    ].says
     assert "op 0 CONV_2D at 't3' int8[1, 512, 512, 4] needs 1,572,864 B at once" in found
     assert "of 491,520 B" in found
     assert "\n" not in found
@@ -137,11 +139,11 @@ def test_an_arena_that_does_not_fit_names_operator_tensor_and_limit(board: Profi
 
 @pytest.mark.parametrize(("wrong", "verdict"), [(0, PASS), (1, FAIL)])
 def test_one_wrong_value_fails_the_goldens(wrong: int, verdict: Outcome) -> None:
-    assert gates.goldens_c(wrong, 100, "here").verdict is verdict
+    assert firmware.goldens_c(wrong, 100, "here").verdict is verdict
 
 
 def test_the_worst_inference_counts(board: Profile) -> None:
-    finding = gates.instructions(emulation())
+    finding = firmware.instructions(emulation())
     assert (finding.value, finding.unit) == (30, "instructions")
 
 
@@ -158,13 +160,13 @@ def test_a_limit_inside_the_range_stays_open(
     instructions: int, verdict: Outcome, board: Profile
 ) -> None:
     """1.0 to 1.2 cycles each at 120 MHz, of 1,000 ms."""
-    finding = gates.latency(ran(instructions), board)
+    finding = firmware.latency(ran(instructions), board)
     assert finding.verdict is verdict
     assert finding.how is How.ESTIMATED
 
 
 def test_a_time_says_what_was_counted_where_and_what_a_cycle_costs(board: Profile) -> None:
-    says = gates.latency(ran(120_000), board).says
+    says = firmware.latency(ran(120_000), board).says
     assert "120,000 instructions counted on an emulated cortex-m4" in says
     assert "1.00 to 1.20 cycles each by kind (DDI 0439, table 3-1" in says
     assert "at 120 MHz" in says
@@ -173,10 +175,10 @@ def test_a_time_says_what_was_counted_where_and_what_a_cycle_costs(board: Profil
 def test_without_wait_states_no_time_is_proven_to_fit(board: Profile) -> None:
     cpu = board.cpu.model_copy(update={"flash_wait_states": None})
     unknown = board.model_copy(update={"cpu": cpu})
-    finding = gates.latency(ran(100_000_000), unknown)
+    finding = firmware.latency(ran(100_000_000), unknown)
     assert finding.verdict is OPEN
     assert "set [cpu.flash_wait_states]" in finding.says
-    assert gates.latency(ran(121_000_000), unknown).verdict is FAIL
+    assert firmware.latency(ran(121_000_000), unknown).verdict is FAIL
 
 
 @pytest.mark.parametrize(
@@ -189,14 +191,14 @@ def test_without_wait_states_no_time_is_proven_to_fit(board: Profile) -> None:
     ],
 )
 def test_no_milliseconds_where_a_cache_decides(name: str, why: str) -> None:
-    finding = gates.latency(ran(1_000), catalogue.load(name))
+    finding = firmware.latency(ran(1_000), catalogue.load(name))
     assert finding.verdict is OPEN
     assert finding.value is None
     assert why in finding.says
 
 
 def test_no_milliseconds_without_kinds(board: Profile) -> None:
-    finding = gates.latency(replace(ran(1_000), kinds={}), board)
+    finding = firmware.latency(replace(ran(1_000), kinds={}), board)
     assert finding.verdict is OPEN
     assert "no C compiler" in finding.says
 
@@ -220,7 +222,7 @@ def test_each_board_is_run_on_the_core_it_has(name: str, core: str | None) -> No
 
 def test_an_operator_on_the_cpu_fails_where_the_npu_is_required() -> None:
     board = catalogue.load("corstone-300")
-    found = by_gate(gates.npu(compiled(cpu_operators=("Softmax at 'x'",)), board))
+    found = by_gate(firmware.npu(compiled(cpu_operators=("Softmax at 'x'",)), board))
     assert found["cpu_fallback"].verdict is FAIL
     assert "Softmax at 'x'" in found["cpu_fallback"].says
     assert found["latency"].verdict is OPEN
@@ -229,7 +231,7 @@ def test_an_operator_on_the_cpu_fails_where_the_npu_is_required() -> None:
 def test_cycles_become_milliseconds_by_the_profiles_clock() -> None:
     board = catalogue.load("corstone-300")
     clock = board.npu.clock_mhz if board.npu and board.npu.clock_mhz else 500.0
-    found = by_gate(gates.npu(compiled(), board))
+    found = by_gate(firmware.npu(compiled(), board))
     assert found["cpu_fallback"].verdict is PASS
     assert found["latency"].value == pytest.approx(1_000 / clock, abs=1e-3)
     assert found["latency"].how is How.ESTIMATED

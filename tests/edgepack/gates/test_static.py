@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgepack.gates import static as gates
+from edgepack.gates import static
 from edgepack.gates.finding import How, Outcome
 from edgepack.planning.peak import plan_memory
 from edgepack.profiles.profile import Profile
@@ -59,9 +59,9 @@ def float_model() -> bytes:
 def test_storage_and_download_limits_are_inclusive(more: int, outcome: Outcome) -> None:
     facts = facts_of(residual(8, 16))
     room = {"budget": limit(facts.flatbuffer_bytes + more)}
-    assert gates.storage(facts, device(storage=room)).verdict is outcome
+    assert static.storage(facts, device(storage=room)).verdict is outcome
     room = {"download_budget": limit(facts.download_bytes + more)}
-    assert gates.download(facts, device(storage=room)).verdict is outcome
+    assert static.download(facts, device(storage=room)).verdict is outcome
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_storage_and_download_limits_are_inclusive(more: int, outcome: Outcome) 
 def test_the_ram_limit_is_inclusive(kind: str, more: int, outcome: Outcome) -> None:
     facts = facts_of(residual(8, 16))
     planned = plan_memory(facts, device(kind)).total
-    found = gates.peak_ram(facts, device(kind, ram={"budget": limit(planned + more)}))
+    found = static.peak_ram(facts, device(kind, ram={"budget": limit(planned + more)}))
     assert found.verdict is outcome
     assert found.value == planned
     assert found.how is How.PLANNED
@@ -79,16 +79,16 @@ def test_the_ram_limit_is_inclusive(kind: str, more: int, outcome: Outcome) -> N
 
 def test_a_budget_that_no_source_gives_leaves_its_gate_open() -> None:
     facts = facts_of(residual(8, 16))
-    assert gates.storage(facts, device()).verdict is Outcome.INCONCLUSIVE
-    assert gates.peak_ram(facts, device()).verdict is Outcome.INCONCLUSIVE
+    assert static.storage(facts, device()).verdict is Outcome.INCONCLUSIVE
+    assert static.peak_ram(facts, device()).verdict is Outcome.INCONCLUSIVE
 
 
 def test_a_device_without_a_download_budget_is_not_asked_about_one() -> None:
     facts = facts_of(residual(8, 16))
-    asked = {finding.gate for finding in gates.judge(facts, device()).findings}
+    asked = {finding.gate for finding in static.judge(facts, device()).findings}
     assert "download" not in asked
     room = {"download_budget": limit(1 << 20)}
-    asked = {finding.gate for finding in gates.judge(facts, device(storage=room)).findings}
+    asked = {finding.gate for finding in static.judge(facts, device(storage=room)).findings}
     assert "download" in asked
 
 
@@ -97,29 +97,29 @@ def test_memory_of_an_unmeasured_operator_is_open_and_never_a_pass() -> None:
     x, y = net.tensor((1, 4)), net.tensor((1, 4))
     net.op("SIGN", [x], [y])
     facts = facts_of(net.done([x], [y]))
-    found = gates.peak_ram(facts, device(ram={"budget": limit(1 << 20)}))
+    found = static.peak_ram(facts, device(ram={"budget": limit(1 << 20)}))
     assert found.verdict is Outcome.INCONCLUSIVE
     assert "SIGN" in found.says
-    found = gates.peak_ram(facts, device(ram={"budget": limit(16)}))
+    found = static.peak_ram(facts, device(ram={"budget": limit(16)}))
     assert found.verdict is Outcome.FAIL
 
 
 @pytest.mark.parametrize("kind", ["mcu", "npu"])
 def test_float_fails_where_only_integers_are_promised(kind: str) -> None:
-    found = gates.dtype(facts_of(float_model()), device(kind, runtime=MICRO))
+    found = static.dtype(facts_of(float_model()), device(kind, runtime=MICRO))
     assert found.verdict is Outcome.FAIL
     assert "TFLITE_BUILTINS_INT8" in found.says
 
 
 @pytest.mark.parametrize("kind", ["tablet", "phone", "sbc", "host"])
 def test_float_passes_with_a_remark_where_a_cpu_runs_it(kind: str) -> None:
-    found = gates.dtype(facts_of(float_model()), device(kind))
+    found = static.dtype(facts_of(float_model()), device(kind))
     assert found.verdict is Outcome.PASS
     assert "1 of 1 operators compute in float" in found.says
 
 
 def test_an_int8_model_has_no_remark() -> None:
-    found = gates.dtype(facts_of(mixed(0)), device())
+    found = static.dtype(facts_of(mixed(0)), device())
     assert found.verdict is Outcome.PASS
     assert "no float operator" in found.says
 
@@ -138,7 +138,7 @@ def test_shapes_are_fixed_but_for_the_batch(
 ) -> None:
     net = Net()
     x = net.tensor(shape, signature=signature)
-    found = gates.signature(facts_of(net.done([x], [net.dense(x, 3)])), device())
+    found = static.signature(facts_of(net.done([x], [net.dense(x, 3)])), device())
     assert found.verdict is outcome
     assert says in found.says
 
@@ -147,7 +147,7 @@ def test_more_than_one_input_or_output_is_named() -> None:
     net = Net()
     a, b = net.tensor((1, 8)), net.tensor((1, 8))
     y = net.add(a, b)
-    found = gates.signature(facts_of(net.done([a, b], [y, a])), device())
+    found = static.signature(facts_of(net.done([a, b], [y, a])), device())
     assert found.verdict is Outcome.FAIL
     assert "2 inputs" in found.says
     assert "2 outputs" in found.says
@@ -157,7 +157,7 @@ def test_an_old_runtime_refuses_per_channel_dense_with_the_option_that_helps() -
     net = Net()
     x = net.tensor((1, 16))
     facts = facts_of(net.done([x], [net.dense(x, 4, per_channel=True)]))
-    found = gates.operators(facts, device("tablet", runtime=OLD))
+    found = static.operators(facts, device("tablet", runtime=OLD))
     assert found.verdict is Outcome.FAIL
     assert "silently wrong" in found.says
     assert "_experimental_disable_per_channel_quantization_for_dense_layers" in found.says
@@ -165,7 +165,7 @@ def test_an_old_runtime_refuses_per_channel_dense_with_the_option_that_helps() -
 
 def test_a_release_nobody_measured_leaves_operators_open() -> None:
     ancient = {"name": "tflite", "version": "1.12.0", "source": "test"}
-    found = gates.operators(facts_of(mixed(0)), device("tablet", runtime=ancient))
+    found = static.operators(facts_of(mixed(0)), device("tablet", runtime=ancient))
     assert found.verdict is Outcome.INCONCLUSIVE
     assert "older than" in found.says
 
@@ -176,11 +176,11 @@ def test_operator_versions_and_operators_are_two_gates() -> None:
     net.op("ADD", [x, x], [y], 6, "AddOptions")
     facts = facts_of(net.done([x], [y]))
     profile = device("tablet", runtime=OLD)
-    found = gates.operator_versions(facts, profile)
+    found = static.operator_versions(facts, profile)
     assert found.verdict is Outcome.FAIL
     assert "ADD version 6" in found.says
     assert "up to 4" in found.says
-    assert gates.operators(facts, profile).verdict is Outcome.PASS
+    assert static.operators(facts, profile).verdict is Outcome.PASS
 
 
 @pytest.mark.parametrize(("required", "outcome"), [(False, Outcome.PASS), (True, Outcome.FAIL)])
@@ -189,7 +189,7 @@ def test_fallback_fails_only_where_the_profile_wants_the_model_whole(
 ) -> None:
     asked = {"name": "xnnpack", "required": required, "source": "test"}
     profile = device("tablet", delegates=[asked])
-    verdict = gates.judge(facts_of(residual(8, 16)), profile)
+    verdict = static.judge(facts_of(residual(8, 16)), profile)
     (found,) = [f for f in verdict.findings if f.gate == "delegate:xnnpack"]
     assert found.verdict is outcome
     assert "SOFTMAX" in found.says
@@ -198,7 +198,7 @@ def test_fallback_fails_only_where_the_profile_wants_the_model_whole(
 
 def test_the_share_of_work_that_falls_back_is_the_value() -> None:
     asked = {"name": "coreml", "source": "test"}
-    verdict = gates.judge(facts_of(mixed(0)), device("phone", delegates=[asked]))
+    verdict = static.judge(facts_of(mixed(0)), device("phone", delegates=[asked]))
     (found,) = [f for f in verdict.findings if f.gate == "delegate:coreml"]
     assert found.value == 1.0
     assert "takes none of 11" in found.says
@@ -208,7 +208,7 @@ def test_the_share_of_work_that_falls_back_is_the_value() -> None:
 
 def test_a_reason_why_an_accelerator_refuses_is_said_once() -> None:
     asked = {"name": "coreml", "source": "test"}
-    verdict = gates.judge(facts_of(mixed(0)), device("phone", delegates=[asked]))
+    verdict = static.judge(facts_of(mixed(0)), device("phone", delegates=[asked]))
     (found,) = [f for f in verdict.findings if f.gate == "delegate:coreml"]
     reasons = found.says.split("not taken: ")[1].split("; ")
     assert len(reasons) == len({reason.split("(")[1] for reason in reasons})
@@ -256,7 +256,7 @@ ANCIENT = {"name": "tflite", "version": "1.12.0", "source": "test"}
 def test_what_fails_or_is_open_says_what_to_do(
     facts: Facts, profile: Profile, gate: str, outcome: str, remedy: str
 ) -> None:
-    (found,) = [f for f in gates.judge(facts, profile).findings if f.gate == gate]
+    (found,) = [f for f in static.judge(facts, profile).findings if f.gate == gate]
     assert found.verdict == outcome
     assert remedy in found.says
 
@@ -266,13 +266,13 @@ def test_judge_tells_every_failure_at_once() -> None:
     profile = device(
         storage={"budget": limit(1), "download_budget": limit(1)}, ram={"budget": limit(1)}
     )
-    failed = {f.gate for f in gates.judge(facts, profile).named(Outcome.FAIL)}
+    failed = {f.gate for f in static.judge(facts, profile).named(Outcome.FAIL)}
     assert failed == {"storage", "download", "peak_ram", "dtype"}
 
 
 def test_every_finding_is_one_line() -> None:
     delegates = [{"name": name, "source": "test"} for name in ("gpu", "nnapi", "hexagon")]
-    verdict = gates.judge(facts_of(mixed(1)), device("phone", delegates=delegates))
+    verdict = static.judge(facts_of(mixed(1)), device("phone", delegates=delegates))
     assert all("\n" not in finding.says for finding in verdict.findings)
     names = [finding.gate for finding in verdict.findings]
     assert len(names) == len(set(names))

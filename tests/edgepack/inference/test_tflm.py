@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from edgepack.errors import RuntimeFailure
-from edgepack.firmware import goldens
-from edgepack.firmware import tflm_arena as arena
+from edgepack.firmware import goldens, tflm_arena
 from edgepack.firmware.tflm_arena import HostMinimum
 from edgepack.inference import tflm, tflm_worker
 from edgepack.inference.protocol import ExitStatus, Job
@@ -67,7 +66,7 @@ def test_a_damaged_model_is_an_ending() -> None:
 @pytest.mark.parametrize(("offset", "works"), [(-16, False), (0, True), (16, True)])
 def test_the_arena_found_is_the_smallest(offset: int, works: bool) -> None:
     model = nets.residual(1)
-    found = arena.minimum(model).arena_bytes
+    found = tflm_arena.minimum(model).arena_bytes
     row = np.zeros((1, 9, 9, 3), np.int8)
     wanted = tflm_worker.infer(tflm_worker.load(model, 1 << 20), (row,), 1)
     assert tflm_worker.fits(model, found + offset, (row,), wanted) is works
@@ -78,7 +77,7 @@ def test_a_model_that_tflm_does_not_run_is_an_error() -> None:
     x = net.tensor((1, 8))
     net.op("NotThere", [x], [x])
     with pytest.raises(RuntimeFailure, match="TFLM does not run the model"):
-        arena.minimum(net.done([x], [x]))
+        tflm_arena.minimum(net.done([x], [x]))
 
 
 @pytest.mark.parametrize(("tried", "estimated"), [(16, True), (1_000_000, False)])
@@ -86,7 +85,7 @@ def test_the_arena_to_reserve_is_the_larger_of_planned_and_tried(
     tried: int, estimated: bool
 ) -> None:
     model, board = nets.residual(1), catalogue.load("esp32-s3")
-    found = arena.reserved(model, board, HostMinimum(tried, 20))
+    found = tflm_arena.reserved(model, board, HostMinimum(tried, 20))
     planned = plan_memory(read(model), board).total
     assert found.needed_bytes == (planned if estimated else tried)
     assert found.needed_bytes % 16 == 0

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepack.bundle import archive as bundle
+from edgepack.bundle import archive
 from edgepack.bundle.validation import goldens_of
 from edgepack.inference.host import HostRuntime
 from edgepack.inference.protocol import Job, Runtime
@@ -119,9 +119,9 @@ def built(bench: Bench) -> dict[str, Any]:
     return made
 
 
-def unpacked(bench: Bench, made: dict[str, Any], number: int = 0) -> bundle.Bundle:
+def unpacked(bench: Bench, made: dict[str, Any], number: int = 0) -> archive.Bundle:
     path = bench.root / made["products"][number]["bundle"]
-    return bundle.unpack(path.read_bytes(), str(path))
+    return archive.unpack(path.read_bytes(), str(path))
 
 
 def test_each_profile_gets_a_bundle_with_the_promised_keys(
@@ -377,7 +377,7 @@ def test_int4_weights_shrink_the_flash_where_the_route_reads_them(bench: Bench) 
     done = bench.run(*words, "-p", BOARD, "--micro", "tflm", "--out", "w4", "--no-sandbox")
     assert done.returncode == 0, done.stderr + done.stdout
     (path,) = (bench.root / "w4").glob("*.edgepack")
-    held = bundle.unpack(path.read_bytes(), path.name)
+    held = archive.unpack(path.read_bytes(), path.name)
     steps = {step.stage: step for step in held.manifest.steps}
     assert steps["narrow"].flatbuffer_bytes < steps["int8"].flatbuffer_bytes
     assert "int4" in {kernel.dtype for kernel in read(held.model).kernels}
@@ -436,7 +436,7 @@ def test_views_and_a_teacher_of_its_own_are_told_in_the_bundle(bench: Bench) -> 
     done = bench.run(*words)
     assert done.returncode == 0, done.stderr
     (path,) = (bench.root / "taught").glob("*.edgepack")
-    made = bundle.unpack(path.read_bytes(), path.name).manifest.provenance
+    made = archive.unpack(path.read_bytes(), path.name).manifest.provenance
     digest = hashlib.sha256((bench.root / "big.h5").read_bytes()).hexdigest()
     assert (made.augment, made.teacher_sha256) == (("translate",), digest)
     assert made.model_sha256 != digest

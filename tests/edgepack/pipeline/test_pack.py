@@ -19,7 +19,7 @@ from edgepack.files import digest_of
 from edgepack.gates.finding import Finding, Outcome, Verdict, failed, passed
 from edgepack.inference.protocol import ExitStatus, Job, Runtime, Trace
 from edgepack.pipeline import build as building
-from edgepack.pipeline import pack as packing
+from edgepack.pipeline import pack
 from edgepack.pipeline.build import build
 from edgepack.pipeline.cache import Cache
 from edgepack.pipeline.compress import Candidate, ConversionOptions, Intermediate
@@ -211,7 +211,7 @@ def test_what_fails_by_the_file_alone_is_not_run(
     refusing = Verdict((failed("operators", "no kernel for EXP"),))
     passing = Verdict((passed("operators", "all there"),))
     monkeypatch.setattr(
-        packing.static,
+        pack.static,
         "judge",
         lambda facts, profile: refusing if profile.name == BOARD else passing,
     )

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepack.errors import EdgepackError, EnvironmentMissing, InputError
-from edgepack.profiles import catalogue, probe
-from edgepack.profiles import probe_parse as parse
+from edgepack.profiles import catalogue, probe, probe_parse
 from edgepack.profiles.profile import Profile
 from edgepack.toml_file import document, one_line
 
@@ -104,7 +103,7 @@ def loaded(tmp_path: Path) -> Callable[[str], Profile]:
 def test_this_machine_has_a_sound_profile(loaded: Callable[[str], Profile]) -> None:
     profile = loaded(probe.this_machine(DAY, name="here"))
     assert profile.name == "here"
-    assert profile.cpu.isa == parse.instruction_set(platform.machine())
+    assert profile.cpu.isa == probe_parse.instruction_set(platform.machine())
     assert profile.ram.total is not None
     (line,) = (x for x in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in x)
     assert profile.ram.total.value == int(line.split()[1]) * 1024
@@ -206,23 +205,23 @@ def test_what_a_phone_does_not_say_is_absent(loaded: Callable[[str], Profile]) -
 
 
 def test_old_kernels_state_the_core_once_for_all() -> None:
-    (cluster,) = parse.clusters(A7, {0: 1300.0, 1: 1300.0})
-    assert cluster == parse.CpuCluster("Cortex-A7", 2, 1300.0)
-    assert parse.features(A7) == ("neon",)
+    (cluster,) = probe_parse.clusters(A7, {0: 1300.0, 1: 1300.0})
+    assert cluster == probe_parse.CpuCluster("Cortex-A7", 2, 1300.0)
+    assert probe_parse.features(A7) == ("neon",)
 
 
 def test_clusters_are_told_apart_and_the_fastest_is_first() -> None:
     big = A53.replace("0xd03", "0xd0b").replace("processor\t: 0", "processor\t: 4")
     big = big.replace("processor\t: 1", "processor\t: 5").replace("asimd", "asimd asimddp")
     both = A53.replace("Hardware\t: MT8166B\n", "") + "\n" + big
-    found = parse.clusters(both, {0: 1800.0, 1: 1800.0, 4: 2200.0, 5: 2200.0})
+    found = probe_parse.clusters(both, {0: 1800.0, 1: 1800.0, 4: 2200.0, 5: 2200.0})
     assert [(c.name, c.count) for c in found] == [("Cortex-A76", 2), ("Cortex-A53", 2)]
-    assert parse.features(both) == ("neon",), "only what every core has"
-    assert parse.qemu_cpu(found) == "cortex-a53"
+    assert probe_parse.features(both) == ("neon",), "only what every core has"
+    assert probe_parse.qemu_cpu(found) == "cortex-a53"
 
 
 def test_an_unknown_core_is_named_by_its_numbers() -> None:
-    (cluster,) = parse.clusters(A53.replace("0xd03", "0xfff"), {})
+    (cluster,) = probe_parse.clusters(A53.replace("0xd03", "0xfff"), {})
     assert cluster.name == "implementer 0x41 part 0xfff"
 
 
@@ -231,12 +230,12 @@ def test_an_unknown_core_is_named_by_its_numbers() -> None:
     [("MemTotal: 1 kB", 1024), ("MemTotal: x kB", None), ("", None), ("MemFree: 1 kB", None)],
 )
 def test_memory_is_read_or_absent(text: str, size: int | None) -> None:
-    assert parse.memory_bytes(text) == size
+    assert probe_parse.memory_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "0", "²", "9" * 5000, "-1", "1.5", "4096x"])
 def test_a_number_is_read_or_absent(text: str) -> None:
-    assert parse.number(text) is None
+    assert probe_parse.number(text) is None
 
 
 def test_text_of_a_device_cannot_become_toml(loaded: Callable[[str], Profile]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgepack.emulation.bench import BenchOptions, BenchRun, device_kernels
-from edgepack.gates import sandbox as gates
+from edgepack.gates import sandbox
 from edgepack.gates.finding import Outcome
 from edgepack.inference import worker
 from edgepack.inference.protocol import ExitStatus, Job, Trace
@@ -64,7 +64,7 @@ def codes(model: bytes) -> NDArray[np.generic]:
 
 def need(trace: Trace) -> int:
     assert trace.outputs is not None, trace.says
-    return gates.need_bytes(trace)
+    return sandbox.need_bytes(trace)
 
 
 @pytest.mark.parametrize("share", [0.9, 1.1])

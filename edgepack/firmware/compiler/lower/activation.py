@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgepack.firmware.compiler import fixed_point as fixed
+from edgepack.firmware.compiler import fixed_point
 from edgepack.firmware.compiler.lower.kernel_call import (
     Array,
     KernelCall,
@@ -47,16 +47,16 @@ def _squashed(op: Node, *, tanh: bool) -> KernelCall:
         op.refuse(f"scale {output[0]}, zero point {output[1]}; wanted {wanted}", op.output)
     fraction, shift = math.frexp(scale * (1 << (31 - _Q4_BITS)))
     mantissa = math.floor(fraction * (1 << 31) + 0.5)
-    radius = fixed.input_radius(_Q4_BITS, shift)
+    radius = fixed_point.input_radius(_Q4_BITS, shift)
 
     def value(byte: int) -> int:
         x = byte - zero
         if abs(x) >= radius:
             return 127 if x > 0 else -128
-        q4 = fixed.rescale(x, mantissa, shift)
+        q4 = fixed_point.rescale(x, mantissa, shift)
         if tanh:
-            return fixed.shift_right(fixed.tanh(q4, _Q4_BITS), 24)
-        return fixed.shift_right(fixed.logistic(q4, _Q4_BITS), 23) - 128
+            return fixed_point.shift_right(fixed_point.tanh(q4, _Q4_BITS), 24)
+        return fixed_point.shift_right(fixed_point.logistic(q4, _Q4_BITS), 23) - 128
 
     return lookup(op, value)
 
@@ -80,7 +80,7 @@ def relu(op: Node) -> KernelCall:
     mantissa, shift = factor(op, scale / out_scale, op.output)
 
     def rescaled(x: int) -> int:
-        return fixed.rescale(x - zero, mantissa // 2, shift) + out_zero
+        return fixed_point.rescale(x - zero, mantissa // 2, shift) + out_zero
 
     if op.name == "RELU":
         return lookup(op, lambda x: max(rescaled(x), out_zero))
@@ -88,12 +88,12 @@ def relu(op: Node) -> KernelCall:
     slope = float(np.float32(scale) * alpha / np.float32(out_scale))
     if slope < 0:
         op.refuse(f"slope {alpha}; wanted none below zero", op.input(0))
-    low_mantissa, low_shift = fixed.multiplier(slope)
+    low_mantissa, low_shift = fixed_point.multiplier(slope)
 
     def leaky(x: int) -> int:
         if x >= zero:
             return rescaled(x)
-        return fixed.rescale(x - zero, low_mantissa, low_shift) + out_zero
+        return fixed_point.rescale(x - zero, low_mantissa, low_shift) + out_zero
 
     return lookup(op, leaky)
 
@@ -128,11 +128,11 @@ def hard_swish(op: Node) -> KernelCall:
         if relu_exponent > 0:
             gate = _left_16(gate, 1)
         if relu_exponent < 0:
-            gate = fixed.shift_right(gate, -relu_exponent)
+            gate = fixed_point.shift_right(gate, -relu_exponent)
         gate = (gate + (1 << 15)) >> 1
         product = gate * swished
         halved = abs(product) >> 15
-        y = fixed.shift_right(halved if product >= 0 else -halved, -out_exponent)
+        y = fixed_point.shift_right(halved if product >= 0 else -halved, -out_exponent)
         return y + out_zero
 
     return lookup(op, value)
@@ -164,10 +164,10 @@ def softmax(op: Node) -> KernelCall:
     mantissa = math.floor(fraction * (1 << 31) + 0.5)
     if mantissa == 1 << 31:
         mantissa, shift = mantissa // 2, shift + 1
-    steps = min(256, fixed.input_radius(_SOFTMAX_BITS, shift) + 1)
+    steps = min(256, fixed_point.input_radius(_SOFTMAX_BITS, shift) + 1)
     table = [
-        fixed.exp_of_negative(
-            fixed.high_product(fixed.wrap(-i << shift), mantissa), _SOFTMAX_BITS
+        fixed_point.exp_of_negative(
+            fixed_point.high_product(fixed_point.wrap(-i << shift), mantissa), _SOFTMAX_BITS
         )
         for i in range(steps)
     ]

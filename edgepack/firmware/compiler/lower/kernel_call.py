@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.firmware.compiler import fixed_point as fixed
+from edgepack.firmware.compiler import fixed_point
 from edgepack.firmware.compiler.model import Node
 from edgepack.tflite.tensors import Tensor
 
@@ -105,7 +105,7 @@ def activation_range(op: Node, output: Tensor) -> tuple[int, int]:
 def factor(op: Node, real: float, tensor: Tensor) -> tuple[int, int]:
     """Return the doubled mantissa and the shift of a rescaling that may not vanish."""
     try:
-        mantissa, shift = fixed.multiplier(real)
+        mantissa, shift = fixed_point.multiplier(real)
     except ValueError as cause:
         op.refuse(str(cause), tensor)
     if mantissa == 0:

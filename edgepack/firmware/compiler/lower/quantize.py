@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgepack.firmware.compiler import fixed_point as fixed
+from edgepack.firmware.compiler import fixed_point
 from edgepack.firmware.compiler.lower.activation import lookup
 from edgepack.firmware.compiler.lower.kernel_call import (
     KernelCall,
@@ -34,7 +34,7 @@ def _requantize(op: Node) -> KernelCall:
     scale, zero = quantized(op, source, kind)
     out_scale, out_zero = quantized(op, op.output)
     mantissa, shift = factor(op, scale / out_scale, op.output)
-    return lookup(op, lambda x: fixed.rescale(x - zero, mantissa // 2, shift) + out_zero)
+    return lookup(op, lambda x: fixed_point.rescale(x - zero, mantissa // 2, shift) + out_zero)
 
 
 def dequantize(op: Node) -> KernelCall:

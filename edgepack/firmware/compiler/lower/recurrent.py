@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.firmware.compiler import fixed_point as fixed
+from edgepack.firmware.compiler import fixed_point
 from edgepack.firmware.compiler.lower.kernel_call import (
     Array,
     KernelCall,
@@ -140,8 +140,8 @@ def _gate(
         total = weights.astype(np.int64)
         bias = bias - zeros[part] * total.sum(axis=1)
         reach = int((np.abs(bias) + 128 * np.abs(total).sum(axis=1)).max())
-        if reach > fixed.INT32_MAX:
-            op.refuse(f"sums may reach {reach}; the limit is {fixed.INT32_MAX}", tensor)
+        if reach > fixed_point.INT32_MAX:
+            op.refuse(f"sums may reach {reach}; the limit is {fixed_point.INT32_MAX}", tensor)
         label = ("input", "state")[part]
         arrays += [
             Array(f"{name}_{label}_weights", "ep_word", grouped(weights, 2)),

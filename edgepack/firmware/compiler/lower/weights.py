@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.firmware.compiler import fixed_point as fixed
+from edgepack.firmware.compiler import fixed_point
 from edgepack.firmware.compiler.lower.kernel_call import (
     Array,
     activation_range,
@@ -117,8 +117,8 @@ def layer(
     if fold:
         bias = bias - input_zero * weights.astype(np.int64).sum(axis=1)
     reach = int((np.abs(bias) + largest * (128 if fold else 255)).max())
-    if reach > fixed.INT32_MAX:
-        op.refuse(f"sums may reach {reach}; the limit is {fixed.INT32_MAX}", filters)
+    if reach > fixed_point.INT32_MAX:
+        op.refuse(f"sums may reach {reach}; the limit is {fixed_point.INT32_MAX}", filters)
     low, high = activation_range(op, op.output)
     return QuantizedWeights(
         weights, bias, mantissas, shifts, input_zero, output_zero, low, high
@@ -129,7 +129,7 @@ def _multipliers(
     op: Node, factors: list[float], tensor: Tensor
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     try:
-        found = [fixed.multiplier(f) for f in factors]
+        found = [fixed_point.multiplier(f) for f in factors]
     except ValueError as cause:
         op.refuse(str(cause), tensor)
     return (

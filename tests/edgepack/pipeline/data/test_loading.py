@@ -14,8 +14,7 @@ from PIL import Image
 from converters.draft import Samples
 from converters.task import TaskHint
 from edgepack.errors import InputError, UsageError
-from edgepack.pipeline.data import formats as data_forms
-from edgepack.pipeline.data import loading as data
+from edgepack.pipeline.data import formats, loading
 
 SHAPE = (4, 4, 1)
 
@@ -31,7 +30,9 @@ def arrays(**changes: Any) -> dict[str, Any]:
 
 def load(path: Path, task: str = "classification", **kind: Any) -> Samples:
     output = SHAPE if task == "reconstruction" else (3,)
-    samples, _ = data.load(str(path), input_shape=SHAPE, output_shape=output, task=task, **kind)
+    samples, _ = loading.load(
+        str(path), input_shape=SHAPE, output_shape=output, task=task, **kind
+    )
     return samples
 
 
@@ -116,20 +117,20 @@ def test_targets_that_cannot_be_judged_are_refused_before_training(tmp_path: Pat
     numbers = {f"y_{s}": np.ones(n, np.float32) for s, n in (("train", 30), ("val", 10))}
     path = saved(tmp_path, **numbers, y_test=np.ones(20, np.float32))
     with pytest.raises(InputError, match="every test target is the same"):
-        data.load(str(path), input_shape=SHAPE, output_shape=(1,), task="regression")
+        loading.load(str(path), input_shape=SHAPE, output_shape=(1,), task="regression")
     with pytest.raises(InputError, match="gives what it takes"):
-        data.load(str(path), input_shape=SHAPE, output_shape=(5,), task="reconstruction")
+        loading.load(str(path), input_shape=SHAPE, output_shape=(5,), task="reconstruction")
 
 
 def test_what_is_known_of_the_preprocessing_is_said(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    said = data.preprocessing(str(path), load(path), "raw")
+    said = loading.preprocessing(str(path), load(path), "raw")
     x = arrays()["x_train"]
     assert said.startswith("none by edgepack")
     assert f"uint8, {x.min()} to {x.max()}" in said
-    assert "pixels as -1 to 1" in data.preprocessing(str(tmp_path), load(path), "signed")
-    assert data.holds_images("tfds:mnist")
-    assert not data.holds_images(f"{tmp_path}/mine.py:load")
+    assert "pixels as -1 to 1" in loading.preprocessing(str(tmp_path), load(path), "signed")
+    assert loading.holds_images("tfds:mnist")
+    assert not loading.holds_images(f"{tmp_path}/mine.py:load")
 
 
 def test_pickled_arrays_never_run(tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_an_oversized_npz_is_refused_unread(
     with zipfile.ZipFile(path) as archive:
         whole = sum(entry.file_size for entry in archive.infolist())
     for ceiling, fits in ((whole - 1, False), (whole, True), (whole + 1, True)):
-        monkeypatch.setattr(data_forms, "CEILING_BYTES", ceiling)
+        monkeypatch.setattr(formats, "CEILING_BYTES", ceiling)
         if fits:
             assert len(load(path).x_test) == 20
         else:
@@ -192,7 +193,7 @@ def test_a_folder_of_images_is_resized_and_labelled(tmp_path: Path) -> None:
             folder.mkdir(parents=True)
             for number in range(3):
                 Image.new("RGB", (9, 7), (value,) * 3).save(folder / f"{number}.png")
-    samples, _ = data.load(
+    samples, _ = loading.load(
         str(tmp_path),
         input_shape=SHAPE,
         output_shape=(2,),
@@ -269,7 +270,7 @@ def test_a_users_function_is_called_and_its_failure_named(tmp_path: Path) -> Non
 
 def test_equal_rows_have_equal_digests_whatever_their_dtype() -> None:
     x = np.arange(8, dtype=np.uint8).reshape(2, 4)
-    assert data.row_digests(x) == data.row_digests(x.astype(np.float64))
+    assert loading.row_digests(x) == loading.row_digests(x.astype(np.float64))
 
 
 def numbers(folder: Path, y: Any, width: int = 3) -> Path:
@@ -286,7 +287,9 @@ def numbers(folder: Path, y: Any, width: int = 3) -> Path:
 
 
 def guessed(path: Path, hint: TaskHint, width: int = 3) -> tuple[Samples, str]:
-    return data.load(str(path), input_shape=(3,), output_shape=(width,), task=None, hint=hint)
+    return loading.load(
+        str(path), input_shape=(3,), output_shape=(width,), task=None, hint=hint
+    )
 
 
 BINARY = TaskHint(task="classification", loss="binary_crossentropy")
@@ -325,7 +328,7 @@ def test_a_wrong_guess_names_itself_and_the_option(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--task multilabel\|regression\|reconstruction"):
         guessed(path, BINARY, 1)
     with pytest.raises(InputError) as told:
-        data.load(
+        loading.load(
             str(path), input_shape=(3,), output_shape=(1,), task="classification", hint=BINARY
         )
     assert "guessed" not in str(told.value)
@@ -346,7 +349,7 @@ def test_an_unknown_task_is_asked_for(tmp_path: Path) -> None:
 )
 def test_labels_that_are_no_marks_are_refused(tmp_path: Path, y: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        data.load(
+        loading.load(
             str(numbers(tmp_path, y)), input_shape=(3,), output_shape=(3,), task="multilabel"
         )
 
@@ -354,4 +357,4 @@ def test_labels_that_are_no_marks_are_refused(tmp_path: Path, y: Any, says: str)
 def test_a_map_of_classes_is_no_row_of_them(tmp_path: Path) -> None:
     path = numbers(tmp_path, np.zeros((60, 2, 3)))
     with pytest.raises(InputError, match=r"each of 2 places \(segmentation"):
-        data.load(str(path), input_shape=(3,), output_shape=(2, 3), task="classification")
+        loading.load(str(path), input_shape=(3,), output_shape=(2, 3), task="classification")
