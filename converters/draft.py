@@ -49,7 +49,7 @@ class Samples:
 
 
 class KerasModel(Protocol):
-    """What may be asked of a tf_keras model outside the door to TensorFlow."""
+    """What code that imports no TensorFlow may use of a tf_keras model."""
 
     name: str
     layers: list[Any]

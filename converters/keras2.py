@@ -1,4 +1,4 @@
-"""The one door to TensorFlow, tf_keras and TFMOT: their flags, private paths and copies.
+"""The one way to TensorFlow, tf_keras and TFMOT: their flags, private paths and copies.
 
 Importing this module imports TensorFlow (2 to 9 s), so stages import it when they run and
 never at module level. It must come before any other import of TensorFlow in a process:
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters import own_activations
+from converters import custom_activations
 
 if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") != "1":
     raise ImportError(
@@ -71,7 +71,7 @@ tf.config.experimental.enable_op_determinism()
 tf.random.set_seed(0)  # determinism refuses unseeded operators, and loading runs some
 
 
-own_activations.register(keras, tf)
+custom_activations.register(keras, tf)
 
 __all__ = [
     "compile_like",

@@ -1,4 +1,4 @@
-"""The one door to other programs: bounded output, a deadline, no survivors.
+"""The one place that starts other programs: bounded output, a deadline, no survivors.
 
 It lies here because ``edgepack`` uses it too and this package imports nothing of it.
 ``tests/test_architecture.py`` holds that no other module starts a program; the container

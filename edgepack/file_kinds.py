@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from edgepack.errors import InputError, UsageError
+from edgepack.errors import InputError
 from edgepack.files import read_whole
 
 Kind = Literal["tflite", "bundle", "keras"]
@@ -73,23 +71,3 @@ def read_tflite(path: Path) -> bytes:
     """
     refuse_other_kinds(path, "tflite")
     return read_whole(path, TFLITE_CEILING_BYTES, "a .tflite model")
-
-
-def refuse_output_over_input(option: str, out: Path, inputs: Iterable[Path]) -> None:
-    """Refuse an output that would destroy what is read.
-
-    Raises:
-        UsageError: ``out`` is one of ``inputs``, under whatever name, or lies inside one.
-    """
-    real = Path(os.path.realpath(out))
-    for each in inputs:
-        source = Path(os.path.realpath(each))
-        if real == source or source in real.parents or _same(out, each):
-            raise UsageError(f"{option} {out}: this is read as an input; name another place")
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)  # a hard link is the same file under another name
-    except OSError:
-        return False  # one of them is not there

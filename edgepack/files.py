@@ -1,4 +1,4 @@
-"""The file door: files are read with a ceiling and appear whole or not at all."""
+"""Reading and writing: a file is read with a ceiling and appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edgepack.errors import InputError, OutputError
+from edgepack.errors import InputError, OutputError, UsageError
 
 #: What went wrong -> (in words, what to do).
 _WHY = {
@@ -137,3 +138,23 @@ def digest_of_tree(path: Path) -> str:
         return digest_of(*((str(p.relative_to(path)), digest_of_tree(p)) for p in files))
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror or error}") from error
+
+
+def refuse_output_over_input(option: str, out: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output that would destroy what is read.
+
+    Raises:
+        UsageError: ``out`` is one of ``inputs``, under whatever name, or lies inside one.
+    """
+    real = Path(os.path.realpath(out))
+    for each in inputs:
+        source = Path(os.path.realpath(each))
+        if real == source or source in real.parents or _same(out, each):
+            raise UsageError(f"{option} {out}: this is read as an input; name another place")
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)  # a hard link is the same file under another name
+    except OSError:
+        return False  # one of them is not there

@@ -4,7 +4,7 @@ Attention transfer (Zagoruyko and Komodakis 2017, arXiv:1612.03928): the mean sq
 channels at each place, as a vector of length 1 per row, whose squared distance counts; at
 most 2, whatever the map's size. Feature maps (FitNets, Romero et al. 2015,
 arXiv:1412.6550): the mean squared difference over the variance of the teacher's, so that 1
-is what a constant would reach. Part of the TensorFlow door.
+is what a constant would reach. Imports TensorFlow.
 """
 
 from __future__ import annotations

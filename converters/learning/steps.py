@@ -1,4 +1,4 @@
-"""One step of training and one of judging, compiled; part of the TensorFlow door."""
+"""One step of training and one of judging, compiled; imports TensorFlow."""
 
 from __future__ import annotations
 

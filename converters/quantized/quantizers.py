@@ -1,6 +1,6 @@
 """What a layer is trained through: ranges of activations, codes of kernels, biases.
 
-Part of the TensorFlow door, for ``scheme`` alone. None of these is in a model that leaves
+Imports TensorFlow; for ``scheme`` alone. None of these is in a model that leaves
 training.
 """
 

@@ -1,4 +1,4 @@
-"""TFMOT's 8-bit scheme with kernels quantized our way; part of the TensorFlow door.
+"""TFMOT's 8-bit scheme with kernels quantized our way; imports TensorFlow.
 
 Two forms of one model. *Training*: kernels pass through mask and codebook with a
 straight-through gradient, activation ranges are learned without TFMOT's start at +-6.

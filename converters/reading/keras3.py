@@ -1,4 +1,4 @@
-"""The door to Keras 3, and the bridge: its model rebuilt in tf_keras and proven equal.
+"""Keras 3 and the bridge from it: its model rebuilt in tf_keras and proven equal.
 
 TFMOT knows tf_keras only. Each layer is made anew by ``keras3_layers`` (operators by
 ``keras3_ops``), called in the order of the original's graph, and given its weights; then
@@ -37,7 +37,7 @@ def import_keras3() -> Any:
     """Return the ``keras`` package, on TensorFlow, beside tf_keras in the same process."""
     from converters import keras2
 
-    with keras2.quiet():  # the first door has set KERAS_BACKEND
+    with keras2.quiet():  # keras2 has set KERAS_BACKEND
         import keras
     if keras.backend.backend() != "tensorflow":
         raise ImportError(

@@ -76,7 +76,7 @@ def read(snapshot: Snapshot) -> SavedKeras:
         ModelRefused: damaged, without Keras metadata, without variables, or a graph with
             operators that run Python or open files.
     """
-    from converters import keras2  # noqa: F401 - opens the door before TensorFlow
+    from converters import keras2  # noqa: F401 - sets the flags before TensorFlow
 
     folder, source = snapshot.path, snapshot.source
     graph = _parse(folder / "saved_model.pb", source)
@@ -173,7 +173,7 @@ def build(config: dict[str, Any], saved: SavedKeras, source: Path, *, allow_code
         AssertionError: a weight that is not in the checkpoint.
         ValueError: one of another shape, or a config that does not build.
     """
-    from tf_keras.src.saving.serialization_lib import SafeModeScope  # read() opened the door
+    from tf_keras.src.saving.serialization_lib import SafeModeScope  # read() set the flags
 
     from converters.keras2 import keras, tf
     from converters.reading.admission import weight_budget

@@ -1,7 +1,7 @@
 """A private, bounded copy of a model from elsewhere, so that what is checked is what loads.
 
 The copy keeps a file that changes under us, a pipe that never ends and a link that leads
-out of a folder away from everything behind this door. The digest is taken on the way.
+out of a folder away from everything that reads it. The digest is taken on the way.
 """
 
 from __future__ import annotations

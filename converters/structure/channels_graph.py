@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters import own_activations
+from converters import custom_activations
 from converters.graph.network import (
     DEPTHWISE,
     FORWARD,
@@ -37,7 +37,7 @@ Ids = NDArray[np.int64]
 ALONE = (
     *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "swish"),
     *("mish", "tanh", "sigmoid", "hard_sigmoid", "softplus", "softsign", "exponential"),
-    *own_activations.ALONE,
+    *custom_activations.ALONE,
 )
 _PASS = (
     *("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU", "Dropout", "SpatialDropout1D"),

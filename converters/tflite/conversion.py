@@ -1,4 +1,4 @@
-"""The door to the converter: a process of its own, because it can crash or hang.
+"""One conversion, in a process of its own because the converter can crash or hang.
 
 Rolled recurrent layers end it by a segmentation fault, for example. Nothing is left behind
 whatever happens: the work is done in a temporary folder, and a process that outlives its

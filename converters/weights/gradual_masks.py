@@ -1,6 +1,6 @@
 """Masks of our own that grow while a kernel trains: for what TFMOT prunes in no such way.
 
-Part of the TensorFlow door. The schedule is TFMOT's: sparsity climbs along a cubic, masks are
+Imports TensorFlow. The schedule is TFMOT's: sparsity climbs along a cubic, masks are
 renewed 20 times on the way (Zhu and Gupta 2017, arXiv:1710.01878).
 """
 

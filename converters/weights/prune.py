@@ -1,6 +1,6 @@
 """Which way each kernel of a model gets its zeros: in blocks, weight by weight, or not at all.
 
-Part of the TensorFlow door; only ``Prune`` asks.
+Imports TensorFlow; only ``Prune`` asks.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The layers are walked from the input on. What each is to do is a quadratic in its kernel over
 rows of the data: it sees the inputs that the compressed model gives it, is fitted to the
 outputs of the reference, and so makes up for the layers before it. No gradient, a few hundred
-unlabelled rows. See ``least_squares`` for the method. Part of the TensorFlow door.
+unlabelled rows. See ``least_squares`` for the method. Imports TensorFlow.
 """
 
 from __future__ import annotations

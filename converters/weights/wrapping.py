@@ -1,6 +1,6 @@
 """TFMOT's pruning and clustering wrappers: put on, driven step by step, taken off.
 
-Part of the TensorFlow door; only ``Prune`` and ``Cluster`` call it. TFMOT drives its
+Imports TensorFlow; only ``Prune`` and ``Cluster`` call it. TFMOT drives its
 wrappers by callbacks of ``Model.fit``; the one training loop here calls these instead.
 """
 

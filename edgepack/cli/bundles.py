@@ -190,7 +190,7 @@ def report(
     json_: Json = False,
 ) -> int:
     """Write an HTML report about bundles."""
-    from edgepack import file_kinds, files
+    from edgepack import files
     from edgepack.api import load_bundle
     from edgepack.bundle.archive import SUFFIX
     from edgepack.errors import InputError, UsageError
@@ -205,7 +205,7 @@ def report(
         found += inside
     if out.suffix == SUFFIX:
         raise UsageError(f"--out {out}: a page is no bundle; name it .html")
-    file_kinds.refuse_output_over_input("--out", out, found)
+    files.refuse_output_over_input("--out", out, found)
     shown = [(load_bundle(path), files.digest_of_tree(path)) for path in found]
     files.write_whole(out, page(shown).encode())
     if json_:

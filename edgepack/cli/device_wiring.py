@@ -120,10 +120,11 @@ def show_verdicts(
 
 def refuse_overwriting(calibration: Path | None, *inputs: Path | None) -> None:
     """Raise UsageError where the calibration points would overwrite an input."""
-    from edgepack import file_kinds
+
+    from edgepack import files
 
     if calibration is not None:
-        file_kinds.refuse_output_over_input(
+        files.refuse_output_over_input(
             "--calibration", calibration, [each for each in inputs if each]
         )
 

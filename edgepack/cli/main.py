@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
         signals.ignore()
         _fail(f"{message} (see --help)", words)
         sys.exit(UsageError.exit_code)
-    except Exception as error:  # noqa: BLE001 - the last door: every failure is one line
+    except Exception as error:  # noqa: BLE001 - last resort: every failure is one line
         if signals.received():  # what Ctrl-C cut short may raise anything on its way up
             _stopped(words)
         if isinstance(error, BrokenPipeError) and _reader_left():

@@ -29,7 +29,7 @@ from edgepack.cost.conformal import (
 )
 from edgepack.cost.points import microarchitecture, of_profile, published, refused
 from edgepack.cost.rate_model import OWN, Observation, RateModel, Spread
-from edgepack.cost.work import Work, arithmetic, counted_kinds, instruction_set, typical
+from edgepack.cost.work import Work, arithmetic, counted_kinds
 from edgepack.profiles.profile import Profile
 
 #: From this many measured figures of the device on, their own errors make the interval.
@@ -98,15 +98,6 @@ def fit_toml(fit: Fit) -> str:
         lines += ["", f"[interval.{level}]"]
         lines += [f"{name} = {value:.4g}" for name, value in asdict(row).items()]
     return "\n".join(lines) + "\n"
-
-
-def work_of_total(profile: Profile, total: int, precision: str, kernels: str) -> Work | None:
-    """Return the work of a model of which only the total count is known.
-
-    Its classes are those of models that were counted; None where none was.
-    """
-    of = arithmetic(precision) or "float32"
-    return typical(total, of, instruction_set(profile.cpu), kernels)
 
 
 def estimate(

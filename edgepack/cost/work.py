@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from edgepack.tflite.facts import Facts
 #: these cores are the dot products.
 CLASSES = ("int", "muldiv", "load", "store", "simd", "branch", "other")
 
-Kernels = Literal["builtin", "xnnpack"]
 #: Emulated cores by the instruction set whose kernels they choose.
 INSTRUCTION_SETS: Mapping[str, str] = {
     "cortex-a7": "armv7-a",

@@ -274,5 +274,5 @@ def _differing(got: NDArray[Any], wanted: NDArray[Any]) -> int:
 def _vela(model: bytes, profile: Profile) -> VelaResult:
     unit = profile.npu
     if unit is None:
-        raise InputError(f"{profile.name} has no neural unit")
+        raise InputError(f"{profile.name} has no NPU")
     return vela.compile_model(model, unit.accelerator, unit.system_config, unit.memory_mode)

@@ -13,7 +13,7 @@ from edgepack.gates import static
 from edgepack.gates.finding import Verdict, inconclusive
 from edgepack.profiles.profile import Profile
 
-#: What a microcontroller's or a neural unit's sources are made for.
+#: What a microcontroller's or an NPU's sources are made for.
 Route = Literal["c", "tflm"]
 #: What a bundle's model came from: ``build`` made it of a Keras model, or ``bundle`` took a
 #: .tflite as it was.

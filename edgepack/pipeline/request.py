@@ -14,7 +14,7 @@ from typing import Protocol
 from converters.draft import Training
 from converters.learning import augment
 from converters.learning.augment import ALIASES, VIEWS
-from edgepack import file_kinds, files
+from edgepack import files
 from edgepack.bundle import signing
 from edgepack.errors import InputError, OutputError, UsageError
 from edgepack.gates.accuracy import TASKS
@@ -239,7 +239,7 @@ def _teacher(request: BuildRequest, source: Source, progress: Progress) -> Sourc
 
 
 def _refuse_unwritable(out: Path, target: Target, read: Sequence[Path]) -> None:
-    file_kinds.refuse_output_over_input("--out", out, read)
+    files.refuse_output_over_input("--out", out, read)
     files.prove_writable(out)
     for profile in target.profiles:
         path = place(out, target.name, profile.name)

@@ -1,4 +1,4 @@
-"""What a device is made of: chip, cores, memory, storage, system, neural unit.
+"""What a device is made of: chip, cores, memory, storage, system, NPU.
 
 Each part that carries numbers carries their source in the same table. A part with a
 ``source`` is one statement: a profile that inherits it takes it whole or replaces it whole
@@ -237,7 +237,7 @@ class System(ProfileTable):
 
 
 class Npu(ProfileTable):
-    """A neural unit beside the core, as its compiler (Vela) takes it.
+    """An NPU beside the core, as its compiler (Vela) takes it.
 
     Attributes:
         accelerator: Vela's ``--accelerator-config``.

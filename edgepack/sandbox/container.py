@@ -188,17 +188,6 @@ def read_counts(trace: Trace, stderr: bytes) -> Trace:
     return replace(trace, instructions=counts)
 
 
-def sandboxed(engine: Engine) -> ContainerRuntime:
-    """Return the runtime for models from elsewhere: LiteRT on this machine, in the sandbox.
-
-    Its reference kernels are equal to the bit to those of the host's LiteRT. The image must
-    be there (``images.build``).
-    """
-    return ContainerRuntime(
-        engine=engine, spec=ImageSpec("ai-edge-litert", "1.4.0", engine.arch)
-    )
-
-
 @contextmanager
 def _folder(files: Mapping[str, bytes]) -> Iterator[tuple[Path, Path]]:
     """Yield the worker's file and a folder of these files, readable in the container only.

@@ -1,4 +1,4 @@
-"""The door to the container engine: is one there, and run one command in one sandbox."""
+"""The container engine: is one there, and one command run in one sandbox."""
 
 from __future__ import annotations
 

@@ -7,14 +7,13 @@ accessors that flatc generated from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
 
 from ai_edge_litert import schema_py_generated as schema
 
 from edgepack.errors import InputError
-from edgepack.tflite.entries import read_metadata, read_signatures
-from edgepack.tflite.facts import Facts, Op, Subgraph
+from edgepack.tflite.facts import Facts, Op, Signature, Subgraph
 from edgepack.tflite.flattable import MOST_PARTS, Table, root
 from edgepack.tflite.macs import macs
 from edgepack.tflite.operators import CUSTOM, operator_name
@@ -53,11 +52,11 @@ def read(data: bytes) -> Facts:
         raise InputError(".tflite is empty: wanted at least one subgraph, got none")
     for graph in subgraphs:
         _check_callees(graph, len(subgraphs))
-    metadata, plan = read_metadata(model, spans, memoryview(data))
+    metadata, plan = _metadata(model, spans, memoryview(data))
     return Facts(
         subgraphs=subgraphs,
         opcodes=opcodes,
-        signatures=tuple(read_signatures(model, subgraphs)),
+        signatures=tuple(_signatures(model, subgraphs)),
         description=model.text(3, "description"),
         metadata=metadata,
         offline_plan=plan,
@@ -242,3 +241,47 @@ def _check_callees(graph: Subgraph, count: int) -> None:
                     f".tflite {op.name} (operator {op.index}): {key} is {callee}, "
                     f"the file has {count} subgraphs"
                 )
+
+
+def _signatures(model: Table, subgraphs: tuple[Subgraph, ...]) -> Iterable[Signature]:
+    """Yield the named entries, each naming tensors that exist."""
+    for table in model.tables(7, "signature", MOST_PARTS):
+        number = table.number(4, "I")
+        if number >= len(subgraphs):
+            raise InputError(
+                f".tflite {table.what}: names subgraph {number}, the file has {len(subgraphs)}"
+            )
+        count = len(subgraphs[number].tensors)
+        ends = []
+        for slot in (0, 1):
+            pairs = []
+            for item in table.tables(slot, f"{table.what} tensor", MOST_PARTS):
+                tensor = item.number(1, "I")
+                if tensor >= count:
+                    raise InputError(
+                        f".tflite {item.what}: names tensor {tensor}, there are {count}"
+                    )
+                pairs.append((item.text(0, f"{item.what} name"), tensor))
+            ends.append(tuple(pairs))
+        key = table.text(2, f"{table.what} key")
+        yield Signature(key=key, subgraph=number, inputs=ends[0], outputs=ends[1])
+
+
+def _metadata(
+    model: Table, spans: tuple[tuple[int, int], ...], data: memoryview
+) -> tuple[Mapping[str, str], tuple[int, ...]]:
+    """Return metadata as text, and the offline memory plan's offsets (-1: not planned)."""
+    found: dict[str, str] = {}
+    plan: tuple[int, ...] = ()
+    for table in model.tables(6, "metadata", MOST_PARTS):
+        name, buffer = table.text(0, f"{table.what} name"), table.number(1, "I")
+        if buffer >= len(spans):  # a runtime reads only the metadata that it knows
+            found[name] = f"no buffer {buffer}"
+            continue
+        raw = bytes(data[slice(*spans[buffer])])
+        text = raw[:4096].rstrip(b"\0").decode("ascii", "replace")
+        found[name] = text if text.isprintable() else f"{len(raw)} bytes"
+        if name == "OfflineMemoryAllocation":
+            words = memoryview(raw[: len(raw) // 4 * 4]).cast("i")
+            plan = tuple(words[3:])  # version, subgraph, count, then one offset a tensor
+    return found, plan

@@ -1,4 +1,4 @@
-"""The door to adb: which devices its server knows, and one of them as a ``Link``."""
+"""Devices by adb: which its server knows, and one of them as a ``Link``."""
 
 from __future__ import annotations
 

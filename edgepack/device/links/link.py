@@ -1,4 +1,4 @@
-"""What every way to a device can do: run a command, push_once a file there, fetch one back."""
+"""What every way to a device can do: run a command, push a file there, fetch one back."""
 
 from __future__ import annotations
 

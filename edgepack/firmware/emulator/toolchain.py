@@ -1,4 +1,4 @@
-"""The door to C compilers and to the emulator: which are here, and one run of each."""
+"""C compilers and the emulator: which are installed, and one run of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data door: an .npz, a folder of images, a TFDS name or the user's own function.
+"""Data: an .npz, a folder of images, a TFDS name or the user's own function.
 
 Whatever the form, what comes out is one ``Samples`` whose shapes, labels and values were
 checked against the model, so that a mistake shows before training and not after it.

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgepack.emulation.bench import GATES, BenchOptions, BenchResult, bench
+from edgepack.emulation.bench import BenchOptions, BenchResult, bench
 from edgepack.gates import sandbox
+from edgepack.gates.expected import SANDBOX
 from edgepack.gates.finding import Finding, How, Outcome
 from edgepack.inference.host import HostRuntime
 from edgepack.inference.protocol import ExitStatus, Job
 from edgepack.profiles import catalogue
 from edgepack.profiles.profile import CarriedRuntime, Profile
-from edgepack.sandbox.container import ContainerRuntime, sandboxed
+from edgepack.sandbox.container import ContainerRuntime
 from edgepack.sandbox.engine import Engine
 from edgepack.sandbox.images import build, find
+from edgepack.sandbox.images.spec import ImageSpec
 
 pytestmark = [pytest.mark.container, pytest.mark.qemu]
 
@@ -69,7 +71,7 @@ def test_a_sound_model_passes_every_gate_of_its_device(
     assert figures.sandbox_times is not None
     assert figures.sandbox_times.wall_ms is not None
     assert figures.instructions is not None
-    assert tuple(f.gate for f in findings) == GATES
+    assert tuple(f.gate for f in findings) == SANDBOX
     assert {f.verdict for f in findings} == {Outcome.PASS}, [f.says for f in findings]
     found = named(findings)
     assert "bit for bit" in found["goldens_device"].says
@@ -158,7 +160,8 @@ def test_a_strangers_model_runs_in_the_sandbox_as_on_the_host(
 ) -> None:
     stand_in("ai-edge-litert", "1.4.0", case.engine.arch)
     job = Job(model=case.model, inputs=case.rows, kernels="reference")
-    trace = sandboxed(case.engine).run(job)
+    spec = ImageSpec("ai-edge-litert", "1.4.0", case.engine.arch)
+    trace = ContainerRuntime(engine=case.engine, spec=spec).run(job)
     assert trace.outputs is not None, trace.says
     np.testing.assert_array_equal(trace.outputs, case.golden)
 

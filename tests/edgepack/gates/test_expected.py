@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from edgepack.emulation import bench
 from edgepack.gates import expected, static
 from edgepack.gates.expected import (
     BUNDLE,
@@ -33,10 +32,6 @@ ROUTES: tuple[Route | None, ...] = (None, "c", "tflm")
 def test_the_static_gates_are_the_ones_that_are_asked(profile: Profile) -> None:
     asked = static.judge(read(tiny_tflite()), profile).findings
     assert tuple(finding.gate for finding in asked) == static_gates(profile)
-
-
-def test_a_bench_asks_what_the_sandbox_is_expected_to_answer() -> None:
-    assert bench.GATES == SANDBOX
 
 
 @pytest.mark.parametrize(
