@@ -61,7 +61,7 @@ def suggested(operators: int) -> tuple[float, int]:
     for _ in range(operators // 4):
         wide = net.conv(net.conv(x, 8, 1), 8, depthwise=True)
         x = net.pool(net.add(wide, x), 1)
-    facts, (profiles, _) = read(net.done([first], [x])), catalogue.every()
+    facts, (profiles, _) = read(net.done([first], [x])), catalogue.load_usable()
     start = time.perf_counter()
     suggest(facts, profiles, judge)
     return time.perf_counter() - start, len(profiles)

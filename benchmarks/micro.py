@@ -63,7 +63,7 @@ def row(name: str, path: Path, rows: int) -> str:
     model = path.read_bytes()
     program = c99.compile_model(model)
     files = c99.sources(program, "net")
-    vectors = goldens.answered(model, random_rows(program.facts, rows))
+    vectors = goldens.golden_vectors(model, random_rows(program.facts, rows))
     wrong = vectors.differing(emulate.run_on_host(files, "net", program.facts, vectors.inputs))
     few, counts = vectors.first(EMULATED_ROWS), []
     for core in CORES:

@@ -35,14 +35,14 @@ def sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def why_not_written(error: Exception, where: str = "another place with --out") -> str:
+def write_failure(error: Exception, where: str = "another place with --out") -> str:
     """Return what went wrong and what to do; ``where`` is what can be chosen instead."""
     known = _WHY.get(getattr(error, "errno", None) or 0)
     says, remedy = known or (getattr(error, "strerror", None) or str(error), "choose")
     return f"{says}; {remedy} {where}"
 
 
-def prove_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Prove that a file can be written in ``folder``, or say why not; leaves no trace.
 
     Asked before hours of training, so that a bad ``--out`` costs nothing. What is absent of
@@ -60,7 +60,7 @@ def prove_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise OutputError(f"{folder}: cannot write here: {why_not_written(error)}") from error
+        raise OutputError(f"{folder}: cannot write here: {write_failure(error)}") from error
     finally:
         for part in reversed(made):
             with suppress(OSError):  # another build has put something in meanwhile
@@ -85,7 +85,7 @@ def write_whole(path: Path, data: bytes) -> None:
         Path(partial).replace(path)
         partial = None
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot write: {why_not_written(error)}") from error
+        raise OutputError(f"{path}: cannot write: {write_failure(error)}") from error
     finally:
         if partial is not None:
             Path(partial).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from converters.graph.activations import activation, name_of
 from converters.graph.walk import RewriteRule, Site
 
 
-def same(site: Site) -> Any:
+def identity(site: Site) -> Any:
     """Leave out a layer that does nothing at inference."""
     return site.args[0]
 
@@ -186,8 +186,8 @@ _AUGMENTING = ("Brightness", "Contrast", "Flip", "Rotation", "Translation", "Zoo
 _TRAINING_ONLY = ("ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise")
 
 RULES: dict[str, RewriteRule] = {
-    **{f"Random{kind}": same for kind in _AUGMENTING},
-    **dict.fromkeys(_TRAINING_ONLY, same),
+    **{f"Random{kind}": identity for kind in _AUGMENTING},
+    **dict.fromkeys(_TRAINING_ONLY, identity),
     "Conv1DTranspose": _transposed1d,
     "DepthwiseConv1D": _depthwise1d,
     "EinsumDense": _einsum,

@@ -148,7 +148,7 @@ def _is_line(tensor: Any, scale: float, offset: float) -> bool:
 MOST_PRODUCTS = 16
 
 
-def part(site: Site, x: Any, axis: int, ends: tuple[int, int], name: str) -> Any:
+def slice_axis(site: Site, x: Any, axis: int, ends: tuple[int, int], name: str) -> Any:
     """Return ``x`` between two ``ends`` of an axis that is not the batch.
 
     A Cropping layer for images cuts two axes of four, so others are laid together first.
@@ -181,7 +181,9 @@ def split(site: Site, bound: Bound) -> Any:
     if wanted.ndim == 0:
         wanted = np.full(int(wanted), x.shape[axis] // int(wanted))
     ends = [0, *accumulate(int(size) for size in wanted)]
-    return [part(site, x, axis, pair, f"part_{at}") for at, pair in enumerate(pairwise(ends))]
+    return [
+        slice_axis(site, x, axis, pair, f"part_{at}") for at, pair in enumerate(pairwise(ends))
+    ]
 
 
 def unstack(site: Site, bound: Bound) -> Any:
@@ -193,7 +195,7 @@ def unstack(site: Site, bound: Bound) -> Any:
     sizes = (*x.shape[1:axis], *x.shape[axis + 1 :])
     made = []
     for at in range(x.shape[axis]):
-        one = part(site, x, axis, (at, at + 1), f"part_{at}")
+        one = slice_axis(site, x, axis, (at, at + 1), f"part_{at}")
         made.append(site.make("Reshape", f"only_{at}", target_shape=sizes)(one))
     return made
 
@@ -211,7 +213,7 @@ def slicing(site: Site) -> Any:
     else:
         for axis, (start, end) in enumerate(sides):
             if start or end:
-                x = part(site, x, axis, (start, x.shape[axis] - end), f"cut_{axis}")
+                x = slice_axis(site, x, axis, (start, x.shape[axis] - end), f"cut_{axis}")
     wanted = tuple(site.output.shape[1:])
     if tuple(x.shape[1:]) == wanted:
         return x
@@ -264,7 +266,7 @@ def matmul(site: Site, bound: Bound) -> Any:
     for at in range(left.shape[1]):
         pair = []
         for x, name in ((left, "left"), (right, "right")):
-            one = part(site, x, 1, (at, at + 1), f"{name}_{at}")
+            one = slice_axis(site, x, 1, (at, at + 1), f"{name}_{at}")
             shape = tuple(x.shape[2:])
             pair.append(site.make("Reshape", f"{name}_{at}_matrix", target_shape=shape)(one))
         product = site.make("Dot", f"product_{at}", axes=axes)(pair)

@@ -197,7 +197,7 @@ def check_rows(model: Any, samples: Samples) -> None:
 
 MOST_EPOCHS = 100_000
 #: What a stage is called with.
-Setting = tuple[Draft, Samples, Training]
+StageInputs = tuple[Draft, Samples, Training]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +260,7 @@ class FineTuneStage:
         self,
         name: str,
         model: Any,
-        setting: Setting,
+        setting: StageInputs,
         *,
         epochs: int | None = None,
         steady: bool = False,

@@ -16,7 +16,7 @@ from converters.weights import invariants
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class ConvertedModel:
     """A .tflite and what its making has to say."""
 
     tflite: bytes
@@ -50,7 +50,7 @@ class Int8:
                 f"calibration_samples: wanted 2 or more. Received: {self.calibration_samples}"
             )
 
-    def __call__(self, draft: Draft, samples: Samples, training: Training) -> Converted:
+    def __call__(self, draft: Draft, samples: Samples, training: Training) -> ConvertedModel:
         """Return the converted draft, its promises counted again in the bytes.
 
         Raises:
@@ -62,7 +62,7 @@ class Int8:
         """
         rows = self.rows(samples, training)
         (tflite,), notes = self._converted(draft, [samples.x_train[rows]], training)
-        return Converted(tflite, notes)
+        return ConvertedModel(tflite, notes)
 
     def halves(self, draft: Draft, samples: Samples, training: Training) -> tuple[bytes, bytes]:
         """Return two conversions, each calibrated on one half of the rows alone.
@@ -77,7 +77,7 @@ class Int8:
 
     def with_halves(
         self, draft: Draft, samples: Samples, training: Training
-    ) -> tuple[Converted, tuple[bytes, bytes]]:
+    ) -> tuple[ConvertedModel, tuple[bytes, bytes]]:
         """Return a plain call's file and ``halves``, for one export of the graph.
 
         Raises:
@@ -86,7 +86,7 @@ class Int8:
         rows = self.rows(samples, training)
         parts = [samples.x_train[part] for part in (rows, rows[::2], rows[1::2])]
         (whole, first, second), notes = self._converted(draft, parts, training)
-        return Converted(whole, notes), (first, second)
+        return ConvertedModel(whole, notes), (first, second)
 
     def rows(self, samples: Samples, training: Training) -> NDArray[np.int64]:
         """Return the numbers of the calibration rows in the training part."""

@@ -71,5 +71,5 @@ class Channels(Cut):
             f"channels: {model_macs(model):,} of {full:,} multiply-accumulates (planned) and "
             f"{parameters(model):,} of {parameters(whole):,} weights left"
         )
-        told = (note, f"channels kept whole by {kept}") if kept else (note,)
-        return replace(draft, model=model, notes=draft.notes + told)
+        notes = (note, f"channels kept whole by {kept}") if kept else (note,)
+        return replace(draft, model=model, notes=draft.notes + notes)

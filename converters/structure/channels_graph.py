@@ -94,8 +94,8 @@ class ChannelUnions:
     def reasons(self) -> tuple[str, ...]:
         """Return what froze channels that nothing plain froze as well."""
         plain = {self._root(at) for at, why in self._frozen.items() if "" in why}
-        told = [why for at, why in self._frozen.items() if self._root(at) not in plain]
-        return tuple(dict.fromkeys(reason for why in told for reason in why))
+        notes = [why for at, why in self._frozen.items() if self._root(at) not in plain]
+        return tuple(dict.fromkeys(reason for why in notes for reason in why))
 
     def _root(self, at: int) -> int:
         while self._parent[at] != at:

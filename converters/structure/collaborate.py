@@ -46,26 +46,26 @@ class Collaborate(Cut):
         from converters.graph import canonical
         from converters.graph.network import model_macs
         from converters.learning.recalibrate import recalibration
-        from converters.structure.lowrank import rebuilt, words
+        from converters.structure.lowrank import split_note, with_splits
 
         refuse_compressed(draft, "collaborate")
         whole = canonical.simplify(draft.model)
         setting = (draft, samples, training)
         chosen, full = self._splits(whole)
-        model, kept = rebuilt(whole, chosen), ""
+        model, kept = with_splits(whole, chosen), ""
         share = self.macs * full / planned_cost(model, self.per_output)
         if share < 1:  # the splits alone may have saved enough
             model, kept = self.shrunk(model, share, setting)
         hooks = recalibration(model, samples, training, self.distillation)
         self.tune("collaborate", model, setting, hooks=hooks)
-        told = [
+        notes = [
             f"collaborate: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
             "(planned)",
-            *(words(split) + " before the cut" for split in chosen.values()),
+            *(split_note(split) + " before the cut" for split in chosen.values()),
         ]
         if kept:
-            told.append(f"channels kept whole by {kept}")
-        return replace(draft, model=model, notes=(*draft.notes, *told))
+            notes.append(f"channels kept whole by {kept}")
+        return replace(draft, model=model, notes=(*draft.notes, *notes))
 
     def _splits(self, model: Any) -> tuple[dict[str, Any], float]:
         """Return the splits that keep the energy and save, and what the model costs now."""

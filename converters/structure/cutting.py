@@ -22,7 +22,7 @@ from converters import settings
 from converters.draft import Draft, Samples, Training, Trait, calibration_rows
 from converters.errors import ModelRefused
 from converters.graph.network import DEPTHWISE, FORWARD, TRANSPOSED, Call, Network
-from converters.learning.finetune import FineTuneStage, Setting
+from converters.learning.finetune import FineTuneStage, StageInputs
 from converters.learning.objective import Objective
 from converters.structure.channels_graph import ChannelGraph, channel_graph
 from converters.weights.choice import Mask
@@ -370,7 +370,7 @@ class Cut(FineTuneStage):
         self,
         model: Any,
         share: float,
-        setting: Setting,
+        setting: StageInputs,
         before: Mapping[str, int] | None = None,
     ) -> tuple[Any, str]:
         """Return the recalibrated model at that share of its cost, and what stayed whole.

@@ -68,16 +68,16 @@ class LowRank(FineTuneStage):
         refuse_compressed(draft, "lowrank")
         whole = canonical.simplify(draft.model)
         chosen = self._chosen(whole)
-        model = rebuilt(whole, chosen)
+        model = with_splits(whole, chosen)
         setting = (draft, samples, training)
         hooks = recalibration(model, samples, training, self.distillation)
         self.tune("lowrank", model, setting, hooks=hooks)
-        told = (
+        notes = (
             f"lowrank: {model_macs(model):,} of {model_macs(whole):,} multiply-accumulates "
             "(planned)",
-            *(words(split) for split in chosen.values()),
+            *(split_note(split) for split in chosen.values()),
         )
-        return replace(draft, model=model, notes=draft.notes + told)
+        return replace(draft, model=model, notes=draft.notes + notes)
 
     def _chosen(self, model: Any) -> dict[str, Any]:
         """Return the split of each layer that is to have one."""
@@ -115,13 +115,13 @@ class LowRank(FineTuneStage):
         return chosen
 
 
-def words(split: Any) -> str:
+def split_note(split: Any) -> str:
     """Return the note on one split: its layer, method, ranks and loss."""
     ranks = " x ".join(str(rank) for rank in split.ranks)
     return f"lowrank: {split.layer} by {split.method}, rank {ranks}, {split.error:.1%} lost"
 
 
-def rebuilt(model: Any, chosen: Mapping[str, Split]) -> Any:
+def with_splits(model: Any, chosen: Mapping[str, Split]) -> Any:
     """Return ``model`` with the chosen layers written as thin ones.
 
     The last of them keeps the layer's name, bias and activation; those before it are

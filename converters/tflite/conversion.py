@@ -113,8 +113,8 @@ def _run(folder: Path, model: Any, timeout_s: float) -> None:
     refused = folder / REFUSED
     if refused.exists():
         said = refused.read_text(encoding="utf-8")
-        told = f"{said}{layer_names.layer_in(said, model)}"
-        raise ConverterCrashed(f"{name}: the converter refused it: {told}; {_REMEDY}")
+        text = f"{said}{layer_names.layer_in(said, model)}"
+        raise ConverterCrashed(f"{name}: the converter refused it: {text}; {_REMEDY}")
     ended = f"died by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
     raise ConverterCrashed(
         f"{name}: the converter {ended}{layer_names.recurrent_layers(model)}; {_REMEDY}"

@@ -84,14 +84,14 @@ def devices(json_: Json = False) -> int:
 
     server = adb.client()
     rows: list[dict[str, Any]] = []
-    for each in adb.listed(server):
+    for each in adb.list_devices(server):
         row: dict[str, Any] = {"serial": each.serial, "state": each.state}
         if each.state == "device":
             device = description.read_device(adb.AdbLink(server, each.serial))
             row |= {"model": device.model, "abi": device.abi, "sdk": device.sdk}
         rows.append(row)
     if json_:
-        output.emit({"schema": "edgepack.android-devices/1", "devices": rows})
+        output.print_json({"schema": "edgepack.android-devices/1", "devices": rows})
         return 0
     heads = ("serial", "state", "model", "abi", "sdk")
     cells = [tuple(str(row.get(head) or "") for head in heads) for row in rows]
@@ -181,7 +181,7 @@ def run(
     from edgepack.device.session import Session
 
     device_wiring.refuse_overwriting(calibration, bundle, apk, binary)
-    files.prove_writable(out)
+    files.check_writable(out)
     requests = device_wiring.run_requests(
         bundle, delegate or ["cpu"], threads or [1], affinity, quick=quick
     )
@@ -238,7 +238,7 @@ def pull(
     device_wiring.refuse_overwriting(calibration, bundle, apk)
     data, device = device_wiring.bundle_bytes(bundle), device_wiring.profile_of(bundle, profile)
     if not offline:
-        files.prove_writable(out)
+        files.check_writable(out)
         package = App.package_of(flavour.value)
         for each in App.reports_left(
             device_wiring.open_link(serial, None), package, files.sha256(data)

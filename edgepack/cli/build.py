@@ -237,7 +237,7 @@ def finish(
     seconds = time.monotonic() - started
     outcomes = [product.verdict.outcome for product in products]
     if json_:
-        output.emit(as_json(products, paths, seconds))
+        output.print_json(as_json(products, paths, seconds))
     else:
         show(products, paths, seconds)
     return output.exit_code(outcomes, strict)

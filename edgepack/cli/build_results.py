@@ -89,17 +89,17 @@ def show(products: Sequence[Product], paths: dict[str, Path], seconds: float) ->
             ],
         )
     for note in first.notes:
-        output.say(f"note: {note}")
+        output.print_lines(f"note: {note}")
     for product in products:
-        output.say("")
-        output.judged(product.profile.title, product.profile.name, product.verdict)
+        output.print_lines("")
+        output.print_verdict(product.profile.title, product.profile.name, product.verdict)
         path = paths.get(product.profile.name)
         if path is not None:
             mark = "" if product.verdict.outcome is Outcome.PASS else " (marked unproven)"
-            output.say(f"  bundle: {path}{mark}")
+            output.print_lines(f"  bundle: {path}{mark}")
         else:
-            output.say("  no bundle was written")
-    output.say("", f"{seconds:.0f} s in all")
+            output.print_lines("  no bundle was written")
+    output.print_lines("", f"{seconds:.0f} s in all")
 
 
 def _comparison(product: Product) -> dict[str, Any] | None:

@@ -49,13 +49,13 @@ def validate(
     device = api.load_profile(profile) if profile else validation.profile_of(whole)
     verdict = api.validate(whole, device, trust=trust, sandbox=sandbox)
     if json_:
-        output.emit(
+        output.print_json(
             output.as_json(
                 "edgepack.validate/1", verdict, bundle=str(bundle), profile=device.name
             )
         )
     else:
-        output.judged(f"{bundle.name} on {device.title}", device.name, verdict)
+        output.print_verdict(f"{bundle.name} on {device.title}", device.name, verdict)
     return output.exit_code([verdict.outcome], strict)
 
 
@@ -114,7 +114,7 @@ def bench(
         result = api.bench(whole, device, options=options, say=bars.say)
     verdict, figures = result.verdict, result.figures
     if json_:
-        output.emit(
+        output.print_json(
             output.as_json(
                 "edgepack.bench/1",
                 verdict,
@@ -125,7 +125,7 @@ def bench(
         )
     else:
         more = [f"        {line}" for line in bench_summary(figures)]
-        output.judged(f"{bundle.name} on {device.title}", device.name, verdict, *more)
+        output.print_verdict(f"{bundle.name} on {device.title}", device.name, verdict, *more)
     return output.exit_code([verdict.outcome], strict)
 
 
@@ -133,7 +133,7 @@ def bench_summary(figures: BenchFigures | None) -> list[str]:
     """Return the figures behind the gates, a line a subject; none for what was not run."""
     if figures is None:
         return []
-    told = {
+    shown = {
         "ran in": f"{figures.image}, {figures.kernels} kernels (engine {figures.engine})",
         "instructions": _counts(figures.instructions),
         "memory": _memory(figures.memory),
@@ -141,8 +141,8 @@ def bench_summary(figures: BenchFigures | None) -> list[str]:
         "this machine": _times(figures.sandbox_times),
         "whole bench": f"{figures.seconds:.1f} s",
     }
-    width = max(len(name) for name in told)
-    return [f"{name:<{width}}  {says}" for name, says in told.items() if says]
+    width = max(len(name) for name in shown)
+    return [f"{name:<{width}}  {says}" for name, says in shown.items() if says]
 
 
 def _counts(found: InstructionFigures | None) -> str:
@@ -209,7 +209,9 @@ def report(
     shown = [(load_bundle(path), files.digest_of_tree(path)) for path in found]
     files.write_whole(out, page(shown).encode())
     if json_:
-        output.emit({"schema": "edgepack.report/1", "page": str(out), "bundles": len(shown)})
+        output.print_json(
+            {"schema": "edgepack.report/1", "page": str(out), "bundles": len(shown)}
+        )
     else:
-        output.say(f"{out}: {len(shown)} bundle{'s' if len(shown) > 1 else ''}")
+        output.print_lines(f"{out}: {len(shown)} bundle{'s' if len(shown) > 1 else ''}")
     return 0

@@ -31,7 +31,7 @@ def check(
             for device, verdict in judged
             for finding in verdict.findings
         ]
-        output.emit(
+        output.print_json(
             {
                 "schema": "edgepack.check/2",
                 "model": str(model),
@@ -42,5 +42,5 @@ def check(
         )
     else:
         for device, verdict in judged:
-            output.judged(f"{model.name} on {device.title}", device.name, verdict)
+            output.print_verdict(f"{model.name} on {device.title}", device.name, verdict)
     return output.exit_code(outcomes, strict)

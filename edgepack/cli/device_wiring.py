@@ -82,7 +82,7 @@ def show_verdicts(
         )
         own = device.judge(report, profile, expected)
         asked = expected_gates(profile, route_of(whole.files), task=whole.manifest.task)
-        merged = device.merged(kept, own, asked)
+        merged = device.merge_findings(kept, own, asked)
         outcomes.append(merged.outcome)
         if calibration is not None:
             try:
@@ -101,13 +101,13 @@ def show_verdicts(
             continue
         ran = f"{report.run.delegate}, {report.run.threads} thread(s)" if report.run else ""
         title = f"{report.device.model}: {report.backend.name} {ran}".rstrip()
-        output.judged(title, profile.name, merged)
+        output.print_verdict(title, profile.name, merged)
     if calibration is not None and measured:
         files.write_whole(calibration, "".join(measured).encode())
     if json_:
         worst = output.worst(outcomes).value
         findings = [finding for each in shown for finding in each["findings"]]
-        output.emit(
+        output.print_json(
             {
                 "schema": "edgepack.android-run/1",
                 "verdict": worst,
@@ -145,7 +145,7 @@ def kept_report_filter(
         backend_sha256=installed,
         golden_lsb=golden_lsb,
     )
-    return lambda report: not device.refuses(device.judge(report, profile, expected))
+    return lambda report: not device.report_refused(device.judge(report, profile, expected))
 
 
 def bundle_bytes(bundle: Path) -> bytes:
@@ -173,7 +173,7 @@ def open_link(serial: str | None, ssh: str | None) -> Link:
 
     if serial is not None and ssh is not None:
         raise UsageError("--serial and --ssh name two devices; give one")
-    return SshLink(ssh) if ssh is not None else adb.attached(serial)
+    return SshLink(ssh) if ssh is not None else adb.connect(serial)
 
 
 def run_requests(

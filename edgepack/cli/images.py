@@ -12,7 +12,7 @@ from edgepack.cli.options import Json, group
 from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
-    from edgepack.sandbox.images.inventory import Listed
+    from edgepack.sandbox.images.inventory import ImageStatus
 
 app = group("Build and list the sandbox images.")
 
@@ -66,14 +66,14 @@ def list_(json_: Json = False) -> int:
     from edgepack.sandbox import engine
     from edgepack.sandbox.images import inventory
 
-    _show(inventory.listing(engine.require()), json_)
+    _show(inventory.list_images(engine.require()), json_)
     return 0
 
 
-def _show(images: Sequence[Listed], json_: bool) -> None:
+def _show(images: Sequence[ImageStatus], json_: bool) -> None:
     if json_:
         plain = [image.as_json() for image in images]
-        output.emit({"schema": "edgepack.images/1", "images": plain})
+        output.print_json({"schema": "edgepack.images/1", "images": plain})
         return
     output.table(
         f"{len(images)} images",

@@ -172,7 +172,7 @@ def _raise_if_debugging(words: list[str]) -> None:
 
 
 def _fail(message: str, words: list[str]) -> None:
-    line = output.plain(" ".join(message.split()))
+    line = output.printable(" ".join(message.split()))
     print(f"edgepack: {line}", file=sys.stderr)
     if "--json" not in words:
         return

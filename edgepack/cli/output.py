@@ -27,35 +27,35 @@ def as_json(schema: str, verdict: Verdict, **more: Any) -> dict[str, Any]:
     }
 
 
-def emit(plain: dict[str, Any]) -> None:
+def print_json(document: dict[str, Any]) -> None:
     """Print one JSON object to stdout."""
-    print(json.dumps(plain, allow_nan=False))
+    print(json.dumps(document, allow_nan=False))
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """Return ``text`` as one printable line: what a file holds cannot command a terminal."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
 
 
-def say(*told: str) -> None:
-    """Print each of ``told`` as one plain line to stdout."""
-    for line in told:
-        print(plain(line))
+def print_lines(*texts: str) -> None:
+    """Print each of ``texts`` as one plain line to stdout."""
+    for line in texts:
+        print(printable(line))
 
 
 def warn(why: str) -> None:
     """Print one line to stderr about what was left out; the command goes on."""
-    print(f"edgepack: {plain(' '.join(why.split()))}", file=sys.stderr)
+    print(f"edgepack: {printable(' '.join(why.split()))}", file=sys.stderr)
 
 
-def judged(title: str, name: str, verdict: Verdict, *more: str) -> None:
+def print_verdict(title: str, name: str, verdict: Verdict, *more: str) -> None:
     """Print a judgement: what of, a line a gate, ``more``, and the one that ends it."""
-    say(title, *lines(verdict.findings), *more, closing(name, verdict))
+    print_lines(title, *finding_lines(verdict.findings), *more, verdict_line(name, verdict))
 
 
-def lines(findings: Sequence[Finding]) -> list[str]:
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
     """Return one line a finding: mark, gate, how it was obtained, what it says."""
     width = max((len(finding.gate) for finding in findings), default=0)
     marks = max((len(_MARK[finding.verdict]) for finding in findings), default=0)
@@ -69,7 +69,7 @@ def _how(finding: Finding) -> str:
     return f"[{finding.how.value}] " if finding.how else ""
 
 
-def closing(name: str, verdict: Verdict) -> str:
+def verdict_line(name: str, verdict: Verdict) -> str:
     """Return the one line that ends a judgement."""
     failed = verdict.named(Outcome.FAIL)
     if failed:
@@ -101,12 +101,12 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=Text(plain(title)), title_justify="left")
+    drawn = Table(title=Text(printable(title)), title_justify="left")
     for number, name in enumerate(head):
         first = number == 0  # a name is there to be typed: it is never cut short
         drawn.add_column(name, justify="left" if first else "right", no_wrap=first)
     for row in rows:
-        drawn.add_row(*(Text(plain(cell)) for cell in row))  # brackets are no markup
+        drawn.add_row(*(Text(printable(cell)) for cell in row))  # brackets are no markup
     console = Console(color_system=_colors(), width=None if sys.stdout.isatty() else _ANY_WIDTH)
     with console.capture() as kept:  # printed here: rich would end us where a pipe breaks
         console.print(drawn)
@@ -143,11 +143,11 @@ class TerminalProgress:
         if self._bars is None:
             self._line(text)
         else:
-            self._bars.console.print(plain(text), markup=False, highlight=False)
+            self._bars.console.print(printable(text), markup=False, highlight=False)
 
     def _line(self, text: str) -> None:
         try:
-            print(plain(text), file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
         except OSError:  # nobody reads the progress; the result still counts
             with suppress(OSError):  # what it still held has nowhere to go
                 sys.stderr.close()

@@ -19,12 +19,12 @@ def list_(json_: Json = False) -> int:
     from edgepack.profiles import catalogue
     from edgepack.units import format_bytes
 
-    profiles, skipped = catalogue.every()
+    profiles, skipped = catalogue.load_usable()
     for why in skipped:
         output.warn(f"skipped {why}")
     if json_:
         plain = [{"name": p.name, "title": p.title, "kind": p.kind} for p in profiles]
-        output.emit(
+        output.print_json(
             {"schema": "edgepack.profiles/1", "profiles": plain, "skipped": list(skipped)}
         )
         return 0
@@ -80,7 +80,7 @@ def check(
     if json_:
         plain = [problem.as_json() for problem in found]
         verdict = "fail" if found else "pass"
-        output.emit(
+        output.print_json(
             {
                 "schema": "edgepack.profile-check/1",
                 "file": str(path),
@@ -89,7 +89,7 @@ def check(
             }
         )
     else:
-        output.say(*(p.says for p in found) if found else (f"{path}: no errors",))
+        output.print_lines(*(p.says for p in found) if found else (f"{path}: no errors",))
     return 3 if found else 0
 
 
@@ -110,13 +110,13 @@ def suggest(
         facts = read(data)
     except InputError as error:
         raise InputError(f"{model}: {error}") from error
-    profiles, skipped = catalogue.every()
+    profiles, skipped = catalogue.load_usable()
     for why in skipped:
         output.warn(f"skipped {why}")
     found = static.suggest(facts, profiles, static.judge)
     if json_:
         plain = [one.as_json() for one in found]
-        output.emit(
+        output.print_json(
             {
                 "schema": "edgepack.suggest/1",
                 "model": str(model),
@@ -125,8 +125,10 @@ def suggest(
             }
         )
     else:
-        output.say(*(one.says for one in found) if found else ("no known device can take it",))
-        output.say(f"{len(found)} of {len(profiles)} devices")
+        output.print_lines(
+            *(one.says for one in found) if found else ("no known device can take it",)
+        )
+        output.print_lines(f"{len(found)} of {len(profiles)} devices")
     return 0
 
 
@@ -174,17 +176,17 @@ def probe(
             raise UsageError(f"--name {name!r} and --out {out}: name the file {name}.toml")
         name = out.stem
     if name is not None:
-        catalogue.sound_name(name)
+        catalogue.check_profile_name(name)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     if adb:
-        from edgepack.device.links.adb import attached
+        from edgepack.device.links.adb import connect
 
-        text = probing.attached_phone(attached(serial), today, name=name)
+        text = probing.attached_phone(connect(serial), today, name=name)
     else:
         text = probing.this_machine(today, name=name)
     if out is None:
         typer.echo(text, nl=False)
     else:
         write_whole(out, text.encode())
-        output.say(str(out))
+        output.print_lines(str(out))
     return 0

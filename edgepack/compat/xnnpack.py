@@ -85,14 +85,14 @@ def _constant(slots: tuple[int, ...], what: str) -> KernelCheck:
         inputs = facts.feeds(op)
         for slot in slots:
             tensor = inputs[slot] if slot < len(inputs) else None
-            if tensor is not None and tensor.elements and not stored(tensor, facts):
+            if tensor is not None and tensor.elements and not is_stored(tensor, facts):
                 return f"its {what} are computed, not stored"
         return None
 
     return rule
 
 
-def stored(tensor: Tensor, facts: Facts) -> bool:
+def is_stored(tensor: Tensor, facts: Facts) -> bool:
     """Return whether a tensor's values are in the file, if only in half precision."""
     if tensor.constant:
         return True

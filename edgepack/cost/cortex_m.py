@@ -36,7 +36,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Core:
+class CoreCycles:
     """Least and most cycles of each kind of instruction.
 
     Attributes:
@@ -68,13 +68,15 @@ _M3 = {**_M4, "mul": (1, 2), "long_mul": (3, 7)}
 # Cortex-M7 TRM (Arm DDI 0489) 1.2: a six-stage superscalar pipeline; no table of cycles.
 _M7 = {**_M4, "taken": (0, 6), "load": (1, 2), "float_mac": (1, 3)}
 
-CORES: Mapping[str, Core] = {
-    "cortex-m0": Core("DDI 0484, table 3-1", _M0PLUS),
-    "cortex-m3": Core("DDI 0337, table 18-1", _M3),
-    "cortex-m4": Core("DDI 0439, table 3-1", _M4),
-    "cortex-m33": Core("the M4's table, of whose pairs an M33 issues some at once", _M4, True),
-    "cortex-m7": Core("the M4's table and DDI 0489, 1.2", _M7, True),
-    "cortex-m55": Core("the M4's table; two instructions a cycle at best", _M7, True),
+CORES: Mapping[str, CoreCycles] = {
+    "cortex-m0": CoreCycles("DDI 0484, table 3-1", _M0PLUS),
+    "cortex-m3": CoreCycles("DDI 0337, table 18-1", _M3),
+    "cortex-m4": CoreCycles("DDI 0439, table 3-1", _M4),
+    "cortex-m33": CoreCycles(
+        "the M4's table, of whose pairs an M33 issues some at once", _M4, True
+    ),
+    "cortex-m7": CoreCycles("the M4's table and DDI 0489, 1.2", _M7, True),
+    "cortex-m55": CoreCycles("the M4's table; two instructions a cycle at best", _M7, True),
 }
 
 _LOADS = re.compile(r"^(ldr|vldr)")
@@ -143,7 +145,9 @@ def instructions(found: Mapping[str, int]) -> int:
     return sum(n for name, n in found.items() if name not in ("taken", "many_word"))
 
 
-def cycles_each(found: Mapping[str, int], core: Core, wait_states: int) -> tuple[float, float]:
+def cycles_each(
+    found: Mapping[str, int], core: CoreCycles, wait_states: int
+) -> tuple[float, float]:
     """Return the least and most cycles of an instruction, on average over what ran."""
     total = instructions(found)
     low = sum(core.cycles[name][0] * n for name, n in found.items())

@@ -254,12 +254,12 @@ class BenchRun:
         trace = self.device.run(self._job(x, kernels="reference"))
         if trace.outputs is None:
             return sandbox.unfinished(trace, self.device.name, gate=gate), None
-        told = f"reference kernels, {self.device.name} against the bundle"
+        pair = f"reference kernels, {self.device.name} against the bundle"
         finding, figures = sandbox.goldens(
-            gate, trace.outputs, outputs[: len(x)], sandbox.RELEASE, told
+            gate, trace.outputs, outputs[: len(x)], sandbox.RELEASE, pair
         )
         if self.device.emulated:
-            finding = sandbox.both(self._same_release(x, trace.outputs), finding)
+            finding = sandbox.worse_of(self._same_release(x, trace.outputs), finding)
         return finding, figures
 
     def _near_goldens(
@@ -273,9 +273,9 @@ class BenchRun:
         trace = self.device.run(self._job(x))
         if trace.outputs is None:
             return sandbox.unfinished(trace, self.device.name, gate=gate), None
-        told = f"{self.kernels} kernels, {self.device.name} against the bundle"
+        pair = f"{self.kernels} kernels, {self.device.name} against the bundle"
         limits = sandbox.RELEASE if self.kernels == "reference" else sandbox.OPTIMISED
-        finding, figures = sandbox.goldens(gate, trace.outputs, outputs[: len(x)], limits, told)
+        finding, figures = sandbox.goldens(gate, trace.outputs, outputs[: len(x)], limits, pair)
         if figures is not None:
             figures = figures.model_copy(update={"delegates": trace.delegates})
         return finding, figures
@@ -285,10 +285,10 @@ class BenchRun:
         trace = self.native.run(self._job(inputs, kernels="reference"))
         if trace.outputs is None:
             return sandbox.unfinished(trace, self.native.name, gate=SANDBOX[0])
-        told = f"reference kernels, {self.device.name} against {self.native.spec.arch}"
+        pair = f"reference kernels, {self.device.name} against {self.native.spec.arch}"
         floats = np.issubdtype(emulated.dtype, np.floating)
         limits = sandbox.EXACT_FLOAT if floats else sandbox.EXACT
-        return sandbox.goldens(SANDBOX[0], emulated, trace.outputs, limits, told)[0]
+        return sandbox.goldens(SANDBOX[0], emulated, trace.outputs, limits, pair)[0]
 
     def _rows(self, most: int, total: int | None, cost: int) -> int:
         """Return how many golden rows the emulator does in seconds, at least one."""

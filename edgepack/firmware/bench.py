@@ -73,7 +73,7 @@ def firmware_files(
 @lru_cache(maxsize=2)
 def _answered(model: bytes, inputs_npy: bytes) -> GoldenVectors:
     """Return TFLM's answers to golden inputs, which are the same for every board."""
-    return goldens.answered(model, _array({GOLDEN_INPUTS: inputs_npy}, GOLDEN_INPUTS))
+    return goldens.golden_vectors(model, _array({GOLDEN_INPUTS: inputs_npy}, GOLDEN_INPUTS))
 
 
 @lru_cache(maxsize=2)
@@ -118,7 +118,7 @@ def bench_firmware(
     answers: list[GoldenVectors] = []
 
     def answered() -> tuple[Finding, ...]:
-        answers.append(goldens.answered(model, _array(files, GOLDEN_INPUTS)))
+        answers.append(goldens.golden_vectors(model, _array(files, GOLDEN_INPUTS)))
         if kind == "c":
             return ()  # its goldens are asked of the C itself
         wrong = _differing(answers[0].outputs[0], _array(files, GOLDEN_OUTPUTS))

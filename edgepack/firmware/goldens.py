@@ -52,7 +52,7 @@ def _bits(values: NDArray[Any]) -> NDArray[Any]:
     return flat.view(np.dtype(f"u{flat.dtype.itemsize}"))
 
 
-def answered(
+def golden_vectors(
     model: bytes, inputs: ModelArrays, runtime: Runtime | None = None
 ) -> GoldenVectors:
     """Return the goldens of some inputs, answered by TFLM.
@@ -71,7 +71,7 @@ def answered(
     return GoldenVectors(arrays, (trace.outputs, *trace.more_outputs))
 
 
-def shipped(goldens: GoldenVectors) -> GoldenVectors:
+def shipped_vectors(goldens: GoldenVectors) -> GoldenVectors:
     """Return as many of the first vectors as a bundle carries in C."""
     row = sum(a[0].nbytes for a in (*goldens.inputs, *goldens.outputs))
     return goldens.first(max(1, min(SHIPPED_ROWS, _SHIPPED_BYTES // max(row, 1))))

@@ -437,7 +437,7 @@ def _columns(
         elif outcome_at_most(low, high, limit) is not Outcome.PASS:
             open_.append(text)
     if bad:
-        verdict, told = Outcome.FAIL, bad
+        verdict, reasons = Outcome.FAIL, bad
         remedy = (
             "the columns share one int8 step, too coarse for a narrow one: scale the targets to"
             " one range and undo it after the model, or build a model for each"
@@ -447,14 +447,16 @@ def _columns(
     elif whole.verdict is Outcome.FAIL:
         return whole
     elif open_:
-        verdict, told = Outcome.INCONCLUSIVE, open_
+        verdict, reasons = Outcome.INCONCLUSIVE, open_
         remedy = "bring more test samples, in which every column varies"
     elif whole.verdict is Outcome.PASS:
         says = f"{whole.says}, and each of {len(found.columns)} {each}s within it"
         return _with(whole, Outcome.PASS, says, max(drops))
     else:
         return whole
-    shown = "; ".join(told[:4]) + (f"; and {len(told) - 4} more" if len(told) > 4 else "")
+    shown = "; ".join(reasons[:4]) + (
+        f"; and {len(reasons) - 4} more" if len(reasons) > 4 else ""
+    )
     says = (
         f"{found.score} {found.float_score:.4f} float, {found.score_now:.4f} {kind} on"
         f" {found.samples:,} samples in all, but of {limit:.4f} allowed a {each}: {shown};"

@@ -74,7 +74,7 @@ def judge(report: Report, profile: Profile, expected: Expected) -> Verdict:
         _thermal(report),
         _enough(report),
     ]
-    if not refuses(Verdict(tuple(found))) and report.run is not None:
+    if not report_refused(Verdict(tuple(found))) and report.run is not None:
         found += [
             _latency(report.run, profile, _how(report), where=report.device.model),
             *_memory(report, profile),
@@ -82,7 +82,7 @@ def judge(report: Report, profile: Profile, expected: Expected) -> Verdict:
     return Verdict(tuple(found))
 
 
-def refuses(verdict: Verdict) -> bool:
+def report_refused(verdict: Verdict) -> bool:
     """Return whether a gate about the report itself failed, not one about the model."""
     broken = verdict.named(Outcome.FAIL)
     return any(each.gate.startswith("device_") for each in broken)
@@ -171,8 +171,8 @@ def _runtime(report: Report, profile: Profile) -> Finding:
     carried = {(each.name, each.version) for each in profile.runtimes}
     wrong = []
     if (ran.name, ran.version) not in carried:
-        told = ", ".join(f"{name} {version}" for name, version in sorted(carried))
-        wrong.append(f"ran {ran.name} {ran.version}, the profile carries {told}")
+        versions = ", ".join(f"{name} {version}" for name, version in sorted(carried))
+        wrong.append(f"ran {ran.name} {ran.version}, the profile carries {versions}")
     if run is not None:
         named = {each.name for each in profile.delegates}
         if run.delegate != "cpu" and run.delegate not in named:
@@ -220,25 +220,28 @@ def _goldens(report: Report, expected: Expected) -> Finding:
 def _thermal(report: Report) -> Finding:
     """Return whether the device stayed as cool and as fast as it began."""
     gate, before, after = "device_thermal", report.before, report.after
-    wrong, told = _heat(before, after), []
+    wrong, reasons = _heat(before, after), []
     if before.power_save or after.power_save:
         wrong.append("the power saver was on")
     status = [
         each for each in (before.thermal_status, after.thermal_status) if each is not None
     ]
     if status:
-        told.append(f"thermal status {' -> '.join(map(str, status))}")
+        reasons.append(f"thermal status {' -> '.join(map(str, status))}")
     if report.run is not None and report.run.samples_ms:
         slower = drift(report.run.samples_ms)
-        told.append(f"{slower:+.1%} from first to last quarter")
+        reasons.append(f"{slower:+.1%} from first to last quarter")
         if slower > MAX_DRIFT:
             wrong.append(f"slowed by {slower:.0%} while it ran, {MAX_DRIFT:.0%} allowed")
     warming = _warming(before, after)
     if warming is not None:
-        told.append(f"{warming:+.1f} degrees C")
-    if wrong or told:
+        reasons.append(f"{warming:+.1f} degrees C")
+    if wrong or reasons:
         return _refusal(
-            gate, wrong, ", ".join(told), remedy="let it cool down, off the charger, run again"
+            gate,
+            wrong,
+            ", ".join(reasons),
+            remedy="let it cool down, off the charger, run again",
         )
     return inconclusive(
         gate,
@@ -299,12 +302,18 @@ def _untrue(report: Report) -> list[str]:
     run, held = report.run, report.memory
     if run is None:
         return []
-    wrong, times, told = [], run.samples_ms, run.summary
-    rising = [told.min_ms, told.p50_ms, told.p90_ms, told.p95_ms, told.max_ms]
+    wrong, times, summary = [], run.samples_ms, run.summary
+    rising = [
+        summary.min_ms,
+        summary.p50_ms,
+        summary.p90_ms,
+        summary.p95_ms,
+        summary.max_ms,
+    ]
     ladder = [step for step in rising if step is not None]
     if any(_above(low, high) for low, high in pairwise(ladder)):
         wrong.append("its percentiles do not rise from the least to the greatest time")
-    if _above(told.min_ms, told.mean_ms) or _above(told.mean_ms, told.max_ms):
+    if _above(summary.min_ms, summary.mean_ms) or _above(summary.mean_ms, summary.max_ms):
         wrong.append("its mean is not between its least and its greatest time")
     if held is not None and held.peak_bytes < held.baseline_bytes:
         wrong.append("its peak of memory is below what it began with")
@@ -317,9 +326,9 @@ def _untrue(report: Report) -> list[str]:
         wrong.append(f"{len(times):,} raw times, {kept:,} follow from its queries and stride")
     if run.stride > 1 and len(times) < KEPT // 2:
         wrong.append(f"it kept {len(times):,} raw times where {KEPT // 2:,} had room")
-    if _above(told.min_ms, min(times)) or _above(max(times), told.max_ms):
+    if _above(summary.min_ms, min(times)) or _above(max(times), summary.max_ms):
         wrong.append("raw times beyond its least or greatest one")
-    for name, share, value in (("p50", 0.5, told.p50_ms), ("p90", 0.9, told.p90_ms)):
+    for name, share, value in (("p50", 0.5, summary.p50_ms), ("p90", 0.9, summary.p90_ms)):
         if value is None or _apart(value, percentile(times, share)):
             wrong.append(f"{name} does not follow from its raw times")
     if sum(times) * run.stride > run.seconds * 1e3 * 1.01 + run.stride * max(times):
@@ -342,14 +351,14 @@ def p90_between(run: Run) -> tuple[float, float]:
     Equal where the raw times or the p90 itself were told. Otherwise it lies between the
     median (or the minimum) and p95 (or the maximum), and nothing narrower is claimed.
     """
-    told = run.summary
+    summary = run.summary
     if run.samples_ms:
         exact = percentile(run.samples_ms, 0.9)
         return exact, exact
-    if told.p90_ms is not None:
-        return told.p90_ms, told.p90_ms
-    lowest = told.p50_ms if told.p50_ms is not None else told.min_ms
-    highest = told.p95_ms if told.p95_ms is not None else told.max_ms
+    if summary.p90_ms is not None:
+        return summary.p90_ms, summary.p90_ms
+    lowest = summary.p50_ms if summary.p50_ms is not None else summary.min_ms
+    highest = summary.p95_ms if summary.p95_ms is not None else summary.max_ms
     return lowest, highest
 
 
@@ -396,7 +405,9 @@ def _memory(report: Report, profile: Profile) -> tuple[Finding, ...]:
     )
 
 
-def merged(kept: Iterable[Finding], report: Verdict, expected: Iterable[str]) -> Verdict:
+def merge_findings(
+    kept: Iterable[Finding], report: Verdict, expected: Iterable[str]
+) -> Verdict:
     """Return a bundle's own findings with the measured ones in place of older ones.
 
     Args:

@@ -191,7 +191,7 @@ def goldens(
     return finding, figures
 
 
-def both(one: Finding, other: Finding) -> Finding:
+def worse_of(one: Finding, other: Finding) -> Finding:
     """Return the finding of two comparisons under one gate: good only if both are.
 
     A failure weighs more than what is open; two passes say both.
@@ -264,10 +264,10 @@ def peak_ram(
             "anon_bytes": memory.anon_bytes - memory.baseline_anon_bytes,
         }
     )
-    told = f"needs {format_bytes(need)} of {format_bytes(budget_bytes)} on {where}"
+    text = f"needs {format_bytes(need)} of {format_bytes(budget_bytes)} on {where}"
     if canary.status is not ExitStatus.OOM:
         says = (
-            f"{told}, but the limit is not proven: a control process above it ended as "
+            f"{text}, but the limit is not proven: a control process above it ended as "
             f"{canary.status.value}; this engine does not enforce memory limits"
         )
         return _need(Outcome.INCONCLUSIVE, says, need, budget_bytes), figures
@@ -277,9 +277,9 @@ def peak_ram(
         return _need(finding.verdict, finding.says, need, budget_bytes), figures
     if outcome_at_most(need, need, budget_bytes) is Outcome.FAIL:
         remedy = "smaller input or fewer channels in the largest layers"
-        told += f": over by {format_bytes(need - budget_bytes)}; {remedy}"
-        return _need(Outcome.FAIL, told, need, budget_bytes), figures
-    says = f"{told}; ran under that limit; a control process above it was OOM-killed"
+        text += f": over by {format_bytes(need - budget_bytes)}; {remedy}"
+        return _need(Outcome.FAIL, text, need, budget_bytes), figures
+    says = f"{text}; ran under that limit; a control process above it was OOM-killed"
     return _need(Outcome.PASS, says, need, budget_bytes), figures
 
 
@@ -373,18 +373,18 @@ def instructions(
     inferences agree to COUNT_TOLERANCE.
     """
     total, each = counts.total, counts.each
-    told = f"{total:,} instructions an inference on {where}"
+    text = f"{total:,} instructions an inference on {where}"
     limit: float | None = None
     if expected is not None:
         apart = abs(total - expected) / max(expected, 1)
         limit = expected
         good = apart <= COUNT_TOLERANCE or abs(total - expected) <= _NOISE_BUILDS
-        says = f"{told}, {apart:.3%} from the {expected:,} it was built with"
+        says = f"{text}, {apart:.3%} from the {expected:,} it was built with"
         verdict = Outcome.PASS if good else Outcome.FAIL
     else:
         apart = abs(each[-1] - each[-2]) / max(total, 1) if len(each) > 1 else 1.0
         good = apart <= COUNT_TOLERANCE or apart * total <= _NOISE_RUN
-        says = told if good else f"{told}, but the one before took {each[-2:][0]:,}"
+        says = text if good else f"{text}, but the one before took {each[-2:][0]:,}"
         verdict = Outcome.PASS if good else Outcome.INCONCLUSIVE
     finding = Finding(
         gate="instructions",

@@ -22,7 +22,7 @@ MAGIC = b"EDGEPACK-FRAME 1\n"
 GRANULE = 16  # TFLM aligns its arena to this
 LARGEST = 1 << 28
 PROBE_SECONDS = 60
-ROOMY = 8 << 20  # above the arena of anything a microcontroller runs
+AMPLE_ARENA_BYTES = 8 << 20  # above the arena of anything a microcontroller runs
 
 
 def load(model: bytes, arena: int) -> Any:
@@ -32,9 +32,9 @@ def load(model: bytes, arena: int) -> Any:
     return runtime.Interpreter.from_bytes(model, arena_size=arena)
 
 
-def roomy(model: bytes) -> int:
+def ample_arena_bytes(model: bytes) -> int:
     """Return an arena that no model of this size needs."""
-    return max(ROOMY, 16 * len(model))
+    return max(AMPLE_ARENA_BYTES, 16 * len(model))
 
 
 def infer(interpreter: Any, rows: tuple[Any, ...], outputs: int) -> list[Any]:
@@ -82,7 +82,7 @@ def run(folder: Path) -> None:
         for place in range(job["inputs"])
     ]
     baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    interpreter = load(model, roomy(model))
+    interpreter = load(model, ample_arena_bytes(model))
     wanted = count(interpreter.get_output_details)
     columns: list[list[Any]] = [[] for _ in range(wanted)]
     for rows in zip(*inputs):  # noqa: B905 - one length, checked by the sender
@@ -132,7 +132,7 @@ def write(header: dict[str, Any], arrays: list[Any]) -> None:
     out.flush()
 
 
-def fits(model: bytes, arena: int, rows: tuple[Any, ...], wanted: list[Any]) -> bool:
+def answers_alike(model: bytes, arena: int, rows: tuple[Any, ...], wanted: list[Any]) -> bool:
     """Return whether an arena of so many bytes gives the same answer, tried in a fork."""
     child = os.fork()
     if child == 0:
@@ -157,7 +157,7 @@ def smallest(model: bytes) -> tuple[int, int]:
     import numpy as np
 
     random = np.random.default_rng(0)
-    interpreter = load(model, roomy(model))
+    interpreter = load(model, ample_arena_bytes(model))
     rows = []
     for place in range(count(interpreter.get_input_details)):
         detail = interpreter.get_input_details(place)
@@ -168,7 +168,7 @@ def smallest(model: bytes) -> tuple[int, int]:
     def works(arena: int) -> bool:
         nonlocal probes
         probes += 1
-        return fits(model, arena, tuple(rows), wanted)
+        return answers_alike(model, arena, tuple(rows), wanted)
 
     high = 4096
     while not works(high):

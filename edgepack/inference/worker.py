@@ -80,8 +80,8 @@ def touch_code() -> bool:
     return True
 
 
-def give_back() -> None:
-    """Return freed memory to the kernel, so that the model's share is new and is counted."""
+def release_freed_memory() -> None:
+    """Give freed memory back to the kernel, so that the model's share is new and is counted."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # glibc's; elsewhere up to a MiB of a need may go unseen
@@ -109,14 +109,14 @@ class EvenlyThinned:
 
     def __init__(self, np: Any, width: int) -> None:
         self.rows = np.full((KEPT, width), np.nan)  # resident at once, not as it fills
-        self.spare = np.full((KEPT // 2, width), np.nan)
+        self.half = np.full((KEPT // 2, width), np.nan)
         self.kept, self.seen, self.stride = 0, 0, 1
 
     def add(self, *row: float) -> None:
         if self.seen % self.stride == 0:
             if self.kept == KEPT:
-                self.spare[:] = self.rows[::2]
-                self.rows[: KEPT // 2] = self.spare
+                self.half[:] = self.rows[::2]
+                self.rows[: KEPT // 2] = self.half
                 self.kept //= 2
                 self.stride *= 2
             if self.seen % self.stride == 0:
@@ -220,7 +220,7 @@ class LoadedModel:
         mark(BEGIN)
         self.feed(0)
         for index in range(BLANKS + repeats):
-            work = self.interpreter.invoke if index >= BLANKS else nothing
+            work = self.interpreter.invoke if index >= BLANKS else no_operation
             mark(2 * index)
             work()
             mark(2 * index + 1)
@@ -243,7 +243,7 @@ class LoadedModel:
         return sampled
 
 
-def nothing() -> None:
+def no_operation() -> None:
     return None
 
 
@@ -266,7 +266,7 @@ def measure(folder: Path, job: dict[str, Any]) -> tuple[dict[str, Any], list[Any
     timed = not job["marks"] and (job["repeats"] or job["min_seconds"])
     if timed:
         memory["code_is_resident"] = touch_code()
-        give_back()
+        release_freed_memory()
     forget_peak()
     baseline_rss, baseline_anon = status_bytes("VmRSS", "RssAnon")
     bench = LoadedModel(np, module, folder, job, inputs)
@@ -300,7 +300,7 @@ def measure(folder: Path, job: dict[str, Any]) -> tuple[dict[str, Any], list[Any
     return header, [np.ascontiguousarray(array) for array in arrays]
 
 
-def pretend(what: str) -> None:
+def simulate_failure(what: str) -> None:
     """End the way a bad model would: the sandbox proves on these that it can tell.
 
     ``exhaust-memory:N`` touches N bytes and then complains that it lived, so that it cannot
@@ -335,7 +335,7 @@ def main(arguments: list[str]) -> int:
     os.dup2(2, 1)  # whatever a runtime prints must not enter the frame
     try:
         if len(arguments) == 3 and arguments[1] == "--pretend":
-            pretend(arguments[2])
+            simulate_failure(arguments[2])
         folder = Path(arguments[0])
         header, arrays = measure(folder, json.loads((folder / "job.json").read_bytes()))
     except MemoryError:

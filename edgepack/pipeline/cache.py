@@ -24,7 +24,7 @@ from typing import Any
 
 from converters.draft import Training
 from edgepack.errors import OutputError
-from edgepack.files import sha256, why_not_written
+from edgepack.files import sha256, write_failure
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Cache:
                 if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                     raise
         except OSError as error:
-            why = why_not_written(error, "another folder with EDGEPACK_CACHE")
+            why = write_failure(error, "another folder with EDGEPACK_CACHE")
             raise OutputError(f"{self.root}: cannot keep finished stages: {why}") from error
         finally:
             if partial is not None:

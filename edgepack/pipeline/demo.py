@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import EnvironmentMissing
-from edgepack.files import digest_of, prove_writable, sha256, write_whole
+from edgepack.files import check_writable, digest_of, sha256, write_whole
 from edgepack.pipeline.cache import Cache, default_cache
 from edgepack.pipeline.source import stages_digest, versions
 
@@ -39,7 +39,7 @@ def prepare(folder: Path, progress: Callable[[str, int, int], None]) -> None:
         raise EnvironmentMissing(
             "the demo needs scikit-learn; pip install 'edgepack[train]'"
         ) from error
-    prove_writable(folder)
+    check_writable(folder)
     pictures, labels = load_digits(return_X_y=True)
     x = pictures.reshape(-1, 8, 8, 1).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(x))

@@ -240,7 +240,7 @@ def _teacher(request: BuildRequest, source: Source, progress: Progress) -> Sourc
 
 def _refuse_unwritable(out: Path, target: Target, read: Sequence[Path]) -> None:
     files.refuse_output_over_input("--out", out, read)
-    files.prove_writable(out)
+    files.check_writable(out)
     for profile in target.profiles:
         path = place(out, target.name, profile.name)
         if path.is_dir():

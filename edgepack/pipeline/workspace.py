@@ -30,7 +30,7 @@ from converters.draft import (
     TeacherUse,
     Training,
 )
-from converters.quantized.int8 import Converted, Int8
+from converters.quantized.int8 import ConvertedModel, Int8
 from edgepack.errors import UsageError
 from edgepack.files import digest_of, sha256
 from edgepack.gates.accuracy import CLASSIFICATION, HALF, MULTILABEL
@@ -237,28 +237,28 @@ class Workspace:
         """The training's settings with the reader that checks finished files."""
         return replace(self.training, inspector=FactsInspector())
 
-    def int8_tflite(self, stages: Sequence[Stage], int8: Int8) -> Converted:
+    def int8_tflite(self, stages: Sequence[Stage], int8: Int8) -> ConvertedModel:
         """Return a draft as full-int8 .tflite, with the notes of all its makers."""
 
-        def convert() -> Converted:
+        def convert() -> ConvertedModel:
             draft = self.draft(stages)
             made = int8(draft, self.samples.without_test(), self._converting)
-            return Converted(made.tflite, (*draft.notes, *made.notes))
+            return ConvertedModel(made.tflite, (*draft.notes, *made.notes))
 
         return self._converted(self._int8_key("int8", stages, int8), convert)
 
     def rewritten(
         self, stages: Sequence[Stage], int8: Int8, rewrites: Sequence[Rewrite]
-    ) -> Converted:
+    ) -> ConvertedModel:
         """Return a draft's int8 file after ``rewrites``, with the notes of all its makers."""
         if not rewrites:
             return self.int8_tflite(stages, int8)
 
-        def change() -> Converted:
+        def change() -> ConvertedModel:
             before = self.rewritten(stages, int8, rewrites[:-1])
             chosen = int8.rows(self.samples, self.training)
             after, more = rewrites[-1](before.tflite, self.samples.x_train[chosen])
-            return Converted(after, (*before.notes, *more))
+            return ConvertedModel(after, (*before.notes, *more))
 
         done = [(settings_of(step), code_of(step)) for step in rewrites]
         return self._converted(self._int8_key("rewritten", stages, int8, done), change)
@@ -275,7 +275,7 @@ class Workspace:
             else:  # both are wanted: one export of the graph makes them
                 made, halves = int8.with_halves(draft, samples, self._converting)
                 notes = (*draft.notes, *made.notes)
-                self._converted(whole, lambda: Converted(made.tflite, notes))
+                self._converted(whole, lambda: ConvertedModel(made.tflite, notes))
             return dict(zip(_HALVES, halves, strict=True))
 
         kept = self.cache.files_of(key, convert)
@@ -285,21 +285,21 @@ class Workspace:
         calibrated = (self.samples.digest, self.training.seed)
         return self.key(stages, what, settings_of(int8), calibrated, *more)
 
-    def _converted(self, key: str, make: Callable[[], Converted]) -> Converted:
+    def _converted(self, key: str, make: Callable[[], ConvertedModel]) -> ConvertedModel:
         def files() -> dict[str, bytes]:
             made = make()
             notes = json.dumps(list(dict.fromkeys(made.notes))).encode()
             return {"model.tflite": made.tflite, "notes.json": notes}
 
         kept = self.cache.files_of(key, files)
-        return Converted(kept["model.tflite"], tuple(json.loads(kept["notes.json"])))
+        return ConvertedModel(kept["model.tflite"], tuple(json.loads(kept["notes.json"])))
 
     def teacher_notes(self, stages: Sequence[Stage]) -> tuple[str, ...]:
         """Return what there is to say of the teacher, in words for the report."""
         if self.teacher is None:
             return ()
-        told = self.teacher.card.notes
-        return teacher_notes(self.teacher.path.name, told, self.training.task, stages)
+        card_notes = self.teacher.card.notes
+        return teacher_notes(self.teacher.path.name, card_notes, self.training.task, stages)
 
 
 def training_setup(
@@ -333,13 +333,13 @@ def training_setup(
 
 
 def teacher_notes(
-    name: str, told: Sequence[str], task: str | None, stages: Sequence[Stage]
+    name: str, card_notes: Sequence[str], task: str | None, stages: Sequence[Stage]
 ) -> tuple[str, ...]:
     """Return what there is to say of the teacher in the file ``name``, itself told so much.
 
     Labels alone are learned from where a task is no classification and no map is compared.
     """
-    said = [f"teacher: {note}" for note in told]
+    said = [f"teacher: {note}" for note in card_notes]
     classes = task == CLASSIFICATION
     uses = [TeacherUse.of(stage) for stage in stages]
     if any(use.asks if classes else use.compares for use in uses):

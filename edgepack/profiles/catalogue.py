@@ -24,7 +24,7 @@ from edgepack.profiles.validation import (
 from edgepack.suggestions import did_you_mean, nearest
 from edgepack.toml_file import InvalidFile, Problem, UnreadableFile
 
-__all__ = ["Problem", "every", "file_of", "load", "names", "problems", "user_folder_of"]
+__all__ = ["Problem", "file_of", "load", "load_usable", "names", "problems", "user_folder_of"]
 
 _SUFFIX = ".toml"
 _FAMILIES = "families"
@@ -82,7 +82,7 @@ def load_all(names_or_paths: Iterable[str]) -> list[Profile]:
     return list(found.values())
 
 
-def sound_name(name: str) -> None:
+def check_profile_name(name: str) -> None:
     """Refuse what cannot be a device's name.
 
     Raises:
@@ -95,7 +95,7 @@ def sound_name(name: str) -> None:
         )
 
 
-def every(user_folder: Path | None = None) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
+def load_usable(user_folder: Path | None = None) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
     """Return every device that loads, in name order, and why each other one does not.
 
     One bad file among the user's own does not hide the rest.

@@ -127,13 +127,13 @@ def available() -> Engine | NoEngine:
     except ImportError as error:
         return NoEngine(f"the docker package is not installed ({error}); pip install docker")
     try:
-        _knock()
+        _ping()
         probe = docker.APIClient(timeout=10, **_address())
         try:
-            told = probe.version(api_version=False)
+            answer = probe.version(api_version=False)
         finally:
             probe.close()
-        api = docker.APIClient(version=str(told["ApiVersion"]), timeout=60, **_address())
+        api = docker.APIClient(version=str(answer["ApiVersion"]), timeout=60, **_address())
         info = api.info()
     except (DockerException, requests.exceptions.RequestException, OSError) as error:
         return NoEngine(f"no container engine answers ({_short(error)}); {_REMEDY}")
@@ -141,8 +141,8 @@ def available() -> Engine | NoEngine:
         return NoEngine(f"the engine runs {info['OSType']} containers; Linux ones are needed")
     engine = Engine(
         api=api,
-        version=str(told["Version"]),
-        arch=str(told["Arch"]),
+        version=str(answer["Version"]),
+        arch=str(answer["Arch"]),
         cgroup=2 if str(info.get("CgroupVersion", "1")) == "2" else 1,
     )
     engine.sweep()
@@ -167,7 +167,7 @@ def _address() -> dict[str, Any]:
     return dict(kwargs_from_env())
 
 
-def _knock() -> None:
+def _ping() -> None:
     """Connect to the engine's local socket once: the SDK leaks one that it cannot connect."""
     host = _address().get("base_url") or "unix:///var/run/docker.sock"
     if host.startswith(("unix://", "http+unix://")):

@@ -30,13 +30,13 @@ def test_a_failed_write_leaves_the_older_file(
 def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(OutputError, match=r"file/out: cannot write here.*choose another"):
-        files.prove_writable(tmp_path / "file" / "out")
+        files.check_writable(tmp_path / "file" / "out")
 
 
 @pytest.mark.parametrize("name", ["out", "a/b/c", "there", "there/new"])
 def test_the_proof_of_an_output_leaves_no_trace(tmp_path: Path, name: str) -> None:
     (tmp_path / "there").mkdir()
-    files.prove_writable(tmp_path / name)
+    files.check_writable(tmp_path / name)
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 

@@ -127,7 +127,7 @@ class Backend(Protocol):
         """Return the report of the run; a model that fails is an ending, not an exception.
 
         Raises:
-            Unplugged, DeviceFull, RuntimeFailure: the question could not be answered.
+            DeviceDisconnected, DeviceFull, RuntimeFailure: the question could not be answered.
         """
         ...
 

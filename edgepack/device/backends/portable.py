@@ -18,7 +18,7 @@ import numpy as np
 
 from edgepack.device import description
 from edgepack.device.backends.backend import Observed, RunRequest, utc_now
-from edgepack.device.links.link import Link, Unplugged, push_once
+from edgepack.device.links.link import DeviceDisconnected, Link, push_once
 from edgepack.errors import InputError, RuntimeFailure, UsageError
 from edgepack.files import sha256
 from edgepack.inference import worker
@@ -124,7 +124,7 @@ class Portable:
             )
             frame = link.pull(f"{jobs}/frame", MAX_FRAME_BYTES)
             errors = link.pull(f"{jobs}/errors", 2**20)
-        except Unplugged:
+        except DeviceDisconnected:
             raise
         except RuntimeFailure as error:
             return Trace(status=ExitStatus.ERROR, says=str(error)[:300])
@@ -142,7 +142,7 @@ class Portable:
     def _clear(self, link: Link, jobs: str) -> None:
         try:
             link.run(f"rm -rf {jobs}")
-        except Unplugged:
+        except DeviceDisconnected:
             return  # its name is its digest: the next run overwrites it
 
     def _report(

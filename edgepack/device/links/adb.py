@@ -13,7 +13,7 @@ from typing import Any
 from adbutils import AdbClient, AdbDevice
 from adbutils.errors import AdbConnectionError, AdbError, AdbTimeout
 
-from edgepack.device.links.link import CommandResult, DeviceFull, Unplugged
+from edgepack.device.links.link import CommandResult, DeviceDisconnected, DeviceFull
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 
 _CHUNK = 64 * 1024  # the sync protocol's SYNC_DATA_MAX
@@ -56,7 +56,7 @@ def client(port: int | None = None) -> Server:
     return Server(port)
 
 
-def listed(adb: Server) -> tuple[Attached, ...]:
+def list_devices(adb: Server) -> tuple[Attached, ...]:
     """Return every device that the server knows, usable or not.
 
     Raises:
@@ -227,14 +227,16 @@ class AdbLink:
 
     def _named_cause(self, what: str, error: Exception) -> Exception:
         time.sleep(_SETTLE_S)  # the server learns of a pulled plug a moment after we do
-        state = next((e.state for e in listed(self._adb) if e.serial == self.serial), None)
+        state = next(
+            (e.state for e in list_devices(self._adb) if e.serial == self.serial), None
+        )
         # it may be back already: what counts is that the wire broke in the middle
         broke = not isinstance(error, AdbError) or any(w in str(error) for w in _DISCONNECTED)
         if state == "device" and not broke:
             return RuntimeFailure(f"{self.name}: {what}: {error or type(error).__name__}")
         if state == "unauthorized":
             return EnvironmentMissing(f"{self.name}: {remedy(state)}")
-        return Unplugged(
+        return DeviceDisconnected(
             f"{self.name}: went away during '{what}'; plug it in again, the same command"
             " goes on from there"
         )
@@ -249,11 +251,11 @@ def _unix(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def attached(serial: str | None, *, port: int | None = None) -> AdbLink:
+def connect(serial: str | None, *, port: int | None = None) -> AdbLink:
     """Return the one attached device that ``serial`` means.
 
     Raises:
-        UsageError, EnvironmentMissing: see ``choose`` and ``listed``.
+        UsageError, EnvironmentMissing: see ``choose`` and ``list_devices``.
     """
     server = client(port)
-    return AdbLink(server, choose(listed(server), serial))
+    return AdbLink(server, choose(list_devices(server), serial))

@@ -8,7 +8,7 @@ from typing import Protocol
 from edgepack.errors import OutputError, RuntimeFailure
 
 
-class Unplugged(RuntimeFailure):
+class DeviceDisconnected(RuntimeFailure):
     """The device went away in the middle; the same command goes on from there."""
 
 
@@ -48,7 +48,7 @@ class Link(Protocol):
         """Return how a shell command ended.
 
         Raises:
-            Unplugged: the device went away.
+            DeviceDisconnected: the device went away.
             RuntimeFailure: no answer within the time.
         """
         ...
@@ -61,7 +61,7 @@ class Link(Protocol):
         """Put ``data`` at ``remote``, whole or not at all.
 
         Raises:
-            DeviceFull, Unplugged, RuntimeFailure.
+            DeviceFull, DeviceDisconnected, RuntimeFailure.
         """
         ...
 

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 
 from converters.process import ProcessResult, run_bounded
-from edgepack.device.links.link import CommandResult, DeviceFull, Unplugged
+from edgepack.device.links.link import CommandResult, DeviceDisconnected, DeviceFull
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 
 _TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
@@ -102,7 +102,7 @@ class SshLink:
         if done.timed_out:
             raise RuntimeFailure(f"{self.name}: no answer within {timeout_s:g} s")
         if done.code == _LOST:
-            raise Unplugged(
+            raise DeviceDisconnected(
                 f"{self.name}: the connection failed ({done.reason(200)}); the same command"
                 " goes on from there"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.compiler.lower.program import Program
-from edgepack.firmware.goldens import GoldenVectors, golden_header, shipped
+from edgepack.firmware.goldens import GoldenVectors, golden_header, shipped_vectors
 from edgepack.firmware.package import layouts
 
 
@@ -17,7 +17,7 @@ def c_bundle(program: Program, name: str, goldens: GoldenVectors) -> dict[str, b
         UsageError: ``name`` is not a C identifier.
     """
     sources = c99.sources(program, name)
-    facts, vectors = program.facts, shipped(goldens)
+    facts, vectors = program.facts, shipped_vectors(goldens)
     output = facts.outputs[0].dtype
     constants = sum(a.bytes for a in c99.constants(program))
     table = {
@@ -26,7 +26,7 @@ def c_bundle(program: Program, name: str, goldens: GoldenVectors) -> dict[str, b
     }
     state = f"\nThe model keeps a state: call `{name}_reset()` before each sequence.\n"
     values = {
-        **layouts.named(name),
+        **layouts.name_values(name),
         **layouts.model_ends(facts, name),
         "output_ctype": "float" if output == "float32" else f"{output}_t",
         "facts": layouts.facts(facts, table),

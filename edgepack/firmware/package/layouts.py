@@ -87,7 +87,7 @@ def _end(tensor: Tensor, kind: str, number: int, name: str) -> ModelEnd:
     )
 
 
-def named(name: str) -> dict[str, str]:
+def name_values(name: str) -> dict[str, str]:
     """Return the values that every template may use."""
     return {"name": name, "upper": name.upper()}
 

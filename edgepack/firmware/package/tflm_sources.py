@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.compiler.model import UnsupportedModel
-from edgepack.firmware.goldens import GoldenVectors, golden_header, shipped
+from edgepack.firmware.goldens import GoldenVectors, golden_header, shipped_vectors
 from edgepack.firmware.package import layouts
 from edgepack.measurements.firmware_figures import TflmArena
 from edgepack.tflite.facts import Facts
@@ -50,7 +50,7 @@ def tflm_bundle(
         UsageError: ``name`` is not a C identifier.
     """
     c99.check_name(name)
-    facts, vectors = read(model), shipped(goldens)
+    facts, vectors = read(model), shipped_vectors(goldens)
     names = operator_names(facts)
     says = f"{'estimated' if arena.estimated else 'emulated'}: {arena.basis}."
     table = {
@@ -59,7 +59,7 @@ def tflm_bundle(
         "Operators": ", ".join(names),
     }
     values = {
-        **layouts.named(name),
+        **layouts.name_values(name),
         **layouts.model_ends(facts, name),
         "model_bytes": str(len(model)),
         "op_count": str(len(names)),

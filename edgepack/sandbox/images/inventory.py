@@ -20,7 +20,7 @@ DEBS = "edgepack.debs"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ImageStatus:
     """One image as ``images list`` shows it.
 
     Attributes:
@@ -53,12 +53,12 @@ class Listed:
         }
 
 
-def listing(engine: Engine) -> tuple[Listed, ...]:
+def list_images(engine: Engine) -> tuple[ImageStatus, ...]:
     """Return every image that can be made, with its state on this engine."""
-    return tuple(listing_of(engine, spec) for spec in known())
+    return tuple(image_status(engine, spec) for spec in known())
 
 
-def find(engine: Engine, spec: ImageSpec) -> Listed:
+def find(engine: Engine, spec: ImageSpec) -> ImageStatus:
     """Return the present or stale image of ``spec``.
 
     Raises:
@@ -67,13 +67,13 @@ def find(engine: Engine, spec: ImageSpec) -> Listed:
     return find_all(engine, spec)[0]
 
 
-def find_all(engine: Engine, *specs: ImageSpec) -> tuple[Listed, ...]:
+def find_all(engine: Engine, *specs: ImageSpec) -> tuple[ImageStatus, ...]:
     """Return the present or stale images of ``specs``, in their order.
 
     Raises:
         EnvironmentMissing: some are absent; names them all and how to build them.
     """
-    found = tuple(listing_of(engine, spec) for spec in specs)
+    found = tuple(image_status(engine, spec) for spec in specs)
     absent = [listed.spec for listed in found if listed.state == "absent"]
     if absent:
         names = ", ".join(sorted({spec.tag for spec in absent}))
@@ -93,20 +93,20 @@ def _how_to_build(absent: list[ImageSpec]) -> str:
     return "run " + " && ".join(f"'{command}'" for command in commands)
 
 
-def listing_of(engine: Engine, spec: ImageSpec) -> Listed:
+def image_status(engine: Engine, spec: ImageSpec) -> ImageStatus:
     from docker.errors import ImageNotFound
 
     inputs = inputs_digest(spec, docker_folder())
     try:
-        told = engine.api.inspect_image(spec.tag)
+        inspected = engine.api.inspect_image(spec.tag)
     except ImageNotFound:
-        return Listed(spec, "absent", inputs)
-    labels = told["Config"].get("Labels") or {}
-    return Listed(
+        return ImageStatus(spec, "absent", inputs)
+    labels = inspected["Config"].get("Labels") or {}
+    return ImageStatus(
         spec,
         "present" if labels.get(INPUTS) == inputs else "stale",
         inputs,
-        str(told["Id"]),
-        int(told["Size"]),
+        str(inspected["Id"]),
+        int(inspected["Size"]),
         str(labels.get(DEBS, "")),
     )

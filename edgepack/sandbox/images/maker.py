@@ -27,7 +27,7 @@ from converters.process import run_bounded
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 from edgepack.sandbox.engine import Engine, require
 from edgepack.sandbox.images import archive, inventory, tree
-from edgepack.sandbox.images.inventory import Listed
+from edgepack.sandbox.images.inventory import ImageStatus
 from edgepack.sandbox.images.spec import (
     DEFAULTS,
     ImageSpec,
@@ -54,7 +54,7 @@ def build(
     force: bool = False,
     engine: Engine | None = None,
     progress: Callable[[str], None] = lambda line: None,
-) -> tuple[Listed, ...]:
+) -> tuple[ImageStatus, ...]:
     """Make the images asked for that are absent or stale (all with ``force``) and list them.
 
     Without a runtime and version the two defaults are made: tflite-runtime 2.14.0 and
@@ -67,7 +67,7 @@ def build(
     engine = engine or require()
     made = []
     for spec in _asked(arches, runtime, version):
-        found = inventory.listing_of(engine, spec)
+        found = inventory.image_status(engine, spec)
         if force or found.state != "present":
             progress(f"{spec.tag}: {found.state}, making it")
             former, found = found.identity, _make(engine, spec, progress)
@@ -106,7 +106,7 @@ def _asked(
     return chosen
 
 
-def _make(engine: Engine, spec: ImageSpec, progress: Callable[[str], None]) -> Listed:
+def _make(engine: Engine, spec: ImageSpec, progress: Callable[[str], None]) -> ImageStatus:
     folder = docker_folder()
     with tempfile.TemporaryDirectory(prefix="edgepack-image-") as scratch:
         root, top = Path(scratch) / "base", Path(scratch) / "top"
@@ -139,7 +139,7 @@ def _make(engine: Engine, spec: ImageSpec, progress: Callable[[str], None]) -> L
                 f"the engine refused the image {spec.tag}: {line['error']}"
             )
     progress(f"{spec.tag}: {identity[7:19]}")
-    return inventory.listing_of(engine, spec)
+    return inventory.image_status(engine, spec)
 
 
 def _unpack_debian(spec: ImageSpec, folder: Path, root: Path) -> str:

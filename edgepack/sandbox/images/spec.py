@@ -144,8 +144,10 @@ def choose(runtime: CarriedRuntime, arch: str) -> tuple[ImageSpec, str]:
     best = min(candidates, key=lambda spec: _distance(spec.version, runtime.version))
     if best.version == runtime.version and not remark:
         return best, ""
-    told = f"judged in {best.package} {best.version}; the device carries {runtime.name} "
-    return best, remark + told + runtime.version
+    remark_of_choice = (
+        f"judged in {best.package} {best.version}; the device carries {runtime.name} "
+    )
+    return best, remark + remark_of_choice + runtime.version
 
 
 def _distance(one: str, other: str) -> tuple[int, ...]:

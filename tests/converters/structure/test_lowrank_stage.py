@@ -12,7 +12,7 @@ from converters.errors import ModelRefused
 from converters.graph.network import macs, model_macs, read
 from converters.quantized.int8 import Int8
 from converters.quantized.qat import Qat
-from converters.structure.lowrank import LowRank, rebuilt
+from converters.structure.lowrank import LowRank, with_splits
 from converters.structure.lowrank_math import costs, factors, product, splits, weights_of
 from edgepack.tflite.flatbuffer import read as read_tflite
 from edgepack.tflite.inspection import FactsInspector
@@ -49,7 +49,7 @@ def test_thin_layers_compute_what_their_product_does(method: str, model: Any) ->
     ways = {name: [s for s in found if s.method == method] for name, found in options.items()}
     chosen = {name: found[len(found) // 2] for name, found in ways.items() if found}
     assert chosen
-    thin = rebuilt(model, chosen)
+    thin = with_splits(model, chosen)
     twin = keras2.copy(model)
     for name, split in chosen.items():
         layer = twin.get_layer(name)

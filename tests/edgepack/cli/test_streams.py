@@ -61,7 +61,7 @@ def test_what_a_file_says_cannot_command_the_terminal(
 ) -> None:
     says = "class \x1b[2J\u202e\nfail: pass \udcff"
     found = Finding(gate="class_recall", verdict=Outcome.FAIL, says=says)
-    output.judged(says, says, Verdict((found,)))
+    output.print_verdict(says, says, Verdict((found,)))
     output.table(says, ("name",), [(says,)])
     output.warn(says)
     with output.progress() as bars:

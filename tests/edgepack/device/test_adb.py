@@ -21,7 +21,7 @@ from edgepack.device.backends.app import App
 from edgepack.device.backends.backend import RunRequest, expected_of
 from edgepack.device.links import adb
 from edgepack.device.links.adb import Attached
-from edgepack.device.links.link import DeviceFull, Unplugged, push_once
+from edgepack.device.links.link import DeviceDisconnected, DeviceFull, push_once
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, UsageError
 from edgepack.gates.device import judge
 from edgepack.profiles import probe
@@ -92,7 +92,7 @@ def phone(server: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         server.close_all()
         wanted = "device" if one.mood.authorized else "unauthorized"
         for _ in range(50):
-            if Attached(one.serial, wanted) in adb.listed(server):
+            if Attached(one.serial, wanted) in adb.list_devices(server):
                 break
             time.sleep(0.1)
         return one
@@ -111,10 +111,10 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def wait_until_back(server: Any, serial: str) -> None:
     for _ in range(10):
         server.connect(serial, timeout=20)
-        if Attached(serial, "device") in adb.listed(server):
+        if Attached(serial, "device") in adb.list_devices(server):
             return
         time.sleep(0.3)
-    pytest.fail(f"{serial} did not come back: {adb.listed(server)}")
+    pytest.fail(f"{serial} did not come back: {adb.list_devices(server)}")
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["shell_v2", "android-5"])
@@ -184,7 +184,7 @@ def test_an_unplugged_device_is_told_and_the_same_command_goes_on(
         push_once(shell, data, f"{PLACE}/{hashlib.sha256(data).hexdigest()}")
         return shell.run("echo slow").out
 
-    with pytest.raises(Unplugged, match="went away"):
+    with pytest.raises(DeviceDisconnected, match="went away"):
         work()
     wait_until_back(server, one.serial)
     assert work() == "slow\n"
@@ -197,21 +197,21 @@ def test_a_device_that_stays_away_is_unplugged(phone: Any, server: Any) -> None:
     assert shell.run("true").code == 0
     one.close()
     server.disconnect(one.serial)
-    with pytest.raises(Unplugged, match="plug it in again"):
+    with pytest.raises(DeviceDisconnected, match="plug it in again"):
         shell.run("true")
 
 
 def test_an_unauthorized_device_says_what_to_touch(phone: Any, server: Any) -> None:
     one = phone(authorized=False)
     with pytest.raises(EnvironmentMissing, match="allow USB debugging"):
-        adb.choose(adb.listed(server), one.serial)
+        adb.choose(adb.list_devices(server), one.serial)
     with pytest.raises(EnvironmentMissing, match="allow USB debugging"):
         adb.AdbLink(server, one.serial).run("true")
 
 
 def test_several_devices_are_told_apart(phone: Any, server: Any) -> None:
     first, second = phone(), phone(old=True)
-    found = adb.listed(server)
+    found = adb.list_devices(server)
     with pytest.raises(UsageError, match="name one with --serial"):
         adb.choose(found, None)
     for one in (first, second):
@@ -303,7 +303,7 @@ def test_a_run_broken_off_by_the_plug_is_taken_up_again(
     app, shell = harnessed(one, agreed), adb.AdbLink(server, one.serial)
     run_request = RunRequest(bundle=agreed.bundle, data=agreed.data)
     app.install(shell)
-    with pytest.raises(Unplugged, match="went away"):
+    with pytest.raises(DeviceDisconnected, match="went away"):
         app.run(shell, run_request)
     wait_until_back(server, one.serial)
     assert app.run(shell, run_request).ending == "ok"

@@ -103,7 +103,7 @@ def test_a_report_of_another_bundle_replaces_nothing(agreed: Any) -> None:
     report = agreed.report()
     other = expected_of(agreed.bundle, "3" * 64)
     found = judging.judge(report, agreed.profile, other)
-    merged = judging.merged(agreed.bundle.manifest.findings, found, ())
+    merged = judging.merge_findings(agreed.bundle.manifest.findings, found, ())
     assert [f.how for f in merged.findings if f.gate == "latency"] == [How.ESTIMATED]
     assert found.outcome is Outcome.FAIL
 

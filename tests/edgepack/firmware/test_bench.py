@@ -23,7 +23,7 @@ MODEL = nets.residual(1)
 INPUTS = nets.inputs(read(MODEL), 5)
 GOLDEN = {
     bench.GOLDEN_INPUTS: archive.npy(INPUTS),
-    bench.GOLDEN_OUTPUTS: archive.npy(goldens.answered(MODEL, INPUTS).outputs[0]),
+    bench.GOLDEN_OUTPUTS: archive.npy(goldens.golden_vectors(MODEL, INPUTS).outputs[0]),
 }
 
 

@@ -52,7 +52,9 @@ def by_gate(profile: str, files: dict[str, bytes]) -> dict[str, Finding]:
 @pytest.fixture
 def answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """TFLM answers the goldens as the bundle has them."""
-    monkeypatch.setattr(goldens, "answered", lambda *_: GoldenVectors((INPUTS,), (OUTPUTS,)))
+    monkeypatch.setattr(
+        goldens, "golden_vectors", lambda *_: GoldenVectors((INPUTS,), (OUTPUTS,))
+    )
 
 
 @pytest.mark.parametrize(("error", "outcome", "says"), ENDINGS, ids=str)
@@ -60,7 +62,7 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_tflms_answers_every_gate_still_has_a_finding(
     monkeypatch: pytest.MonkeyPatch, kind: str, error: Exception, outcome: Outcome, says: str
 ) -> None:
-    monkeypatch.setattr(goldens, "answered", raising(error))
+    monkeypatch.setattr(goldens, "golden_vectors", raising(error))
     profile = "corstone-300" if kind == "npu" else "nucleo-l4r5zi"
     oracle = "goldens_c" if kind == "c" else "goldens_tflm"
     found = by_gate(profile, IN_C if kind == "c" else FILES)

@@ -28,7 +28,7 @@ CHECKED = ("-O1", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 def case(kind: str, seed: int) -> tuple[Program, goldens.GoldenVectors]:
     model = nets.KINDS[kind](seed)
     program = c99.compile_model(model)
-    return program, goldens.answered(model, nets.inputs(program.facts, 3, seed))
+    return program, goldens.golden_vectors(model, nets.inputs(program.facts, 3, seed))
 
 
 def assert_host(kind: str, seed: int, flags: tuple[str, ...]) -> None:

@@ -39,7 +39,7 @@ def test_a_short_gru_is_bit_exact_on_the_host() -> None:
         Draft(model), samples, Training(task="classification", inspector=FactsInspector())
     )
     program = c99.compile_model(made.tflite)
-    wanted = goldens.answered(made.tflite, nets.inputs(program.facts, 50))
+    wanted = goldens.golden_vectors(made.tflite, nets.inputs(program.facts, 50))
     mine = run.run_on_host(c99.sources(program, "gru"), "gru", program.facts, wanted.inputs)
     assert wanted.differing(mine) == 0
     assert len(np.unique(wanted.outputs[0])) > 1

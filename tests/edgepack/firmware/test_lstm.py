@@ -50,7 +50,7 @@ def test_the_table_gives_tflms_answer_to_every_input(op: str, wanted: object) ->
     x = net.tensor(EVERY.shape, "int16", scale=2.0**-12)
     y = net.tensor(EVERY.shape, "int16", scale=2.0**-15)
     net.op(op, [x], [y], 3)
-    found = goldens.answered(net.done([x], [y]), EVERY[None]).outputs[0][0]
+    found = goldens.golden_vectors(net.done([x], [y]), EVERY[None]).outputs[0][0]
     assert callable(wanted)
     assert (found == wanted()).all()
 
@@ -91,7 +91,7 @@ def sequence(seed: int, *, clip: float = 0.0, peephole: bool = False) -> bytes:
 def test_random_sequences_are_bit_exact(seed: int) -> None:
     model = sequence(seed, clip=(0.0, 2.5)[seed % 2])
     program = c99.compile_model(model)
-    wanted = goldens.answered(model, nets.inputs(program.facts, 40, seed))
+    wanted = goldens.golden_vectors(model, nets.inputs(program.facts, 40, seed))
     mine = emulate.run_on_host(c99.sources(program, "net"), "net", program.facts, wanted.inputs)
     assert wanted.differing(mine) == 0
 

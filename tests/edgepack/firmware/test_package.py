@@ -15,7 +15,7 @@ from converters.tflite import narrow, tflite_edit
 from edgepack.errors import RuntimeFailure
 from edgepack.firmware.compiler import c99
 from edgepack.firmware.compiler.model import UnsupportedModel
-from edgepack.firmware.goldens import GoldenVectors, answered, c_number, shipped
+from edgepack.firmware.goldens import GoldenVectors, c_number, golden_vectors, shipped_vectors
 from edgepack.firmware.package.c_sources import c_bundle
 from edgepack.firmware.package.tflm_sources import RESOLVABLE, resolver_method, tflm_bundle
 from edgepack.measurements.firmware_figures import TflmArena
@@ -72,7 +72,7 @@ LAYOUTS = {
 @pytest.fixture(scope="module")
 def vectors() -> GoldenVectors:
     model = nets.residual(1)
-    return answered(model, nets.inputs(read(model), 6))
+    return golden_vectors(model, nets.inputs(read(model), 6))
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_the_arena_says_how_it_was_found(in_tflm: Mapping[str, bytes]) -> None:
 @pytest.mark.parametrize(("row_bytes", "rows"), [(100, 4), (65_536, 4), (200_000, 1)])
 def test_a_bundle_carries_few_vectors(row_bytes: int, rows: int) -> None:
     big = GoldenVectors((np.zeros((9, row_bytes - 4), np.int8),), (np.zeros((9, 4), np.int8),))
-    assert shipped(big).rows == rows
+    assert shipped_vectors(big).rows == rows
 
 
 @pytest.mark.parametrize("value", [0.1, -3.0, 1e-30, 123456789.0])

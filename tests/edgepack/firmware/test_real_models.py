@@ -49,7 +49,7 @@ CORES = ("cortex-m4", "cortex-m7", "cortex-m55")
 def test_a_hundred_vectors_are_bit_exact_on_the_host(name: str, shared_data: Find) -> None:
     model = shared_data(MODELS[name]).read_bytes()
     program = c99.compile_model(model)
-    wanted = goldens.answered(model, nets.inputs(program.facts, 100))
+    wanted = goldens.golden_vectors(model, nets.inputs(program.facts, 100))
     files = c99.sources(program, "net")
     mine = emulate.run_on_host(files, "net", program.facts, wanted.inputs)
     assert wanted.differing(mine) == 0
@@ -63,7 +63,7 @@ def test_four_vectors_are_bit_exact_on_each_core(
 ) -> None:
     model = shared_data(MODELS[name]).read_bytes()
     program = c99.compile_model(model)
-    wanted = goldens.answered(model, nets.inputs(program.facts, 4, seed=7))
+    wanted = goldens.golden_vectors(model, nets.inputs(program.facts, 4, seed=7))
     files = c99.sources(program, "net")
     run = emulate.run(files, "net", program.facts, TARGETS[core], wanted.inputs)
     assert wanted.differing(run.outputs) == 0

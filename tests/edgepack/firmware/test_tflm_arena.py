@@ -35,7 +35,7 @@ def tried(path: Path) -> HostMinimum:
 
 
 def boards() -> tuple[Profile, ...]:
-    found, _ = catalogue.every()
+    found, _ = catalogue.load_usable()
     return tuple(p for p in found if p.runtime.name == "tflm" and p.npu is None)
 
 

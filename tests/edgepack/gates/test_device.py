@@ -27,7 +27,7 @@ def judged(agreed: Any, **changes: Any) -> Verdict:
 
 def merge(agreed: Any, found: Verdict) -> Verdict:
     asked = expected_gates(agreed.profile)
-    return device.merged(agreed.bundle.manifest.findings, found, asked)
+    return device.merge_findings(agreed.bundle.manifest.findings, found, asked)
 
 
 def outcomes(verdict: Verdict) -> dict[str, str]:
@@ -57,7 +57,7 @@ def test_what_a_bundle_left_out_is_inconclusive_beside_any_report(agreed: Any) -
     own = device.judge(agreed.report(), limited(agreed, 59.6), agreed.expected)
     asked = expected_gates(agreed.profile)
     kept = [f for f in agreed.bundle.manifest.findings if f.gate != "calibration"]
-    merged = device.merged(kept, own, asked)
+    merged = device.merge_findings(kept, own, asked)
     assert set(outcomes(merged)) == {*asked, *REPORT}
     assert outcomes(merged)["calibration"] == "inconclusive"
     assert outcomes(merged)["latency"] == "pass"

@@ -10,9 +10,9 @@ from edgepack.gates.sandbox import (
     OPTIMISED,
     RELEASE,
     GoldenLimits,
-    both,
     golden_difference,
     goldens,
+    worse_of,
 )
 
 SCORES = np.array([[100, -128, -90], [-128, 20, 10], [-60, -60, 127]], np.int8)
@@ -120,7 +120,7 @@ def test_two_comparisons_under_one_gate_are_as_good_as_the_worse() -> None:
         found[Outcome.FAIL],
         found[Outcome.INCONCLUSIVE],
     )
-    assert both(good, bad) == both(bad, good) == bad
-    assert both(good, open_) == both(open_, good) == open_
-    assert both(open_, bad) == bad
-    assert both(good, good).says == "pass; pass"
+    assert worse_of(good, bad) == worse_of(bad, good) == bad
+    assert worse_of(good, open_) == worse_of(open_, good) == open_
+    assert worse_of(open_, bad) == bad
+    assert worse_of(good, good).says == "pass; pass"

@@ -35,7 +35,7 @@ def test_a_run_gives_a_row_for_a_row_and_its_times() -> None:
 
 def test_each_row_starts_from_the_same_state() -> None:
     rows = np.repeat(nets.inputs(read(nets.residual(1)), 1), 2, axis=0)
-    outputs = goldens.answered(nets.residual(1), rows).outputs[0]
+    outputs = goldens.golden_vectors(nets.residual(1), rows).outputs[0]
     assert (outputs[0] == outputs[1]).all()
 
 
@@ -43,7 +43,7 @@ def test_several_outputs_all_come_back() -> None:
     net = Net()
     x = net.tensor((1, 8))
     model = net.done([x], [net.dense(x, 3), net.dense(x, 5)])
-    found = goldens.answered(model, np.zeros((2, 8), np.int8))
+    found = goldens.golden_vectors(model, np.zeros((2, 8), np.int8))
     assert [a.shape for a in found.outputs] == [(2, 3), (2, 5)]
 
 
@@ -60,7 +60,7 @@ def test_a_damaged_model_is_an_ending() -> None:
     trace = tflm.TflmRuntime().run(Job(model=model, inputs=np.zeros((1, 9, 9, 3), np.int8)))
     assert trace.status in {ExitStatus.ERROR, ExitStatus.CRASH}
     with pytest.raises(RuntimeFailure):
-        goldens.answered(model, np.zeros((1, 9, 9, 3), np.int8))
+        goldens.golden_vectors(model, np.zeros((1, 9, 9, 3), np.int8))
 
 
 @pytest.mark.parametrize(("offset", "works"), [(-16, False), (0, True), (16, True)])
@@ -69,7 +69,7 @@ def test_the_arena_found_is_the_smallest(offset: int, works: bool) -> None:
     found = tflm_arena.minimum(model).arena_bytes
     row = np.zeros((1, 9, 9, 3), np.int8)
     wanted = tflm_worker.infer(tflm_worker.load(model, 1 << 20), (row,), 1)
-    assert tflm_worker.fits(model, found + offset, (row,), wanted) is works
+    assert tflm_worker.answers_alike(model, found + offset, (row,), wanted) is works
 
 
 def test_a_model_that_tflm_does_not_run_is_an_error() -> None:

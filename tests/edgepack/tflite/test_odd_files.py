@@ -164,13 +164,13 @@ def test_tflm_runs_it_as_the_plain_file_or_not(name: str) -> None:
     rows = np.random.default_rng(0).integers(-128, 128, (2, 6, 6, 2)).astype(np.int8)
     if not ODD[name].tflm:
         with pytest.raises(RuntimeFailure):
-            goldens.answered(odd(name), rows)
+            goldens.golden_vectors(odd(name), rows)
         return
-    wanted = goldens.answered(bytes(pack(network())), rows)
+    wanted = goldens.golden_vectors(bytes(pack(network())), rows)
     if tensor_scales_changed(name):
-        assert goldens.answered(odd(name), rows).rows == wanted.rows
+        assert goldens.golden_vectors(odd(name), rows).rows == wanted.rows
     else:
-        assert wanted.differing(goldens.answered(odd(name), rows).outputs) == 0
+        assert wanted.differing(goldens.golden_vectors(odd(name), rows).outputs) == 0
 
 
 def tensor_scales_changed(name: str) -> bool:
