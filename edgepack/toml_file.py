@@ -7,6 +7,7 @@ file here can be. Nothing in this module knows what the keys mean; profiles and 
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import json
 import os
@@ -15,7 +16,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def parse(raw: bytes, where: str) -> TomlFile:
         line = raw.count(b"\n", 0, error.start) + 1
         raise _invalid(where, "UTF-8 text", f"byte 0x{raw[error.start]:02x}", line) from error
     try:
-        data = tomllib.loads(text)
+        data = copy.deepcopy(_tables(text))  # callers take keys out of theirs
     except RecursionError:
         raise _too_deep(where) from None
     except ValueError as error:
@@ -166,6 +167,12 @@ def parse(raw: bytes, where: str) -> TomlFile:
     if _depth(data) > _DEEPEST:
         raise _too_deep(where)
     return TomlFile(where, text, data)
+
+
+@lru_cache(maxsize=128)
+def _tables(text: str) -> dict[str, Any]:
+    """Return the tables of a text; a family of profiles is read once, not once a device."""
+    return tomllib.loads(text)
 
 
 def _too_deep(where: str) -> InvalidFile:

@@ -36,6 +36,7 @@ def test_no_host_is_written_down(file: Path) -> None:
     assert not re.search(r"https?://[a-z0-9.-]*(debian|pypi|docker|ghcr|quay)", text)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("script", [ENGINE, FOLDER / "plugin/build.sh"], ids=lambda p: p.name)
 def test_scripts_are_plain_posix_shell(script: Path) -> None:
     subprocess.run(["/bin/sh", "-n", script], check=True)
@@ -58,16 +59,19 @@ def run_engine(tmp_path: Path, answers: bool, *arguments: str) -> tuple[int, str
     return done.returncode, done.stderr
 
 
+@pytest.mark.tools
 def test_an_engine_that_answers_is_used_as_it_is(tmp_path: Path) -> None:
     assert run_engine(tmp_path, True) == (0, "engine: already there, version 99.1\n")
 
 
+@pytest.mark.tools
 def test_a_check_says_the_remedy_on_one_line(tmp_path: Path) -> None:
     code, says = run_engine(tmp_path, False, "--check")
     assert code == 1
     assert says == "engine: no engine answers; run docker/engine.sh as root\n"
 
 
+@pytest.mark.tools
 def test_a_strange_option_is_wrong_usage(tmp_path: Path) -> None:
     code, says = run_engine(tmp_path, True, "--start")
     assert code == 2

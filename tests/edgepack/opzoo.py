@@ -8,7 +8,7 @@ written with the operator's first version, as a careless tool would, and marked 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -157,8 +157,13 @@ def _every(versions: dict[str, int]) -> Iterator[tuple[str, int, bool]]:
         yield dtype, versions.get(dtype, 1), dtype in versions
 
 
-def cases() -> Iterator[Case]:
-    """Yield every case: each operator with each dtype."""
+@cache
+def cases() -> tuple[Case, ...]:
+    """Return every case: each operator with each dtype."""
+    return tuple(_made())
+
+
+def _made() -> Iterator[Case]:
     for op, (known, kind, fields) in UNARY.items():
         for dtype, version, honest in _every(known):
             model = _unary(op, dtype, version, kind, fields)

@@ -131,6 +131,7 @@ def test_a_folder_may_not_lead_out_of_itself(tmp_path: Path, where: str) -> None
         load(folder)
 
 
+@pytest.mark.tools
 def test_refusals_come_without_tensorflow(tmp_path: Path) -> None:
     keras_h5(tmp_path / "m.h5", model(layer("Lambda", "evil", function=["x"])))
     (tmp_path / "n.txt").write_text("x")
@@ -148,6 +149,7 @@ def test_refusals_come_without_tensorflow(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, cwd=root)
 
 
+@pytest.mark.tools
 def test_the_message_quotes_no_terminal_codes(tmp_path: Path) -> None:
     evil = layer("Lambda", "\x1b[31mred\n" + "x" * 10_000, function=["x"])
     assert "?[31mred?" in refused(keras_h5(tmp_path / "m.h5", model(evil)), "Lambda")

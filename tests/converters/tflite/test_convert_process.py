@@ -45,6 +45,7 @@ def ends(*names: str) -> list[int]:
         return [convert_process.run(Path(name), 10) for name in names]
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("names", "codes", "started"),
     [
@@ -63,11 +64,13 @@ def test_a_death_costs_one_conversion(
     assert len(starts.read_text()) == started
 
 
+@pytest.mark.tools
 def test_without_warmth_each_conversion_has_its_own_process(starts: Path) -> None:
     assert [convert_process.run(Path("good"), 10) for _ in range(2)] == [0, 0]
     assert len(starts.read_text()) == 2
 
 
+@pytest.mark.tools
 def test_a_process_that_hangs_is_killed_and_not_asked_again(starts: Path) -> None:
     with convert_process.kept_warm():
         convert_process.run(Path("good"), 10)

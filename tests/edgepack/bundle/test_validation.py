@@ -102,6 +102,7 @@ def test_every_gate_of_a_device_is_answered_or_said_not_to_be(whole: Bundle) -> 
         assert "edgepack validate BUNDLE" in found[gate].says
 
 
+@pytest.mark.tools
 def test_a_neural_unit_is_asked_for_goldens_and_nobody_can_run_the_compiled_model(
     tmp_path: Path,
 ) -> None:

@@ -64,6 +64,7 @@ def words(tmp_path: Path, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.tools
 def test_a_bundle_runs_is_judged_and_is_kept(
     phone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_bundle_runs_is_judged_and_is_kept(
     assert (phone / "ran").read_text() == "ran\n"  # the second time nothing ran
 
 
+@pytest.mark.tools
 def test_reports_are_judged_again_without_a_device(
     phone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +98,7 @@ def test_reports_are_judged_again_without_a_device(
     assert called(*again, "--apk", str(tmp_path / "m.edgepack")) == 3  # another APK
 
 
+@pytest.mark.tools
 def test_a_refused_report_is_exit_code_3(
     phone: Path, tmp_path: Path, agreed: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,6 +113,7 @@ def put_back(phone: Phone, report: Report) -> None:
     place.write_bytes(device_report.text(report))
 
 
+@pytest.mark.tools
 def test_the_app_is_installed_once_runs_and_its_report_is_taken(
     answering: Phone, run_request: RunRequest, agreed: Any
 ) -> None:
@@ -138,6 +139,7 @@ def test_the_app_is_installed_once_runs_and_its_report_is_taken(
     assert app.reports_left(answering, app.package, "0" * 64) == ()
 
 
+@pytest.mark.tools
 def test_a_run_that_ended_after_the_plug_was_pulled_is_not_made_again(
     answering: Phone, run_request: RunRequest
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_run_that_ended_after_the_plug_was_pulled_is_not_made_again(
     assert (answering.root / "ran").read_text() == "cpu 1 full\ncpu 4 full\ncpu 1 full\n"
 
 
+@pytest.mark.tools
 def test_an_order_that_the_app_refuses_is_no_crash(
     answering: Phone, run_request: RunRequest
 ) -> None:
@@ -166,6 +169,7 @@ def test_an_order_that_the_app_refuses_is_no_crash(
     )
 
 
+@pytest.mark.tools
 def test_an_app_that_crashes_is_a_report_that_says_so(
     answering: Phone, run_request: RunRequest
 ) -> None:
@@ -180,6 +184,7 @@ def test_an_app_that_crashes_is_a_report_that_says_so(
     jsonschema.validate(json.loads(device_report.text(report)), device_report.schema())
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("out", "error", "says"),
     [
@@ -197,6 +202,7 @@ def test_a_refused_installation_says_what_to_do(
         App(apk=apk()).install(phone)
 
 
+@pytest.mark.tools
 def test_an_app_that_is_not_there_says_how_to_install_it(
     phone: Phone, run_request: RunRequest
 ) -> None:
@@ -225,6 +231,7 @@ echo 'INFO: Inference timings in us: Init: 12034, First inference: 7000, Warmup 
     return BenchmarkModel(binary=script.encode(), runtime=ran)
 
 
+@pytest.mark.tools
 def test_benchmark_model_gives_times_but_no_proof_of_the_model(
     phone: Phone, run_request: RunRequest, agreed: Any, benchmark: BenchmarkModel
 ) -> None:
@@ -243,6 +250,7 @@ def test_benchmark_model_gives_times_but_no_proof_of_the_model(
         as_toml(calibration_point(report, found))
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -289,6 +297,7 @@ def test_a_pause_that_never_ends_is_refused_at_once(tmp_path: Path, pause: float
         Session(folder=tmp_path, cool_down_s=pause)
 
 
+@pytest.mark.tools
 def test_a_benchmark_that_fails_is_an_ending(
     phone: Phone, run_request: RunRequest, benchmark: BenchmarkModel
 ) -> None:
@@ -299,6 +308,7 @@ def test_a_benchmark_that_fails_is_an_ending(
     assert "no such op" in report.says
 
 
+@pytest.mark.tools
 def test_what_android_says_of_itself_is_read(phone: Phone) -> None:
     told = description.read_device(phone)
     assert (told.model, told.sdk, told.abi) == ("SM-T285", 27, "armeabi-v7a")
@@ -336,6 +346,7 @@ class Told:
         return report
 
 
+@pytest.mark.tools
 def test_a_session_goes_on_where_it_was_broken_off(
     phone: Phone, run_request: RunRequest, agreed: Any, tmp_path: Path
 ) -> None:
@@ -355,6 +366,7 @@ def test_a_session_goes_on_where_it_was_broken_off(
     assert len(reports_in(tmp_path / "out")) == 3
 
 
+@pytest.mark.tools
 def test_a_damaged_report_is_made_again(
     phone: Phone, run_request: RunRequest, agreed: Any, tmp_path: Path
 ) -> None:
@@ -366,6 +378,7 @@ def test_a_damaged_report_is_made_again(
     assert backend.ran == 2
 
 
+@pytest.mark.tools
 def test_a_warm_device_is_waited_for_but_not_for_ever(
     phone: Phone, run_request: RunRequest, agreed: Any, tmp_path: Path
 ) -> None:

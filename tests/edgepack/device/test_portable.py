@@ -132,6 +132,7 @@ def test_the_folder_runs_a_bundle_as_arm_code(  # noqa: PLR0917
     assert not list(Path(board.folder).glob("job-*"))
 
 
+@pytest.mark.tools
 def test_a_folder_that_cannot_be_unpacked_says_so_and_leaves_nothing(board: SshLink) -> None:
     backend = Portable(archive=b"no tar at all")
     with pytest.raises(Exception, match="cannot unpack the folder"):
@@ -151,6 +152,7 @@ def test_an_ssh_target_can_be_no_option(target: str) -> None:
         SshLink(target)
 
 
+@pytest.mark.tools
 def test_ssh_moves_bytes_and_exit_codes(board: SshLink) -> None:
     data = hashlib.shake_256(b"x").digest(100_000)
     board.push(data, f"{board.folder}/sub/file")

@@ -44,6 +44,7 @@ def tanh() -> NDArray[np.int64]:
     return np.where(x >= 0, y - (1 << 23) + 128, -y + (1 << 23) + 127) >> 8
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(("op", "wanted"), [("LOGISTIC", logistic), ("TANH", tanh)])
 def test_the_table_gives_tflms_answer_to_every_input(op: str, wanted: object) -> None:
     net = Net()
@@ -96,6 +97,7 @@ def test_random_sequences_are_bit_exact(seed: int) -> None:
     assert wanted.differing(mine) == 0
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 def test_a_reset_clears_the_state_to_its_zero_point() -> None:
     """Equal rows give equal answers only because the harness resets before each."""

@@ -91,6 +91,7 @@ def unpack(files: Mapping[str, bytes], folder: Path) -> None:
         (folder / path).write_bytes(content)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("route", ["in_c", "in_tflm"])
 def test_every_layout_is_there_and_filled_in(
     route: str, request: pytest.FixtureRequest
@@ -108,6 +109,7 @@ def test_the_same_model_gives_the_same_bytes(
     assert c_bundle(c99.compile_model(nets.residual(1)), "cells", vectors) == in_c
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 @pytest.mark.parametrize("broken", [False, True])
 def test_the_self_test_passes_and_can_fail(
@@ -141,6 +143,7 @@ def test_cmake_builds_the_c_bundle_and_its_test_passes(
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on this machine")
 def test_the_tflm_sources_are_valid_against_tflms_interface(
     in_tflm: Mapping[str, bytes], tmp_path: Path

@@ -77,10 +77,12 @@ def check_arenas(models: dict[str, bytes], folder: Path) -> None:
     assert not loose, "planned more than 5 % above what suffices"
 
 
+@pytest.mark.tools
 def test_tflm_arenas_of_networks_suffice_and_are_tight(tmp_path: Path) -> None:
     check_arenas({name: make() for name, make in NETWORKS.items()}, tmp_path)
 
 
+@pytest.mark.tools
 def test_tflm_arenas_of_other_peoples_models_suffice_and_are_tight(
     tmp_path: Path, shared_data: Callable[[str], Path]
 ) -> None:
@@ -131,11 +133,13 @@ def test_a_cortex_m4_with_cmsis_nn_needs_no_more_than_planned_and_not_much_less(
     assert used <= planned <= used * 1.05
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("line", ["litert", "tflite"])
 def test_tensorflow_lites_arena_is_no_longer_than_planned(line: str, tmp_path: Path) -> None:
     check_reach(line, {name: make() for name, make in NETWORKS.items()}, tmp_path)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("line", ["litert", "tflite"])
 def test_tensorflow_lites_arena_of_other_peoples_models_is_no_longer_than_planned(
     line: str, tmp_path: Path, shared_data: Callable[[str], Path]
