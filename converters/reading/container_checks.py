@@ -79,7 +79,7 @@ def sniff(copy: Path, source: Path) -> Form:
             source,
             wanted=_WANTED,
             got="a .tflite, which is already converted",
-            do="use `edgepack check` on it",
+            do="use `edgepack check` on it, or `edgepack bundle`, which takes it as it is",
         )
     raise refusal(source, wanted=_WANTED, got=_name_of(head, source), do=_SAVE_AGAIN)
 

@@ -517,10 +517,10 @@ def class_recall(
         elif verdict is Outcome.INCONCLUSIVE:
             open_.append(text if rows else f"{name} has no test sample")
     if under:
-        says = f"recall below the floor of {floor:.3f}: {'; '.join(under)}"
+        says = f"recall below the floor of {floor:.3f}: {_listed(under)}"
         verdict, says = Outcome.FAIL, f"{says}; {_recall_remedy(blamed, origin)}"
     elif open_:
-        says = f"samples cannot decide on the floor of {floor:.3f}: {'; '.join(open_)}"
+        says = f"samples cannot decide on the floor of {floor:.3f}: {_listed(open_)}"
         verdict, says = Outcome.INCONCLUSIVE, f"{says}; bring more test rows of these classes"
     else:
         verdict, says = Outcome.PASS, f"every class at or above {floor:.3f}"
@@ -533,6 +533,12 @@ def class_recall(
         unit="share",
         says=says,
     )
+
+
+def _listed(told: Sequence[str], most: int = 10) -> str:
+    """Return what is told of each class, of many the first ones and how many more."""
+    more = f"; and {len(told) - most} more" if len(told) > most else ""
+    return "; ".join(told[:most]) + more
 
 
 def _float_share(recalls: Sequence[tuple[int, int]], number: int) -> float | None:

@@ -87,7 +87,8 @@ def peak_ram(facts: Facts, profile: Profile) -> Finding:
         how=How.PLANNED,
         value=memory.total,
         says=f"{says} and unmeasured kernel data of {names}" if names else says,
-        decide="run it under TFLM in an arena of that size",
+        decide="edgepack bundle MODEL.tflite --data DATA --profile P --micro tflm runs it under"
+        " TFLM",
         remedy=_smaller(facts) + "smaller input or fewer channels in the largest layers",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -420,6 +421,59 @@ def test_a_tiny_file_is_bundled_and_validated_by_the_real_runtime(
     asked = {finding["gate"]: finding["verdict"] for finding in again["findings"]}
     assert asked["goldens"] == asked["accuracy"] == "pass"
     assert set(asked) == set(found) | {"integrity", "goldens"}
+
+
+@pytest.mark.train
+def test_a_keras_file_may_be_the_reference(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from converters import keras2
+
+    layers = keras2.keras.layers
+    model = keras2.keras.Sequential([layers.Input((2,)), layers.Dense(2, activation="softmax")])
+    model.layers[-1].set_weights([np.eye(2, dtype=np.float32), np.zeros(2, np.float32)])
+    model.compile(loss="sparse_categorical_crossentropy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras calls its own HDF5 format legacy
+        model.save("r.h5")
+    product = made(monkeypatch, Echo(wrong=100), reference="r.h5")[PHONE]
+    drop = findings(product)["accuracy_drop"]
+    assert (drop.verdict, drop.value) == (Outcome.FAIL, 0.25)
+    assert product.result.model.provenance.reference_kind == "h5"
+    exact = made(monkeypatch, reference="r.h5")[PHONE]
+    kept = bundle_of(exact).array("evidence/float_scores.npy")
+    assert kept[0] == pytest.approx(np.exp([1, 0]) / np.exp([1, 0]).sum(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("off", "wanted"), [(1e-6, Outcome.PASS), (0.1, Outcome.FAIL)])
+def test_float_goldens_may_differ_in_their_last_bits(
+    here: Path, monkeypatch: pytest.MonkeyPatch, off: float, wanted: Outcome
+) -> None:
+    class Elsewhere(Echo):
+        def run(self, job: Job) -> Trace:
+            trace = super().run(job)
+            assert trace.outputs is not None
+            return Trace(status=ExitStatus.OK, says="", outputs=trace.outputs + np.float32(off))
+
+    whole = bundle_of(made(monkeypatch, model="f.tflite", min_accuracy=0.9)[PHONE])
+    _, verdict = validation.validate(
+        whole, catalogue.load(PHONE), Elsewhere(), lambda bundle, device: ()
+    )
+    again = {finding.gate: finding for finding in verdict.findings}
+    assert again["goldens"].verdict is wanted
+
+
+def test_many_classes_are_told_in_one_readable_line(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net()
+    x, y = net.tensor((1, 900)), net.tensor((1, 900))
+    net.op("SOFTMAX", [x], [y])
+    (here / "m.tflite").write_bytes(net.done([x], [y]))
+    labels = np.arange(ROWS) % 2
+    np.savez(here / "d.npz", x_test=np.eye(900, dtype=np.float32)[labels], y_test=labels)
+    recall = findings(made(monkeypatch, min_accuracy=0.9)[PHONE])["class_recall"]
+    assert recall.verdict is Outcome.INCONCLUSIVE
+    assert "; and 888 more" in recall.says
+    assert len(recall.says) < 600
 
 
 def test_progress_is_told(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
