@@ -78,7 +78,8 @@ class InvalidFile(InputError):  # noqa: N818 - reads as a state, not as a fault
     def __init__(self, *problems: Problem) -> None:
         said = [problem.says for problem in problems[:_MOST_SAID]]
         if len(problems) > _MOST_SAID:
-            said.append(f"and {len(problems) - _MOST_SAID} more mistakes")
+            more = len(problems) - _MOST_SAID
+            said.append(f"and {more} more mistake{'s' if more > 1 else ''}")
         super().__init__("; ".join(said))
         self.problems = problems
 
@@ -196,8 +197,8 @@ def _depth(data: Any) -> int:
 
 
 def shown(value: Any) -> str:
-    """Return ``value`` as a short single line, in Python's quotes."""
-    text = repr(value)
+    """Return ``value`` as a short single line, strings in quotes, truth as TOML writes it."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 

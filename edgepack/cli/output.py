@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from edgepack.cli import signals
 from edgepack.gates.finding import Finding, Outcome, Verdict
 
 _ANY_WIDTH = 1000
+#: A cell that is a number, perhaps with its unit; a column of those is aligned to the right.
+_FIGURE = re.compile(r"[-+]?\d[\d,.]*(?:%| [a-zA-Z]+)?")
 _MARK = {Outcome.PASS: "pass", Outcome.FAIL: "FAIL", Outcome.INCONCLUSIVE: "inconclusive"}
 
 
@@ -104,7 +107,8 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     drawn = Table(title=Text(printable(title)), title_justify="left")
     for number, name in enumerate(head):
         first = number == 0  # a name is there to be typed: it is never cut short
-        drawn.add_column(name, justify="left" if first else "right", no_wrap=first)
+        figures = any(_FIGURE.fullmatch(row[number]) for row in rows)
+        drawn.add_column(name, justify="right" if figures else "left", no_wrap=first)
     for row in rows:
         drawn.add_row(*(Text(printable(cell)) for cell in row))  # brackets are no markup
     console = Console(color_system=_colors(), width=None if sys.stdout.isatty() else _ANY_WIDTH)

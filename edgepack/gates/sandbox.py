@@ -357,7 +357,7 @@ def latency(
         limit,
         "ms",
         how=How.ESTIMATED,
-        says=f"estimated {found.low_ms:.3g} to {found.high_ms:.3g} ms ({found.grounds})",
+        says=f"{found.low_ms:.3g} to {found.high_ms:.3g} ms ({found.grounds})",
         decide=_MEASURE,
         value=figures.high_ms,
     )

@@ -226,20 +226,29 @@ class _Reading:
         known = {field.name for field in dataclasses.fields(kind)}
         self._known_keys(written, known, loc, key)
         settings = {name: value for name, value in written.items() if name in known}
-        # As JSON, whose strict reading takes a list for a tuple and "16" or true for no number.
-        given = json.dumps(settings, default=str)
-        try:
-            made = TypeAdapter(kind).validate_json(given, strict=True)
-        except ValidationError as error:
-            for detail in error.errors():
-                self._mistake(detail, settings, loc, key)
-            return None
-        return made if len(self.problems) == before else None
+        wrong: set[str] = set()
+        while True:
+            # As JSON, whose strict reading takes a list for a tuple and "16" or true for no
+            # number.
+            given = json.dumps(settings, default=str)
+            try:
+                made = TypeAdapter(kind).validate_json(given, strict=True)
+            except ValidationError as error:
+                # A wrong type hides every range, and a range the next: once more without,
+                # as long as none is asked of a setting that was left out for its mistake.
+                details = [each for each in error.errors() if not _asks_of(each, wrong)]
+                named = {self._mistake(each, settings, loc, key) for each in details}
+                wrong |= named & settings.keys()
+                if not named & settings.keys():
+                    return None
+                settings = {name: settings[name] for name in settings.keys() - named}
+            else:
+                return made if len(self.problems) == before else None
 
     def _mistake(
         self, detail: ErrorDetails, settings: dict[str, Any], loc: Loc, key: str
-    ) -> None:
-        """Note one of pydantic's errors in a user's words."""
+    ) -> str:
+        """Note one of pydantic's errors in a user's words; return the setting it names."""
         name = str(detail["loc"][0]) if detail["loc"] else ""
         message = detail["msg"].removeprefix("Value error, ")
         if match := _OF_SETTING.fullmatch(message):  # a stage checks its ranges itself
@@ -253,6 +262,7 @@ class _Reading:
             wanted, meant = ", ".join(choices) or wanted, nearest(str(settings[name]), choices)
             wanted = wanted.removeprefix("input should be ")
         self._found((*loc, name), f"{key}: {name}" if name else key, wanted, got, meant)
+        return name
 
     def _known_keys(self, table: dict[str, Any], known: set[str], loc: Loc, key: str) -> None:
         for name in table:
@@ -283,3 +293,8 @@ class _Reading:
                 nearest=meant or None,
             )
         )
+
+
+def _asks_of(detail: ErrorDetails, names: set[str]) -> bool:
+    """Return whether the message of a mistake speaks of one of these settings."""
+    return not names.isdisjoint(re.findall(r"\w+", detail["msg"]))

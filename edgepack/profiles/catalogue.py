@@ -8,6 +8,7 @@ and those it extends are read.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def load(name_or_path: str, user_folder: Path | None = None) -> Profile:
         return validated(_chain(_file_of(name_or_path, user_folder), user_folder))
     except InvalidFile as invalid:
         first, *others = invalid.problems
-        more = f" (and {len(others)} more: edgepack profiles check FILE)" if others else ""
+        check = f"edgepack profiles check {shlex.quote(name_or_path)}"
+        more = f" (and {len(others)} more: {check})" if others else ""
         raise InputError(f"{first.says}{more}") from invalid
 
 

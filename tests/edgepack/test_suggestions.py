@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgepack.suggestions import did_you_mean, nearest
 
-KNOWN = ("prune", "Cluster", "qat", "clinic-tablet-1gb-armv7")
+KNOWN = ("prune", "Cluster", "qat", "pixel-3", "clinic-tablet-1gb-armv7", "raspberry-pi-3")
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,9 @@ KNOWN = ("prune", "Cluster", "qat", "clinic-tablet-1gb-armv7")
         ("PRUNE", "prune"),
         ("cluster", "Cluster"),
         ("tablet", "clinic-tablet-1gb-armv7"),
+        ("rpi3", "raspberry-pi-3"),
+        ("raspberry-pi-33", "raspberry-pi-3"),
+        ("rpi4", ""),
         ("ta", ""),
         ("xyz", ""),
         ("", ""),

@@ -44,6 +44,10 @@ def from_npz(path: Path) -> dict[str, NDArray[Any]]:
     except InputError:
         raise
     except zipfile.BadZipFile as error:
+        if path.suffix == ".py":
+            raise InputError(
+                f"{path}: wanted the function that returns the data, as {path}:NAME"
+            ) from error
         raise InputError(f"{path}: not an .npz, or truncated or damaged ({error})") from error
     except ValueError as error:
         if "pickle" in str(error):

@@ -58,6 +58,16 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_figures_are_aligned_to_the_right_and_words_to_the_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [("a", "on board", "1.0 KiB", "-0.5%"), ("b", "x", "not stated", "10.0%")]
+    output.table("title", ("name", "kind", "RAM", "share"), rows)
+    *_, first, second, _ = capsys.readouterr().out.splitlines()
+    assert first == "│ a    │ on board │    1.0 KiB │ -0.5% │"
+    assert second == "│ b    │ x        │ not stated │ 10.0% │"
+
+
 @pytest.mark.parametrize(("asked", "escapes"), [("1", False), ("", True)])
 def test_no_color_is_honoured(
     monkeypatch: pytest.MonkeyPatch, asked: str, escapes: bool

@@ -128,8 +128,8 @@ def test_an_unknown_name_says_the_nearest() -> None:
     ("written", "says"),
     [
         ('kind = "prune"\nblock = "16"', "block: wanted a whole number. Received: '16'"),
-        ('kind = "qat"\nepochs = true', "epochs: wanted a whole number. Received: True"),
-        ('kind = "qat"\nattention = true', "attention: wanted a number. Received: True"),
+        ('kind = "qat"\nepochs = true', "epochs: wanted a whole number. Received: true"),
+        ('kind = "qat"\nattention = true', "attention: wanted a number. Received: true"),
         ('kind = "qat"\nepochs = 1.5', "epochs: wanted a whole number. Received: 1.5"),
         ('kind = "channels"\nreconstruct = 1', "reconstruct: wanted true or false"),
         ('kind = "qat"\nlayers = "conv"', "layers: wanted a list of names, like .*'conv'"),
@@ -178,7 +178,7 @@ MISTAKES = [
     (1, "", "schema = 1", "2", None),
     (2, "", "title", "unknown key 'titel'", "title"),
     (6, "stage 1 (qat): epochs", "a whole number", "'ten'", None),
-    (7, "stage 1 (qat): learning_rate", "a number", "True", None),
+    (7, "stage 1 (qat): learning_rate", "a number", "true", None),
     (8, "stage 1 (qat)", "layers", "unknown key 'layer'", "layers"),
     (11, "stage 2: kind", "prune", "'prun'", "prune"),
     (14, "stage", "in the order channels", "qat, prun, prune", None),
@@ -207,6 +207,26 @@ def test_the_message_names_the_first_mistakes_and_counts_the_others() -> None:
     assert says.startswith("mine.toml:1: wanted schema = 1. Received: 2; mine.toml:2: wanted")
     assert says.endswith("; and 5 more mistakes")
     assert caught.value.exit_code == 1
+
+
+def test_a_wrong_type_hides_no_range_and_a_range_not_the_next() -> None:
+    written = 'kind = "prune"\nepochs = true\nsparsity = 1.5\nlearning_rate = 2\nblock = 3'
+    with pytest.raises(InvalidFile) as caught:
+        recipe.parse(f"schema = 1\n[[stage]]\n{written}".encode(), "mine", "mine.toml")
+    assert sorted(problem.line or 0 for problem in caught.value.problems) == [4, 5, 6, 7]
+
+
+def test_a_wrong_type_is_no_second_mistake_of_the_setting_that_needs_it() -> None:
+    written = 'kind = "qat"\nattention = "5"\nlayers = ["conv"]'
+    with pytest.raises(InvalidFile) as caught:
+        recipe.parse(f"schema = 1\n[[stage]]\n{written}".encode(), "mine", "mine.toml")
+    assert [problem.line for problem in caught.value.problems] == [4]
+
+
+def test_one_mistake_more_is_counted_in_the_singular() -> None:
+    unknown = "".join(f"unknown_{n} = 1\n" for n in range(6))
+    with pytest.raises(InvalidFile, match=r"; and 1 more mistake$"):
+        recipe.parse(f"schema = 1\n{unknown}".encode(), "mine", "mine.toml")
 
 
 @pytest.mark.parametrize(
