@@ -71,7 +71,7 @@ SignKey = Annotated[
         readable=False,
     ),
 ]
-Name = Annotated[
+NameOption = Annotated[
     str | None,
     typer.Option(
         "--name",
@@ -149,7 +149,7 @@ def build(
     pixels: Pixels = "raw",
     evidence: Evidence = "8 MiB",
     sign_key: SignKey = None,
-    name: Name = None,
+    name: NameOption = None,
     allow_code: AllowCode = False,
     sandbox: SandboxOption = True,
     strict: Strict = False,

@@ -21,7 +21,7 @@ from edgepack.firmware.compiler import c99
 from edgepack.firmware.compiler.lower.program import Program
 from edgepack.firmware.emulator import run as emulate
 from edgepack.firmware.emulator import toolchain
-from edgepack.firmware.emulator.targets import Target, target_for
+from edgepack.firmware.emulator.targets import EmulatedTarget, target_for
 from edgepack.firmware.goldens import GoldenVectors
 from edgepack.firmware.package.c_sources import c_bundle
 from edgepack.firmware.package.tflm_sources import tflm_bundle
@@ -193,7 +193,7 @@ def _on_core(
     files: Mapping[str, bytes],
     vectors: GoldenVectors,
     profile: Profile,
-    target: Target,
+    target: EmulatedTarget,
 ) -> tuple[Finding, ...]:
     few = vectors.first(EMULATED_ROWS)
     run = emulate.run(files, "model", program.facts, target, few.inputs)

@@ -19,7 +19,7 @@ from edgepack.cost import cortex_m
 from edgepack.errors import EnvironmentMissing, RuntimeFailure, TimedOut
 from edgepack.firmware.emulator import elf, toolchain
 from edgepack.firmware.emulator.harness_glue import ModelArrays, arrays_of, rows_of, write
-from edgepack.firmware.emulator.targets import Target
+from edgepack.firmware.emulator.targets import EmulatedTarget
 from edgepack.firmware.emulator.toolchain import CrossCompiler
 from edgepack.measurements.firmware_figures import EmulatedRun
 from edgepack.tflite.facts import Facts
@@ -33,7 +33,11 @@ _MODEL_FLAGS = ("-std=c99", OPTIMIZATION, "-ffunction-sections", "-fdata-section
 
 
 def run(
-    files: Mapping[str, bytes], name: str, facts: Facts, target: Target, inputs: ModelArrays
+    files: Mapping[str, bytes],
+    name: str,
+    facts: Facts,
+    target: EmulatedTarget,
+    inputs: ModelArrays,
 ) -> EmulatedRun:
     """Return what the emulated core computes from rows of inputs.
 
@@ -162,7 +166,7 @@ def _words(texts: list[str]) -> bytes:
 
 
 def _link(
-    folder: Path, name: str, target: Target, compiler: CrossCompiler
+    folder: Path, name: str, target: EmulatedTarget, compiler: CrossCompiler
 ) -> tuple[elf.Elf, elf.Elf]:
     """Compile and link for a core; return the program and the model's object file."""
     source, model = folder / f"{name}.c", folder / "model.o"
@@ -188,7 +192,7 @@ def _harness(name: str) -> str:
     return (resources.files("edgepack.firmware.emulator") / "harness" / name).read_text()
 
 
-def _script(target: Target) -> str:
+def _script(target: EmulatedTarget) -> str:
     text = _harness("link.ld")
     values = {
         "CODE_ORIGIN": target.board.code.origin,
@@ -202,7 +206,7 @@ def _script(target: Target) -> str:
     return text
 
 
-def _qemu(folder: Path, target: Target) -> list[str]:
+def _qemu(folder: Path, target: EmulatedTarget) -> list[str]:
     board, vectors = target.board, folder / "vectors.bin"
     return [
         toolchain.find(toolchain.QEMU),

@@ -41,7 +41,7 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class EmulatedTarget:
     """One core under QEMU.
 
     Attributes:
@@ -65,32 +65,32 @@ def _mps2(machine: str, vectors: int) -> Board:
     )
 
 
-TARGETS: Mapping[str, Target] = {
+TARGETS: Mapping[str, EmulatedTarget] = {
     target.name: target
     for target in (
-        Target(
+        EmulatedTarget(
             name="cortex-m0plus",  # an M3 runs its instructions; QEMU's M0 board has 16 KiB
             flags=("-mcpu=cortex-m0plus", "-mthumb"),
             board=_mps2("mps2-an385", 0x21000000),
             stands_for=("cortex-m0",),
         ),
-        Target(
+        EmulatedTarget(
             name="cortex-m3",
             flags=("-mcpu=cortex-m3", "-mthumb"),
             board=_mps2("mps2-an385", 0x21000000),
         ),
-        Target(
+        EmulatedTarget(
             name="cortex-m4",
             flags=("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=softfp", "-mfpu=fpv4-sp-d16"),
             board=_mps2("mps2-an386", 0x21000000),
             stands_for=("cortex-m33",),
         ),
-        Target(
+        EmulatedTarget(
             name="cortex-m7",
             flags=("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=softfp", "-mfpu=fpv5-sp-d16"),
             board=_mps2("mps2-an500", 0x60000000),
         ),
-        Target(
+        EmulatedTarget(
             name="cortex-m55",
             flags=("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"),
             board=Board(
@@ -108,7 +108,7 @@ TARGETS: Mapping[str, Target] = {
 }
 
 
-def target_for(cpu: Cpu) -> Target | None:
+def target_for(cpu: Cpu) -> EmulatedTarget | None:
     """Return the emulated core whose instructions a device runs, None where there is none.
 
     A Cortex-M33 runs the M4's instructions, an M85 the M55's. Xtensa and RISC-V have none.
