@@ -11,7 +11,7 @@ from typing import Any
 
 from edgepack.compat import xnnpack
 from edgepack.compat.measured_support import measured_release
-from edgepack.profiles.profile import CarriedRuntime, Delegate
+from edgepack.profiles.profile import CarriedRuntime, Delegate, Profile
 from edgepack.tflite.facts import Facts, Op
 from edgepack.tflite.per_facts import per_facts
 
@@ -55,6 +55,16 @@ def support_tables() -> dict[str, Any]:
         .read_text("utf-8")
     )
     return tomllib.loads(text)
+
+
+def device_kernels(profile: Profile) -> str:
+    """Return the kernels that the device would use: with XNNPACK where it carries that.
+
+    One answer for the planned and the sandbox's memory, latency and goldens.
+    """
+    if profile.runtime.kernels == "reference":
+        return "reference"
+    return "default" if any(d.name == "xnnpack" for d in profile.delegates) else "builtin"
 
 
 def delegate(facts: Facts, asked: Delegate, runtime: CarriedRuntime) -> Delegation:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepack.compat.delegates import device_kernels
 from edgepack.cost.latency import estimate
 from edgepack.cost.work import work_of
 from edgepack.errors import EnvironmentMissing, UsageError
@@ -350,13 +351,6 @@ def _unlike(inputs: NDArray[Any], outputs: NDArray[Any]) -> str:
     if counts[0] == counts[1] != 0:
         return ""
     return f"wanted as many golden inputs as outputs, at least one. Received: {counts}"
-
-
-def device_kernels(profile: Profile) -> str:
-    """Return the kernels that the device would use: with XNNPACK where it carries that."""
-    if profile.runtime.kernels == "reference":
-        return "reference"
-    return "default" if any(d.name == "xnnpack" for d in profile.delegates) else "builtin"
 
 
 def precision(model: bytes) -> str:

@@ -216,6 +216,9 @@ def need_bytes(trace: Trace) -> int:
 def limit_bytes(free: Trace, budget_bytes: int) -> int:
     """Return the container limit: the budget, and what was resident after the imports.
 
+    Room for the worker's copies of the outputs comes on top: it fetches, keeps and writes
+    them while the model is still there, and they are in no need.
+
     Without the code pages the limit would be exact, but a run whose libraries are not in the
     page cache yet then reads them from disk over and over (seen: 45 to 120 s).
 
@@ -224,7 +227,10 @@ def limit_bytes(free: Trace, budget_bytes: int) -> int:
     """
     memory = _memory(free)
     imported = memory.imported_rss_bytes
-    return (memory.baseline_rss_bytes if imported is None else imported) + budget_bytes
+    copies = 3 * sum(array.nbytes for array in (free.outputs, *free.more_outputs)
+                     if array is not None)  # fmt: skip
+    base = memory.baseline_rss_bytes if imported is None else imported
+    return base + budget_bytes + copies
 
 
 def _memory(trace: Trace) -> ProcessMemory:

@@ -25,7 +25,7 @@ from edgepack.gates.limits import (
 from edgepack.planning.peak import plan_memory
 from edgepack.profiles.profile import Delegate, Profile
 from edgepack.tflite import flatbuffer
-from edgepack.tflite.facts import FLOATS, Facts, Tensor
+from edgepack.tflite.facts import FLOATS, Facts, Op, Tensor
 from edgepack.units import format_bytes
 
 F = TypeVar("F")
@@ -114,10 +114,11 @@ def operator_versions(facts: Facts, profile: Profile) -> Finding:
 
 
 def dtype(facts: Facts, profile: Profile) -> Finding:
-    """Input and output are integers and nothing computes in float, where that is promised.
+    """Nothing computes in float, where integers alone are promised.
 
-    Microcontrollers and NPUs get integer models only: there a float operator fails. A CPU
-    runs both: there it passes, with a remark.
+    Microcontrollers and NPUs get integer models only: there a float operator fails, unless
+    it merely converts float32 at the model's ends, which TFLM and the generated C do; what
+    that costs is said. A CPU runs both: there it passes, with a remark.
     """
     ends = [t for t in (*facts.inputs, *facts.outputs) if t.dtype in FLOATS]
     ops = facts.float_ops
@@ -125,16 +126,33 @@ def dtype(facts: Facts, profile: Profile) -> Finding:
     if not ends and not ops:
         kinds = sorted({t.dtype for t in (*facts.inputs, *facts.outputs)})
         return _finding("dtype", Outcome.PASS, f"no float operator; ends are {'/'.join(kinds)}")
+    remedy = "set converter.inference_input_type and inference_output_type to tf.int8"
+    converts = [op for op in ops if _converts_an_end(op, facts)]
+    if ops and len(converts) == len(ops) and all(t.dtype == "float32" for t in ends):
+        says = (
+            f"computes in integers; float32 at the ends only ({', '.join(map(_end, ends))}): "
+            f"{_few([op.name for op in ops])} and {sum(t.nbytes for t in ends):,} B of "
+            f"buffers, {sum(t.elements for t in ends):,} B as bytes"
+        )
+        if profile.kind in INTEGER_KINDS:
+            says += f"; to save them {remedy}"
+        return _finding("dtype", Outcome.PASS, says)
     says = f"{len(ops)} of {len(facts.ops)} operators compute in float ({_few(spoken)})"
     if ends:
         says += f"; {', '.join(_end(t) for t in ends[:2])}"
     if profile.kind not in INTEGER_KINDS:
         return _finding("dtype", Outcome.PASS, f"{says}; the CPU runs float")
-    says += (
-        "; set converter.inference_input_type and inference_output_type to tf.int8, give a "
-        "representative_dataset and only TFLITE_BUILTINS_INT8"
-    )
+    says += f"; {remedy}, give a representative_dataset and only TFLITE_BUILTINS_INT8"
     return _finding("dtype", Outcome.FAIL, says)
+
+
+def _converts_an_end(op: Op, facts: Facts) -> bool:
+    """Return whether an operator makes codes of a float input, or a float output of codes."""
+    if op.subgraph != facts.main.index or not op.inputs or not op.outputs:
+        return False
+    if op.name == "QUANTIZE":
+        return op.inputs[0] in facts.main.inputs
+    return op.name == "DEQUANTIZE" and op.outputs[0] in facts.main.outputs
 
 
 def signature(facts: Facts, profile: Profile) -> Finding:

@@ -1,17 +1,17 @@
 """Where buffers that live at different times lie in one arena: the one memory planner.
 
-Three ways of placing, over the same buffers: the greedy order of TensorFlow Lite Micro
+Four ways of placing, over the same buffers: the greedy order of TensorFlow Lite Micro
 (memory_planner/greedy_memory_planner.cc), the tightest gap of TensorFlow Lite
-(arena_planner.cc, simple_memory_arena.cc), and the best of several first-fit orders for C of
-our own. All take buffers by falling size, each at a place that is free for its whole life
-(Pisarchyk and Lee, arXiv:2001.03288).
+(arena_planner.cc, simple_memory_arena.cc), XNNPACK's (src/memory-planner.c), and the best of
+several first-fit orders for C of our own. All take buffers by falling size, each at a place
+that is free for its whole life (Pisarchyk and Lee, arXiv:2001.03288).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -102,6 +102,33 @@ def place_as_tflite(buffers: Sequence[Buffer], alignment: int) -> Placement:
 
     indices = sorted(range(len(buffers)), key=order)
     return _placed(buffers, indices, tightest, alignment)
+
+
+def place_as_xnnpack(buffers: Sequence[Buffer]) -> Placement:
+    """Return the placement of XNNPACK (src/memory-planner.c, find_value_alloc_offset).
+
+    By falling size, equal ones in the order given (glibc's qsort is stable). A gap counts
+    only between two blocks that live: nothing is placed below the first of them, so a chain
+    of equal sizes reuses nothing at all.
+    """
+
+    def between(buffer: Buffer, taken: Iterable[tuple[int, int]]) -> int:
+        blocks: list[tuple[int, int]] = []
+        for start, stop in taken:
+            if blocks and start <= blocks[-1][1]:
+                blocks[-1] = (blocks[-1][0], max(blocks[-1][1], stop))
+            else:
+                blocks.append((start, stop))
+        gaps = [
+            (start - end, end)
+            for (_, end), (start, _) in pairwise(blocks)
+            if start - end >= buffer.nbytes
+        ]
+        # of equal gaps the first; without one, behind the last block
+        return min(gaps)[1] if gaps else blocks[-1][1] if blocks else 0
+
+    indices = sorted(range(len(buffers)), key=lambda index: -buffers[index].nbytes)
+    return _placed(buffers, indices, between)
 
 
 _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (

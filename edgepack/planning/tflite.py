@@ -8,8 +8,9 @@ share in place are counted twice here: the plan is then above the runtime's, nev
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
-from edgepack.planning.arena import Buffer, align, place_as_tflite
+from edgepack.planning.arena import MOST_PLACED, Buffer, align, place_as_tflite
 from edgepack.tflite.facts import Facts, Feeds, Op, Subgraph
 from edgepack.tflite.per_facts import per_facts
 from edgepack.tflite.tensors import Tensor
@@ -46,13 +47,17 @@ class InterpreterMemory:
 
 @per_facts
 def plan(facts: Facts, delegated: frozenset[int] = frozenset()) -> InterpreterMemory:
-    """Return what builtin kernels need; operators of the main graph in ``delegated`` ask
-    for no scratch of theirs.
+    """Return what builtin kernels need.
+
+    Operators of the main graph in ``delegated`` ask for no scratch of theirs, and what they
+    hand to each other inside a partition lies in the delegate's memory, not in the arena.
     """
     arena = kept = 0
     for graph in facts.subgraphs:
         buffers: list[Buffer] = []
-        for tensor, first, last in _lives(graph):
+        steps = execution_plan(graph, delegated if graph.index == 0 else frozenset())
+        turn = {op.index: turn for turn, (ops, _) in enumerate(steps) for op in ops}
+        for tensor, first, last in _lives(graph, steps):
             if tensor.variable:
                 kept += align(tensor.nbytes, ALIGNMENT)
             elif not tensor.constant and tensor.nbytes:
@@ -61,28 +66,77 @@ def plan(facts: Facts, delegated: frozenset[int] = frozenset()) -> InterpreterMe
             if graph.index == 0 and op.index in delegated:
                 continue
             asked = node_memory(op, facts)
-            buffers += [Buffer(size, op.index, op.index) for size in asked.scratch if size]
+            at = turn[op.index]
+            buffers += [Buffer(size, at, at) for size in asked.scratch if size]
             kept += sum(align(size, ALIGNMENT) for size in asked.kept)
         # the arena aligns its start
         arena += place_as_tflite(buffers, ALIGNMENT).total_bytes + ALIGNMENT
     return InterpreterMemory(arena=arena, kept=kept)
 
 
-def _lives(graph: Subgraph) -> list[tuple[Tensor, int, int]]:
-    """Return each used tensor with its first and last node; inputs and outputs outlive all."""
-    end = len(graph.ops)
+Step = tuple[tuple[Op, ...], bool]
+
+
+def execution_plan(graph: Subgraph, delegated: frozenset[int]) -> tuple[Step, ...]:
+    """Return what runs one after the other: (operators, whether they are one delegate's).
+
+    A delegate's operators are gathered into as few partitions as their order of data allows,
+    taking turns with the others (tensorflow/lite/graph_info.cc,
+    PartitionGraphIntoIndependentNodeSubsets).
+    """
+    made_later = {index for op in graph.ops for index in op.outputs}
+    steps: list[Step] = []
+    if len(graph.ops) > MOST_PLACED:  # gathering is quadratic: neighbours only
+        for mine, group in groupby(graph.ops, lambda op: op.index in delegated):
+            run = tuple(group)
+            steps += [(run, True)] if mine else [((op,), False) for op in run]
+        return tuple(steps)
+    waiting = list(graph.ops)
+    while waiting:
+        kind: bool | None = None
+        subset: list[Op] = []
+        rest: list[Op] = []
+        for op in waiting:
+            ready = not any(index in made_later for index in op.inputs)
+            if ready and kind in (None, op.index in delegated):
+                kind = op.index in delegated
+                subset.append(op)
+                made_later -= set(op.outputs)
+            else:
+                rest.append(op)
+        if not subset:  # a circle, which no runtime runs: in the order of the file
+            subset, rest, kind = waiting, [], False
+        waiting = rest
+        steps += [(tuple(subset), True)] if kind else [((op,), False) for op in subset]
+    return tuple(steps)
+
+
+def _lives(graph: Subgraph, steps: tuple[Step, ...]) -> list[tuple[Tensor, int, int]]:
+    """Return each tensor of the arena with its first and last step.
+
+    Inputs and outputs outlive all; what one step alone makes and reads is not in the arena.
+    """
+    end = len(steps)
     first: dict[int, int] = dict.fromkeys(graph.inputs, 0)
     last: dict[int, int] = dict.fromkeys((*graph.inputs, *graph.outputs), end)
-    for op in graph.ops:
-        for index in op.outputs:
-            first.setdefault(index, op.index)
-        for index in (*op.inputs, *op.outputs):
-            if index >= 0:
-                last[index] = max(last.get(index, 0), op.index)
+    inner: set[int] = set()
+    for turn, (ops, together) in enumerate(steps):
+        for op in ops:
+            for index in op.outputs:
+                first.setdefault(index, turn)
+            for index in (*op.inputs, *op.outputs):
+                if index >= 0:
+                    last[index] = max(last.get(index, 0), turn)
+        if together:
+            inner |= {index for op in ops for index in op.outputs}
     return [
         (tensor, first.get(tensor.index, 0), last.get(tensor.index, end))
         for tensor in graph.tensors
-        if tensor.index in first or tensor.variable
+        if tensor.variable
+        or (
+            tensor.index in first
+            and not (tensor.index in inner and last[tensor.index] == first[tensor.index])
+        )
     ]
 
 

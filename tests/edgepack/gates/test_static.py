@@ -111,6 +111,48 @@ def test_float_fails_where_only_integers_are_promised(kind: str) -> None:
     assert "TFLITE_BUILTINS_INT8" in found.says
 
 
+def float_ends(*, between: bool = False, back: bool = False) -> bytes:
+    """Return an int8 layer behind QUANTIZE and before DEQUANTIZE, ends of 8 and 4 floats.
+
+    With ``between`` an addition in float stands before QUANTIZE, with ``back`` a pair of
+    conversions inside.
+    """
+    net = Net()
+    x = net.tensor((1, 8), "float32")
+    start = x
+    if between:
+        start = net.tensor((1, 8), "float32")
+        net.op("ADD", [x, x], [start], 1, "AddOptions")
+    codes, hidden = net.tensor((1, 8)), net.tensor((1, 4))
+    y = net.tensor((1, 4), "float32")
+    net.op("QUANTIZE", [start], [codes])
+    net.op("FULLY_CONNECTED", [codes, net.weights((4, 8)), -1], [hidden], 1,
+           "FullyConnectedOptions")  # fmt: skip
+    if back:
+        middle, again = net.tensor((1, 4), "float32"), net.tensor((1, 4))
+        net.op("DEQUANTIZE", [hidden], [middle], 2)
+        net.op("QUANTIZE", [middle], [again])
+        hidden = again
+    net.op("DEQUANTIZE", [hidden], [y], 2)
+    return net.done([x], [y])
+
+
+@pytest.mark.parametrize("kind", ["mcu", "npu"])
+def test_float_ends_of_an_integer_model_pass_and_tell_what_they_cost(kind: str) -> None:
+    found = static.dtype(facts_of(float_ends()), device(kind, runtime=MICRO))
+    assert found.verdict is Outcome.PASS
+    assert "QUANTIZE, DEQUANTIZE and 48 B of buffers, 12 B as bytes" in found.says
+    assert "inference_input_type" in found.says
+
+
+@pytest.mark.parametrize("inside", ["between", "back"])
+def test_float_behind_the_ends_fails_where_only_integers_are_promised(inside: str) -> None:
+    facts = facts_of(float_ends(**{inside: True}))
+    found = static.dtype(facts, device("mcu", runtime=MICRO))
+    assert found.verdict is Outcome.FAIL
+    assert "compute in float" in found.says
+
+
 @pytest.mark.parametrize("kind", ["tablet", "phone", "sbc", "host"])
 def test_float_passes_with_a_remark_where_a_cpu_runs_it(kind: str) -> None:
     found = static.dtype(facts_of(float_model()), device(kind))

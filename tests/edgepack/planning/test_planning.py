@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgepack.planning.arena import align
+from edgepack.compat.delegates import by_xnnpack
+from edgepack.planning.arena import Buffer, align, place_as_xnnpack
 from edgepack.planning.peak import plan_memory
-from edgepack.planning.tflite import plan
+from edgepack.planning.ruy import packing_bytes
+from edgepack.planning.tflite import execution_plan, plan
 from edgepack.planning.tflm import BITS_32, X86_64, plan_arena
 from edgepack.planning.vendor_scratch import CmsisNn
-from edgepack.profiles.profile import Profile
+from edgepack.planning.xnnpack import workspace_bytes
+from edgepack.profiles.profile import CarriedRuntime, Profile
 from edgepack.tflite.flatbuffer import read
 from tests.edgepack.asking import ask
 from tests.edgepack.networks import NETWORKS, residual, separable
@@ -231,3 +235,71 @@ def test_an_operator_that_was_not_measured_is_named() -> None:
     x, y = net.tensor((1, 4)), net.tensor((1, 4))
     net.op("SIGN", [x], [y])
     assert plan_arena(read(net.done([x], [y])), X86_64).unmeasured == ("SIGN",)
+
+
+def test_xnnpack_reuses_nothing_in_a_chain_of_equal_values() -> None:
+    chain = [Buffer(64, step, step + 1) for step in range(5)]
+    assert place_as_xnnpack(chain).total_bytes == 5 * 64
+
+
+@pytest.mark.parametrize(("size", "total"), [(63, 192), (64, 192), (65, 257)])
+def test_xnnpack_fills_a_gap_between_two_values_that_live(size: int, total: int) -> None:
+    values = [Buffer(64, 0, 4), Buffer(64, 0, 1), Buffer(64, 0, 4), Buffer(size, 4, 4)]
+    assert place_as_xnnpack(values).total_bytes == total
+
+
+@pytest.mark.parametrize(
+    ("line", "version", "name", "allocated"),
+    [
+        ("tflite", "2.14.0", "image_classification/pretrainedResnet.tflite", 262_176),
+        ("tflite", "2.14.0", "visual_wake_words/vww_96_float.tflite", 221_216),
+        ("litert", "1.4.0", "image_classification/pretrainedResnet.tflite", 360_480),
+        ("litert", "1.4.0", "image_classification/pretrainedResnet_quant.tflite", 90_144),
+        ("litert", "1.4.0", "visual_wake_words/vww_96_float.tflite", 221_216),
+        ("litert", "1.4.0", "visual_wake_words/vww_96_int8.tflite", 55_328),
+        ("litert", "1.4.0", "keyword_spotting/kws_ref_model_float32.tflite", 288_416),
+    ],
+)
+def test_xnnpacks_workspace_is_the_one_that_its_release_allocates(
+    shared_data: Callable[[str], Path], line: Any, version: str, name: str, allocated: int
+) -> None:
+    """``allocated``: the block that the amd64 wheel takes from malloc."""
+    facts = read(shared_data(f"mlperf_tiny/{name}").read_bytes())
+    runtime = CarriedRuntime(name=line, version=version, source="test")
+    taken = by_xnnpack(facts, runtime).taken
+    planned = workspace_bytes(facts, taken, clamps_apart=line == "litert")
+    assert allocated <= planned <= allocated * 1.04
+
+
+def test_a_delegate_takes_turns_with_what_it_leaves() -> None:
+    net = Net()
+    tensors = [net.tensor((1, 4)) for _ in range(5)]
+    for source, target in pairwise(tensors):
+        net.op("ABS", [source], [target])
+    graph = read(net.done(tensors[:1], tensors[-1:])).main
+    steps = execution_plan(graph, frozenset({0, 1, 3}))
+    assert [([op.index for op in ops], together) for ops, together in steps] == [
+        ([0, 1], True), ([2], False), ([3], True),
+    ]  # fmt: skip
+
+
+def test_values_inside_a_partition_are_not_in_the_arena() -> None:
+    net = Net()
+    x, hidden, y = net.tensor((1, 64)), net.tensor((1, 6400)), net.tensor((1, 64))
+    net.op("ABS", [x], [hidden])
+    net.op("ABS", [hidden], [y])
+    facts = read(net.done([x], [y]))
+    assert plan(facts).arena >= 6400 + 64
+    assert plan(facts, frozenset({0, 1})).arena < 6400
+    assert plan(facts, frozenset({0})).arena >= 6400  # a kernel of the runtime reads it
+
+
+def test_both_sides_of_a_product_are_packed_and_the_first_blocks_stay(
+    shared_data: Callable[[str], Path],
+) -> None:
+    """4 x 4000 weights and one column: two blocks of 65,024 B, then an arena of 130,240 B."""
+    name = "third_party_models/tflm/micro_speech_quantized.tflite"
+    facts = read(shared_data(name).read_bytes())
+    planned = packing_bytes(facts, frozenset(), unpacked_copy=True)
+    assert 2 * 65_024 + 130_240 <= planned <= (2 * 65_024 + 130_240) * 1.02
+    assert packing_bytes(facts, frozenset(range(len(facts.main.ops))), unpacked_copy=True) == 0

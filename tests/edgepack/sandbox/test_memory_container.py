@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgepack.emulation.bench import BenchOptions, BenchRun, device_kernels
+from edgepack.compat.delegates import device_kernels
+from edgepack.emulation.bench import BenchOptions, BenchRun
 from edgepack.gates import sandbox
 from edgepack.gates.finding import Outcome
 from edgepack.inference import worker
@@ -20,6 +21,7 @@ from edgepack.profiles.profile import Profile
 from edgepack.sandbox.container import ContainerRuntime
 from edgepack.sandbox.engine import Engine
 from edgepack.tflite import flatbuffer
+from tests.edgepack.tinymodels import Net
 
 pytestmark = pytest.mark.container
 
@@ -105,3 +107,37 @@ def test_what_a_model_needs_is_what_its_file_says_it_needs(
     job = Job(model=model, inputs=codes(model), repeats=2, kernels=device.kernels)
     planned = plan_memory(flatbuffer.read(model), device.profile).total
     assert need(device.native.run(job)) == pytest.approx(planned, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlperf_tiny/image_classification/pretrainedResnet.tflite",
+        "mlperf_tiny/image_classification/pretrainedResnet_large_int8.tflite",
+        "mlperf_tiny/keyword_spotting/kws_ref_model_float32.tflite",
+        "mlperf_tiny/visual_wake_words/vww_96_float.tflite",
+        "third_party_models/coral/mobilenet_v1_0.25_128_quant.tflite",
+        "third_party_models/tflm/micro_speech_quantized.tflite",
+    ],
+)
+def test_the_plan_is_never_under_the_need(device: Device, shared_data: Data, name: str) -> None:
+    model = shared_data(name).read_bytes()
+    tensor = flatbuffer.read(model).inputs[0]
+    floats = tensor.dtype == "float32"
+    row = np.zeros(tensor.shape, np.float32) if floats else codes(model)
+    job = Job(model=model, inputs=row, repeats=3, kernels=device.kernels)
+    planned = plan_memory(flatbuffer.read(model), device.profile).total
+    assert need(device.native.run(job)) <= planned
+
+
+def test_copies_of_outputs_are_the_workers_and_in_no_need(device: Device) -> None:
+    """A model of one operator, 4 MiB in and 4 MiB out: it needs these and little else."""
+    net = Net()
+    x, y = net.tensor((1, 1 << 20), "float32"), net.tensor((1, 1 << 20), "float32")
+    net.op("ABS", [x], [y])
+    row = np.ones((1, 1 << 20), np.float32)
+    job = Job(model=net.done([x], [y]), inputs=row, repeats=3, kernels=device.kernels)
+    trace = device.native.run(job)
+    assert trace.outputs is not None
+    assert np.array_equal(trace.outputs, row)
+    assert 8 << 20 <= need(trace) < 9 << 20
