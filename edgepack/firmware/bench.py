@@ -26,7 +26,14 @@ from edgepack.firmware.goldens import GoldenVectors
 from edgepack.firmware.package.c_sources import c_bundle
 from edgepack.firmware.package.tflm_sources import tflm_bundle
 from edgepack.gates import firmware
-from edgepack.gates.expected import FIRMWARE_FOLDER, Route, complete, dynamic_gates, route_of
+from edgepack.gates.expected import (
+    FIRMWARE,
+    FIRMWARE_FOLDER,
+    Route,
+    complete,
+    dynamic_gates,
+    route_of,
+)
 from edgepack.gates.finding import Finding, Outcome, Verdict, inconclusive, unanswered
 from edgepack.measurements.firmware_figures import VelaResult
 from edgepack.profiles.profile import Profile
@@ -172,7 +179,7 @@ def bench_c(program: Program, vectors: GoldenVectors, profile: Profile) -> tuple
     absent = toolchain.missing((toolchain.ARM_GCC, toolchain.QEMU))
     constants = sum(a.bytes for a in c99.constants(program))
     if target is not None and not absent:
-        on_core = ("goldens_c", "arena", "flash", "stack", "instructions", "latency")
+        on_core = tuple(gate for gate in FIRMWARE["c"] if gate != "sources")
         return _answers(lambda: _on_core(program, files, vectors, profile, target), on_core)
     core = profile.cpu.qemu_cpu or profile.cpu.isa
     why = absent or (
