@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,10 @@ from edgepack.tflite.facts import Facts, Tensor
 _PACKS_ROWS: dict[Origin, str] = {
     "keras": "edgepack build MODEL.keras --evidence '8 MiB' lets some travel along",
     "tflite": "edgepack bundle MODEL.tflite --evidence '8 MiB' lets some travel along",
+}
+_PACKS_MORE: dict[Origin, str] = {
+    "keras": "and edgepack build MODEL.keras --evidence SIZE lets more travel along",
+    "tflite": "and edgepack bundle MODEL.tflite --evidence SIZE lets more travel along",
 }
 _SIGNS: dict[Origin, str] = {
     "keras": "edgepack build MODEL.keras --sign-key KEY signs it",
@@ -211,7 +216,7 @@ def _accuracy(
     score = absolute_accuracy.measure(
         manifest.task, truth, after, threshold=cut, confidence=confidence
     )
-    return absolute_accuracy.judge_rows(
+    found = absolute_accuracy.judge_rows(
         score,
         compared,
         profile.accuracy,
@@ -219,6 +224,16 @@ def _accuracy(
         labels=manifest.labels,
         kind=facts.precision,
         origin=manifest.origin,
+    )
+    if manifest.evidence_rows >= manifest.test_rows:
+        return found
+    more = (
+        f"; the bundle carries {manifest.evidence_rows:,} of {manifest.test_rows:,} test rows,"
+        f" {_PACKS_MORE[manifest.origin]}"
+    )
+    return tuple(
+        replace(each, says=each.says + more) if each.verdict is Outcome.INCONCLUSIVE else each
+        for each in found
     )
 
 

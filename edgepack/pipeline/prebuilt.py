@@ -414,7 +414,8 @@ def _range_notes(x: NDArray[Any], tensor: Tensor) -> list[str]:
         return []
     scale, point = scaled.scales[0], scaled.zero_points[0]
     low, high = ((edge - point) * scale for edge in _edges(tensor))
-    clipped = float(((x < low - scale / 2) | (x > high + scale / 2)).mean())
+    edge = 2 * scale  # 255 / 127.5 - 1 lies one step above what int8 holds of -1 to 1
+    clipped = float(((x < low - edge) | (x > high + edge)).mean())
     holds = f"the {low:g} to {high:g} that the model's {tensor.dtype} input holds"
     then = "prepare the rows as those that it was trained on (images: --pixels)"
     if clipped > _CLIPPED:

@@ -190,6 +190,19 @@ def test_a_bundle_without_rows_names_the_command_that_made_it(
     assert again["accuracy"].verdict is Outcome.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(("evidence", "told"), [("100 B", True), ("8 MiB", False)])
+def test_what_too_few_packed_rows_cannot_decide_names_the_option(
+    here: Path, monkeypatch: pytest.MonkeyPatch, evidence: str, told: bool
+) -> None:
+    whole = bundle_of(made(monkeypatch, min_accuracy=0.99, evidence=evidence)[PHONE])
+    _, verdict = validation.validate(
+        whole, catalogue.load(PHONE), Echo(), lambda bundle, device: ()
+    )
+    accuracy = {finding.gate: finding for finding in verdict.findings}["accuracy"]
+    assert (accuracy.verdict is Outcome.INCONCLUSIVE) is told
+    assert ("carries 50 of 400 test rows, and edgepack bundle MODEL" in accuracy.says) is told
+
+
 def test_a_manifest_that_hides_its_missing_comparison_is_refused(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +299,8 @@ def test_rows_for_another_model_are_told(here: Path, monkeypatch: pytest.MonkeyP
     np.savez(here / "d.npz", x_test=np.eye(2)[y] * 255, y_test=y)
     (note,) = made(monkeypatch)[PHONE].result.notes
     assert "50.0% of the test rows' values are clipped to the -2 to 1.98438" in note
+    np.savez(here / "d.npz", x_test=np.eye(2)[y] * 2, y_test=y)  # one step above
+    assert made(monkeypatch)[PHONE].result.notes == ()
     np.savez(here / "d.npz", x_test=np.eye(2)[y] / 255, y_test=y)
     (note,) = made(monkeypatch)[PHONE].result.notes
     assert "use hardly any of" in note
