@@ -86,6 +86,7 @@ def run_bounded(
         write: takes stdout piece by piece, which is then not kept.
         limits: ``resource.RLIMIT_*`` set from outside just after the start: a function run
             between fork and exec may deadlock in a caller with threads, as TensorFlow's.
+            Where the caller itself is allowed less (``ulimit``), that holds.
 
     Raises:
         OSError: the program cannot be started.
@@ -104,7 +105,8 @@ def run_bounded(
     try:
         for which, most in (limits or {}).items():
             with contextlib.suppress(ProcessLookupError):  # ended already
-                resource.prlimit(process.pid, which, (most, most))
+                lowered = _lowered(which, most)
+                resource.prlimit(process.pid, which, (lowered, lowered))
         timed_out = not pipes.transfer(deadline)
         if not (timed_out or pipes.exceeded):
             try:
@@ -119,6 +121,12 @@ def run_bounded(
     return ProcessResult(
         code, bytes(pipes.stdout), bytes(pipes.stderr), timed_out, pipes.exceeded
     )
+
+
+def _lowered(which: int, most: int) -> int:
+    """Return ``most``, or this process's own hard limit: only root may raise one."""
+    _, hard = resource.getrlimit(which)
+    return most if hard == resource.RLIM_INFINITY else min(most, hard)
 
 
 def signal_name(number: int) -> str:

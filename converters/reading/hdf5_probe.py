@@ -134,11 +134,18 @@ def _text(file: Any, name: str) -> str:
     raise Refused(f"attribute {name} of type {type(value).__name__}, not text")
 
 
+def _limit(which: int, most: int) -> None:
+    """Lower a limit of this process; a lower one of the caller (``ulimit``) stays."""
+    _, hard = resource.getrlimit(which)
+    lowered = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(which, (lowered, lowered))
+
+
 def main(path: str, max_bytes: int) -> None:
     """Print the findings, or ``{"refused": why}``, as one JSON object."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, MEMORY_BYTES)
+    _limit(resource.RLIMIT_CPU, CPU_SECONDS)
+    _limit(resource.RLIMIT_CORE, 0)
     try:
         found = probe(path, max_bytes)
     except Refused as why:

@@ -15,6 +15,7 @@ import pytest
 from converters.process import ProcessResult, run_bounded, signal_name
 
 pytestmark = pytest.mark.tools
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def python(
@@ -98,6 +99,20 @@ def test_limits_hold() -> None:
     ended = python("while True: pass", limits={resource.RLIMIT_CPU: 1})
     assert ended.code in {-signal.SIGXCPU, -signal.SIGKILL}
     assert not ended.timed_out
+
+
+def test_no_limit_is_raised_above_the_callers_own() -> None:
+    """Under ``ulimit`` every worker failed: only root may raise a hard limit."""
+    asked = (
+        "import resource; from converters.process import run_bounded;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40));"
+        "import sys; ended = run_bounded([sys.executable, '-c', 'import resource;"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE))'], timeout_s=20, max_bytes=99,"
+        "limits={resource.RLIMIT_NOFILE: %d}); sys.stdout.buffer.write(ended.stdout)"
+    )
+    for most, held in ((39, 39), (40, 40), (41, 40)):
+        ended = python(asked % most, env={"PYTHONPATH": str(ROOT)})
+        assert ended.stdout.decode().strip() == f"({held}, {held})", ended.reason()
 
 
 def test_a_kill_from_elsewhere_is_told_from_ours() -> None:
