@@ -33,11 +33,23 @@ from edgepack.gates.absolute_accuracy import AccuracyScore
 from edgepack.gates.accuracy import HALF, AccuracyComparison
 from edgepack.gates.expected import Origin
 from edgepack.gates.finding import Finding, Outcome
+from edgepack.npy import NotPlainError, read_npy
 
 SUFFIX = ".edgepack"
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 MODEL, PROFILE = "model.tflite", "profile.json"
 CEILING_BYTES = 1024**3
+#: Largest of each member whose whole content is parsed, far above any that was ever packed
+#: (a manifest of 46 devices' gates is 20 KiB, an ImageNet label file 30 KiB): a parser takes
+#: many times the bytes that it reads. The others are only measured and compared.
+_MEMBER_CEILINGS = {
+    MANIFEST: 4 * 1024**2,
+    SIGNATURE: 4 * 1024,
+    PROFILE: 1024**2,
+    "labels.txt": 4 * 1024**2,
+}
+_NPY_CEILING_BYTES = 512 * 1024**2
+_PIECE_BYTES = 1024**2
 _MEMBERS = 512
 # The oldest moment a zip can name: a bundle must not change with the clock.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -223,17 +235,13 @@ class Bundle:
         """
         if name not in self.files:
             raise InputError(f"{self.manifest.name}: the bundle holds no {name}")
+        data = self.files[name]
         try:
-            return np.asarray(np.load(io.BytesIO(self.files[name]), allow_pickle=False))
-        except (
-            ValueError,
-            EOFError,
-            OSError,
-            TypeError,
-            SyntaxError,
-            ArithmeticError,
-        ) as error:
-            raise InputError(f"{self.manifest.name}: {name} is no plain array") from error
+            return read_npy(io.BytesIO(data), len(data))
+        except NotPlainError as error:
+            raise InputError(
+                f"{self.manifest.name}: {name} is no plain array: {error}"
+            ) from error
 
 
 def npy(array: NDArray[Any]) -> bytes:
@@ -261,11 +269,24 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
+def ceiling_of(name: str) -> int:
+    """Return the most bytes that a member of this name may have."""
+    if name.endswith(".npy"):
+        return min(_NPY_CEILING_BYTES, CEILING_BYTES)
+    return min(_MEMBER_CEILINGS.get(name, CEILING_BYTES), CEILING_BYTES)
+
+
 def pack(manifest: Manifest, files: Mapping[str, bytes], signature: bytes | None) -> bytes:
-    """Return the bundle's bytes: the same for the same content, whatever the day."""
+    """Return the bundle's bytes: the same for the same content, whatever the day.
+
+    Raises:
+        InputError: a member larger than ``unpack`` takes.
+    """
     whole = {MANIFEST: manifest_bytes(manifest), **dict(sorted(files.items()))}
     if signature is not None:
         whole[SIGNATURE] = signature
+    for name, data in whole.items():
+        _refuse_large(name, len(data), f"bundle {manifest.name}")
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in whole.items():
@@ -317,6 +338,8 @@ def _extract(data: bytes, where: str) -> dict[str, bytes]:
                 raise InputError(f"{where}: {len(entries)} members, some twice; refused")
             if sum(entry.file_size for entry in entries) > CEILING_BYTES:
                 raise InputError(f"{where}: more than {CEILING_BYTES:,} B unpacked; refused")
+            for entry in entries:
+                _refuse_large(entry.filename, entry.file_size, where)
             for name in names:
                 parts = name.split("/")
                 if name.startswith("/") or "\\" in name or {"", ".", ".."} & set(parts):
@@ -333,14 +356,28 @@ def _extract(data: bytes, where: str) -> dict[str, bytes]:
         ) from error
 
 
+def _refuse_large(name: str, size_bytes: int, where: str) -> None:
+    most = ceiling_of(name)
+    if size_bytes > most:
+        remedy = (
+            "pack fewer rows with --evidence" if name.endswith(".npy") else "build it again"
+        )
+        raise InputError(
+            f"{where}: {name[:200]!r} has {size_bytes:,} B; more than {most:,} B is refused;"
+            f" {remedy}"
+        )
+
+
 def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> bytes:
     """Return a member, reading no further than the size it declares."""
     if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise InputError(f"{where}: {entry.filename} is packed neither plain nor by deflate")
+    held = io.BytesIO()  # hands its bytes on without another copy
     with archive.open(entry) as member:
-        data = member.read(entry.file_size)
-        if len(data) != entry.file_size or member.read(1):
+        while held.tell() < entry.file_size and (piece := member.read(_PIECE_BYTES)):
+            held.write(piece)
+        if held.tell() != entry.file_size or member.read(1):
             raise InputError(
                 f"{where}: {entry.filename} is not as large as it declares; refused"
             )
-    return data
+    return held.getvalue()

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import EdgepackError, InputError
@@ -36,6 +35,7 @@ from edgepack.gates.expected import (
 )
 from edgepack.gates.finding import Finding, Outcome, Verdict, inconclusive, unanswered
 from edgepack.measurements.firmware_figures import VelaResult
+from edgepack.npy import NotPlainError, read_npy
 from edgepack.profiles.profile import Profile
 from edgepack.tflite.liveness import busiest_operator
 
@@ -266,9 +266,9 @@ def _same_sources(
 
 def _array(files: Mapping[str, bytes], name: str) -> NDArray[Any]:
     try:
-        return np.asarray(np.load(io.BytesIO(files[name]), allow_pickle=False))
-    except (KeyError, ValueError, EOFError, OSError, TypeError, SyntaxError) as error:
-        raise InputError(f"the bundle holds no usable {name}") from error
+        return read_npy(io.BytesIO(files[name]), len(files[name]))
+    except (KeyError, NotPlainError) as error:
+        raise InputError(f"the bundle holds no usable {name} ({error})") from error
 
 
 def _differing(got: NDArray[Any], wanted: NDArray[Any]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepack import npy
 from edgepack.errors import EnvironmentMissing, InputError
 
 CEILING_BYTES = 8 * 1024**3
@@ -39,31 +40,30 @@ def from_npz(path: Path) -> dict[str, NDArray[Any]]:
             raise InputError(
                 f"{path}: {unpacked:,} B unpacked; more than {CEILING_BYTES:,} B is refused"
             )
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        return npy.read_npz(path)
     except InputError:
         raise
+    except npy.NotPlainError as error:
+        raise InputError(f"{path}: {error}") from error
     except zipfile.BadZipFile as error:
         if path.suffix == ".py":
             raise InputError(
                 f"{path}: wanted the function that returns the data, as {path}:NAME"
             ) from error
         raise InputError(f"{path}: not an .npz, or truncated or damaged ({error})") from error
-    except ValueError as error:
-        if "pickle" in str(error):
-            raise InputError(
-                f"{path}: holds pickled objects, which are never run; save plain arrays"
-            ) from error
-        raise InputError(f"{path}: a damaged array ({error})") from error
     except (
         OSError,
         EOFError,
-        MemoryError,
         KeyError,
         NotImplementedError,
         RuntimeError,
     ) as error:
         raise InputError(f"{path}: cannot read: {error}") from error
+    except MemoryError as error:
+        raise InputError(
+            f"{path}: its arrays are more than this process may hold (ulimit, container); give"
+            " fewer rows, or a smaller dtype"
+        ) from error
     except Exception as error:
         # zlib.error has no public base of its own, and a broken header can raise anything
         # that a literal parser raises; whatever it is, the file is at fault.

@@ -89,9 +89,10 @@ def test_a_member_nobody_named_is_refused() -> None:
 def test_a_bundle_larger_than_the_ceiling_is_not_unpacked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bundle, "CEILING_BYTES", 10)
-    with pytest.raises(InputError, match="more than 10 B unpacked"):
-        bundle.unpack(packed(), "b")
+    data = packed()
+    monkeypatch.setattr(bundle, "CEILING_BYTES", 1000)
+    with pytest.raises(InputError, match="more than 1,000 B unpacked"):
+        bundle.unpack(data, "b")
 
 
 def test_a_member_larger_than_it_declares_is_not_inflated() -> None:
@@ -104,6 +105,35 @@ def test_a_member_larger_than_it_declares_is_not_inflated() -> None:
         archive.infolist()[-1].file_size = 100
     with pytest.raises(InputError, match="bomb"):
         bundle.unpack(out.getvalue(), "b")
+
+
+@pytest.mark.parametrize(
+    "name", [bundle.MANIFEST, bundle.SIGNATURE, bundle.PROFILE, "labels.txt", "golden/x.npy"]
+)
+def test_what_is_parsed_has_a_ceiling_of_its_own(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = bundle.ceiling_of(name)
+    assert most < bundle.ceiling_of(bundle.MODEL) == bundle.CEILING_BYTES
+    whole = {bundle.MANIFEST: bundle.manifest_bytes(manifest(FILES)), **FILES, name: b""}
+    data = zipped(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(bundle, "_inflated", lambda *_: pytest.fail("inflated before asked"))
+        out = io.BytesIO(data)
+        with zipfile.ZipFile(out, "a") as archive:
+            archive.getinfo(name).file_size = most + 1
+            archive.comment = b"rewritten"
+        with pytest.raises(InputError, match=f"'{name}' has {most + 1:,} B; more than"):
+            bundle.unpack(out.getvalue(), "b")
+
+
+def test_no_bundle_is_packed_that_could_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(FILES["golden/inputs.npy"])
+    monkeypatch.setattr(bundle, "_NPY_CEILING_BYTES", size)
+    assert bundle.unpack(packed(), "b").files == FILES
+    monkeypatch.setattr(bundle, "_NPY_CEILING_BYTES", size - 1)
+    with pytest.raises(InputError, match=r"bundle m: 'golden/inputs\.npy' has"):
+        packed()
 
 
 def test_a_slow_packing_is_refused() -> None:
