@@ -132,7 +132,7 @@ def _tensor(table: Table, index: int, spans: tuple[tuple[int, int], ...]) -> Ten
     if code not in _TYPES:
         raise InputError(f".tflite {where}: no known dtype has the number {code}")
     if min(shape, default=0) < 0 or prod(shape) > MOST_ELEMENTS:
-        raise InputError(f".tflite {where}: wanted a shape of whole sizes, got {list(shape)}")
+        raise InputError(f".tflite {where}: wanted a shape of whole sizes, got {_short(shape)}")
     if len(signature) != len(shape):
         signature = ()  # of another rank: no runtime looks at it
     if buffer >= max(len(spans), 1):
@@ -159,10 +159,15 @@ def _tensor(table: Table, index: int, spans: tuple[tuple[int, int], ...]) -> Ten
     # what a buffer holds behind the values is read by nobody
     if tensor.constant and tensor.dtype in BITS and not tensor.sparse and held < wanted:
         raise InputError(
-            f".tflite {where}: {tensor.dtype} of {list(shape)} wants {wanted:,} bytes, "
+            f".tflite {where}: {tensor.dtype} of {_short(shape)} wants {wanted:,} bytes, "
             f"buffer {buffer} holds {held:,}"
         )
     return tensor
+
+
+def _short(shape: tuple[int, ...]) -> str:
+    """Return a shape for a message, the first eight sizes at most."""
+    return str(list(shape)) if len(shape) <= 8 else f"{str(list(shape[:8]))[:-1]}, …]"
 
 
 def _quantization(
@@ -190,9 +195,9 @@ def _misfit(
     if len(points) != len(scales):
         return f"{len(scales)} scales and {len(points)} zero points"
     if shape and not 0 <= axis < len(shape):
-        return f"quantized dimension {axis} of {list(shape)}"
+        return f"quantized dimension {axis} of {_short(shape)}"
     if shape and len(scales) not in (1, shape[axis]):
-        return f"{len(scales)} scales along dimension {axis} of {list(shape)}"
+        return f"{len(scales)} scales along dimension {axis} of {_short(shape)}"
     return ""
 
 
