@@ -95,7 +95,7 @@ def _mobile(facts: Facts, taken: frozenset[int], older: bool) -> PlannedMemory:
         ("activations and scratch", planned.arena),
         ("variables and repacked weights", planned.kept),
         ("XNNPACK's activations", workspace_bytes(facts, taken, clamps_apart=not older)),
-        ("XNNPACK's weights and tables", kept_bytes(facts, taken, 8)),
+        ("XNNPACK's weights and tables", kept_bytes(facts, taken, 8, older=older)),
         ("matrix packing", packing_bytes(facts, taken, unpacked_copy=older)),
         ("interpreter", INTERPRETER_BYTES + BYTES_A_PART * count + BYTES_A_SCALE * scales),
         ("the file", facts.flatbuffer_bytes),

@@ -23,9 +23,11 @@ PARAMETERS, EXTRA_ROWS = 8, 16
 FLOAT_TILE, CODE_TILE = 32, 16
 #: Inputs that 8-bit kernels multiply at once, each tap padded to it (same file, kr).
 CODE_DEPTH = 8
-#: One operator object and its node: measured 2,240 bytes in 2.14, less from LiteRT 1.0.
-OPERATOR = 2_300
-#: Graph and runtime of one partition, its first nodes included: measured 14.8 KB.
+#: One operator object and its node: measured 2,240 bytes in TensorFlow Lite 2.14, under
+#: 1,024 in LiteRT 1.4.
+OLDER_OPERATOR, OPERATOR = 2_300, 1_024
+#: Graph and runtime of a partition, its first nodes included: measured 14.8 KB. The first
+#: one's are among the interpreter's.
 PARTITION = 16_000
 #: Operators whose output may take the place of an input that nobody else reads
 #: (src/runtime.c, optimize_tensor_allocation_for_in_place_operations).
@@ -130,11 +132,17 @@ def _hybrid(op: Op, data: Tensor, weights: Tensor) -> bool:
     )
 
 
-def kept_bytes(facts: Facts, taken: frozenset[int], pointer: int) -> int:
-    """Return what XNNPACK allocates for the operators that it takes, for good."""
+def kept_bytes(facts: Facts, taken: frozenset[int], pointer: int, *, older: bool) -> int:
+    """Return what XNNPACK allocates for the operators that it takes, for good.
+
+    Args:
+        pointer: bytes of an address.
+        older: whether the runtime is TensorFlow Lite and not LiteRT.
+    """
+    operator = OLDER_OPERATOR if older else OPERATOR
     partitions = sum(together for _, together in execution_plan(facts.main, taken))
-    return PARTITION * partitions + sum(
-        OPERATOR + _of(op, facts, pointer) for op in facts.main.ops if op.index in taken
+    return PARTITION * max(0, partitions - 1) + sum(
+        operator + _of(op, facts, pointer) for op in facts.main.ops if op.index in taken
     )
 
 
