@@ -89,7 +89,7 @@ def check(model: bytes | StrPath, profile: Profile | StrPath) -> Verdict:
 def build(
     model: StrPath,
     data: str,
-    profiles: Sequence[str],
+    profiles: catalogue.Devices,
     *,
     recipe: str = "prune-cluster-qat",
     task: str | None = None,
@@ -138,7 +138,7 @@ def build(
 def bundle_tflite(
     model: StrPath,
     data: str,
-    profiles: Sequence[str],
+    profiles: catalogue.Devices,
     *,
     reference: StrPath | None = None,
     min_accuracy: float | None = None,

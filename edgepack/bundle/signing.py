@@ -39,9 +39,9 @@ def verify(manifest: bytes, signature: bytes, public_pem: bytes, where: str) -> 
     try:
         key = load_pem_public_key(public_pem)
     except ValueError as error:
-        raise InputError(f"{where}: wanted an Ed25519 public key in PEM ({error})") from error
+        raise InputError(f"{where}: {_WANTED_PUBLIC} ({error})") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise InputError(f"{where}: wanted an Ed25519 public key in PEM")
+        raise InputError(f"{where}: {_WANTED_PUBLIC}")
     try:
         key.verify(signature, manifest)
     except InvalidSignature:
@@ -52,4 +52,8 @@ def verify(manifest: bytes, signature: bytes, public_pem: bytes, where: str) -> 
 _WANTED = (
     "wanted an unencrypted Ed25519 private key in PEM;"
     " make one with: openssl genpkey -algorithm ed25519 -out key.pem"
+)
+_WANTED_PUBLIC = (
+    "wanted an Ed25519 public key in PEM;"
+    " write that of a private key with: openssl pkey -in key.pem -pubout -out key.pub"
 )

@@ -201,8 +201,12 @@ def report(
         whole = os.path.isdir(place)  # noqa: PTH112 - Path.is_dir raises where it may not look
         inside = sorted(place.glob(f"*{SUFFIX}")) if whole else [place]
         if not inside:
-            raise InputError(f"{place}: holds no {SUFFIX} file")
+            below = sorted({str(path.parent) for path in place.glob(f"*/*{SUFFIX}")})
+            instead = f"; its folders do: {' '.join(below[:3])}" if below else ""
+            raise InputError(f"{place}: holds no {SUFFIX} file{instead}")
         found += inside
+    # A bundle that is named and lies in a named folder is shown once.
+    found = list({os.path.realpath(path): path for path in found}.values())
     if out.suffix == SUFFIX:
         raise UsageError(f"--out {out}: a page is no bundle; name it .html")
     files.refuse_output_over_input("--out", out, found)

@@ -143,7 +143,7 @@ def latency(run: EmulatedRun, profile: Profile) -> Finding:
     if isinstance(found, str):
         return inconclusive("latency", f"{found}; measure it on the board")
     says = (
-        f"{found.low_ms:.1f} to {found.high_ms:.1f} ms"
+        f"{found.low_ms:.3g} to {found.high_ms:.3g} ms"
         f" ({most:,} instructions {grounds(run.kinds, profile, run.target)})"
     )
     finding = _time(found.low_ms, found.high_ms, profile, says)

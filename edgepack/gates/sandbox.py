@@ -163,7 +163,8 @@ def goldens(
             f", top-1 equal in {found.top1_share:.1%}" if found.top1_share is not None else ""
         )
         says = (
-            f"{where}: {found.rows} golden rows off by {found.worst:.3g} steps at worst and "
+            f"{where}: {found.rows} golden rows off by {found.worst:.3g} "
+            f"step{'' if found.worst == 1 else 's'} at worst and "
             f"{found.mean:.3g} on average{alike} (allowed {limits.worst:g} and {limits.mean:g})"
         )
     if not good:

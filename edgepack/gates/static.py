@@ -78,18 +78,23 @@ def peak_ram(facts: Facts, profile: Profile) -> Finding:
     parts = ", ".join(f"{what} {format_bytes(size)}" for what, size in memory.parts)
     names = ", ".join(memory.unmeasured)
     says = f"peak ({parts}) {memory.total:,} B"
+    limit = ram_limit(profile)
+    remedy = _smaller(facts) + "smaller input or fewer channels in the largest layers"
+    interpreter = dict(memory.parts).get("interpreter", 0)
+    if limit.value is not None and interpreter > limit.value:
+        remedy = f"the interpreter alone takes more than {limit.key}: a larger budget"
     return range_at_most(
         "peak_ram",
         memory.total,
         math.inf if names else memory.total,  # what is guessed may need any amount more
-        ram_limit(profile),
+        limit,
         "B",
         how=How.PLANNED,
         value=memory.total,
         says=f"{says} and unmeasured kernel data of {names}" if names else says,
         decide="edgepack bundle MODEL.tflite --data DATA --profile P --micro tflm runs it under"
         " TFLM",
-        remedy=_smaller(facts) + "smaller input or fewer channels in the largest layers",
+        remedy=remedy,
     )
 
 

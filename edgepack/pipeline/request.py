@@ -62,7 +62,7 @@ class PackRequest:
     Attributes:
         model: a Keras file or SavedModel folder for ``build``, a .tflite for ``bundle``.
         data: ``x.npz``, an image folder, ``tfds:NAME`` or ``file.py:function``.
-        profiles: names of devices or ``.toml`` files.
+        profiles: names of devices, ``.toml`` files, loaded profiles, or one of those.
         out: where the bundles will be written; None writes none.
         task: one of ``TASKS``; None takes what loss, shapes and targets imply.
         pixels: for image folders: ``raw`` 0-255, ``unit`` 0-1 or ``signed`` -1-1.
@@ -76,7 +76,7 @@ class PackRequest:
 
     model: Path
     data: str
-    profiles: Sequence[str]
+    profiles: catalogue.Devices
     out: Path | None = None
     task: str | None = None
     pixels: str = "raw"

@@ -31,6 +31,9 @@ _SUFFIX = ".toml"
 _FAMILIES = "families"
 _LONGEST_CHAIN = 8
 _LONGEST_NAME = 64
+Device = str | os.PathLike[str] | Profile
+#: What devices are asked for by: names, ``.toml`` files, loaded profiles, or one of those.
+Devices = Device | Iterable[Device]
 
 
 def user_folder_of(environment: dict[str, str] | None = None) -> Path:
@@ -70,16 +73,21 @@ def load(name_or_path: str, user_folder: Path | None = None) -> Profile:
         raise InputError(f"{first.says}{more}") from invalid
 
 
-def load_all(names_or_paths: Iterable[str]) -> list[Profile]:
-    """Return the profiles of names and files, each device once.
+def load_all(wanted: Devices) -> list[Profile]:
+    """Return the profiles of names, files and loaded profiles, each device once.
 
     Raises:
-        UsageError: an unknown name, or two different profiles of one name.
+        UsageError: none, an unknown name, or two different profiles of one name.
     """
+    # A string is a sequence of strings too, but never meant as one.
+    several = [wanted] if isinstance(wanted, str | os.PathLike | Profile) else list(wanted)
+    if not several:
+        raise UsageError("--profile: wanted one device or more. Received: none")
     found: dict[str, Profile] = {}
-    for word in dict.fromkeys(names_or_paths):
-        profile = load(word)
+    for one in several:
+        profile = one if isinstance(one, Profile) else load(os.fspath(one))
         if found.setdefault(profile.name, profile) != profile:
+            word = profile.name if isinstance(one, Profile) else one
             raise UsageError(f"--profile {word}: another profile is named {profile.name} too")
     return list(found.values())
 

@@ -56,6 +56,24 @@ def test_a_report_never_overwrites_a_bundle(
     assert bundle.read_bytes() == before
 
 
+def test_a_report_names_the_folders_below_that_hold_bundles(
+    capsys: pytest.CaptureFixture[str], files: Path, tmp_path: Path
+) -> None:
+    above = tmp_path / "above"
+    (above / "demo").mkdir(parents=True)
+    (above / "demo" / "m.edgepack").write_bytes((files / "m.edgepack").read_bytes())
+    out = tmp_path / "page.html"
+    says = one_line(run(capsys, "report", above, "-o", out), 1)
+    assert f"its folders do: {above / 'demo'}" in says
+
+
+def test_a_bundle_named_twice_is_shown_once(
+    capsys: pytest.CaptureFixture[str], files: Path
+) -> None:
+    ended = run(capsys, "report", files / "m.edgepack", files, "-o", files / "page.html")
+    assert (ended.code, ended.out) == (0, f"{files / 'page.html'}: 1 bundle\n")
+
+
 @pytest.mark.parametrize("words", [("run",), ("pull", "--offline")])
 def test_calibration_points_never_overwrite_what_is_read(
     capsys: pytest.CaptureFixture[str], files: Path, words: tuple[str, ...]

@@ -77,6 +77,15 @@ def test_the_ram_limit_is_inclusive(kind: str, more: int, outcome: Outcome) -> N
     assert found.how is How.PLANNED
 
 
+def test_less_ram_than_the_interpreter_takes_is_no_fault_of_the_model() -> None:
+    facts = facts_of(residual(8, 16))
+    takes = dict(plan_memory(facts, device("tablet")).parts)["interpreter"]
+    for room, remedy in ((takes - 1, "a larger budget"), (takes, "fewer channels")):
+        found = static.peak_ram(facts, device("tablet", ram={"budget": limit(room)}))
+        assert found.verdict is Outcome.FAIL
+        assert remedy in found.says
+
+
 def test_a_budget_that_no_source_gives_leaves_its_gate_open() -> None:
     facts = facts_of(residual(8, 16))
     assert static.storage(facts, device()).verdict is Outcome.INCONCLUSIVE
@@ -283,7 +292,14 @@ ANCIENT = {"name": "tflite", "version": "1.12.0", "source": "test"}
         (dense(), device(), "peak_ram", "inconclusive", "set [ram.budget]"),
         (
             facts_of(float_model()),
-            device("tablet", ram={"budget": limit(1)}),
+            device(
+                "tablet",
+                ram={
+                    "budget": limit(
+                        plan_memory(facts_of(float_model()), device("tablet")).total - 1
+                    )
+                },
+            ),
             "peak_ram",
             "fail",
             "quantize it to int8",

@@ -339,3 +339,22 @@ def test_the_catalogue_needs_neither_tensorflow_nor_numpy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_devices_are_names_files_and_profiles_or_one_of_those(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(CHILD)
+    loaded = catalogue.load("raspberry-pi-3")
+    assert catalogue.load_all("raspberry-pi-3") == [loaded] == catalogue.load_all(loaded)
+    several = catalogue.load_all(["raspberry-pi-3", mine, loaded, str(mine)])
+    assert [profile.name for profile in several] == ["raspberry-pi-3", "mine"]
+    with pytest.raises(UsageError, match=r"wanted one device or more\. Received: none"):
+        catalogue.load_all([])
+
+
+def test_a_wrong_file_names_the_command_that_lists_all_its_mistakes(tmp_path: Path) -> None:
+    path = tmp_path / "my board.toml"
+    path.write_text("schema = 2\nknd = 1\n")
+    with pytest.raises(InputError) as caught:
+        catalogue.load(str(path))
+    assert f"more: edgepack profiles check '{path}')" in str(caught.value)
