@@ -161,18 +161,22 @@ def _classes(y: NDArray[Any], where: str, classes: int) -> NDArray[np.int64]:
         raise InputError(
             f"{where}: wanted class indices (N,) or one-hot (N, {classes}), got {y.shape}"
         )
-    whole = flat[:, 0].astype(np.int64)
-    if not (whole == flat[:, 0]).all():
-        raise InputError(f"{where}: class indices must be whole numbers")
-    wrong = np.flatnonzero((whole < 0) | (whole >= classes))
+    given = flat[:, 0]  # not yet as int64, which holds neither 1e30 nor 2**64 - 1
+    broken = np.flatnonzero(given % 1 if given.dtype.kind == "f" else np.zeros(0))
+    if len(broken):
+        raise InputError(
+            f"{where}: class indices must be whole numbers."
+            f" Received: {given[broken[0]]:g} in row {broken[0]}"
+        )
+    wrong = np.flatnonzero((given < 0) | (given >= classes))
     if len(wrong):
-        if whole.min() == 1 and whole.max() == classes:
+        if given.min() == 1 and given.max() == classes:
             raise InputError(
                 f"{where}: the model knows classes 0 to {classes - 1}, these are numbered 1 to"
                 f" {classes}; subtract 1"
             )
         raise InputError(
             f"{where}: the model knows classes 0 to {classes - 1}."
-            f" Received: {whole[wrong[0]]} in row {wrong[0]}"
+            f" Received: {given[wrong[0]]} in row {wrong[0]}"
         )
-    return whole
+    return given.astype(np.int64)
