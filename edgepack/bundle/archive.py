@@ -9,9 +9,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     JsonValue,
     SerializerFunctionWrapHandler,
@@ -37,7 +38,7 @@ from edgepack.npy import NotPlainError, read_npy
 
 SUFFIX = ".edgepack"
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
-MODEL, PROFILE = "model.tflite", "profile.json"
+MODEL, PROFILE, LABELS = "model.tflite", "profile.json", "labels.txt"
 CEILING_BYTES = 1024**3
 #: Largest of each member whose whole content is parsed, far above any that was ever packed
 #: (a manifest of 46 devices' gates is 20 KiB, an ImageNet label file 30 KiB): a parser takes
@@ -46,13 +47,16 @@ _MEMBER_CEILINGS = {
     MANIFEST: 4 * 1024**2,
     SIGNATURE: 4 * 1024,
     PROFILE: 1024**2,
-    "labels.txt": 4 * 1024**2,
+    LABELS: 4 * 1024**2,
 }
 _NPY_CEILING_BYTES = 512 * 1024**2
 _PIECE_BYTES = 1024**2
 _MEMBERS = 512
 # The oldest moment a zip can name: a bundle must not change with the clock.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+_Parsed = TypeVar("_Parsed", bound=BaseModel)
 
 
 class _StrictModel(BaseModel):
@@ -189,7 +193,7 @@ class Manifest(_StrictModel):
     proven: bool
     input: TensorSpec
     output: TensorSpec
-    labels: tuple[str, ...] = ()
+    labels: Annotated[tuple[str, ...], FailFast()] = ()
     decision_threshold: float = HALF
     origin: Origin = "keras"
     min_accuracy: float | None = Field(default=None, gt=0, le=1)
@@ -197,13 +201,13 @@ class Manifest(_StrictModel):
     golden_rows: RowCount
     evidence_rows: RowCount
     test_rows: RowCount
-    findings: tuple[KeptFinding, ...]
+    findings: Annotated[tuple[KeptFinding, ...], FailFast()]
     fidelity: KeptComparison | None
     score: AccuracyScore | None = None
-    steps: tuple[Step, ...]
-    notes: tuple[str, ...]
+    steps: Annotated[tuple[Step, ...], FailFast()]
+    notes: Annotated[tuple[str, ...], FailFast()]
     provenance: Provenance
-    files: dict[str, Member]
+    files: Annotated[dict[str, Member], Field(max_length=_MEMBERS)]
 
     @model_validator(mode="after")
     def _compared_or_scored(self) -> Manifest:
@@ -211,6 +215,23 @@ class Manifest(_StrictModel):
             raise ValueError(
                 "fidelity: wanted the comparison with the float model, or the score of a"
                 " .tflite that came without one. Received: neither"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Manifest:
+        """Refuse two answers to one question: which of them is read would be chance."""
+        gates: set[str] = set()
+        for finding in self.findings:
+            if finding.gate in gates:
+                raise ValueError(f"findings: two findings of the gate {finding.gate!r}")
+            gates.add(finding.gate)
+        claims = "verdict" if self.verdict is Outcome.PASS else "proven" if self.proven else ""
+        other = next((f for f in self.findings if f.verdict is not Outcome.PASS), None)
+        if claims and other is not None:
+            raise ValueError(
+                f"{claims}: claims that every gate passed, but {other.gate!r} is"
+                f" {other.verdict.value}"
             )
         return self
 
@@ -307,12 +328,7 @@ def unpack(data: bytes, where: str) -> Bundle:
     files = _extract(data, where)
     if MANIFEST not in files:
         raise InputError(f"{where}: not a bundle: it holds no {MANIFEST}")
-    try:
-        manifest = Manifest.model_validate_json(files.pop(MANIFEST))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "its text"
-        raise InputError(f"{where}: {MANIFEST}: {place}: {first['msg']}") from error
+    manifest = parsed(Manifest, files.pop(MANIFEST), f"{where}: {MANIFEST}")
     signed = {name: data for name, data in files.items() if name != SIGNATURE}
     strange = sorted(signed.keys() ^ manifest.files.keys())
     if strange:
@@ -326,7 +342,44 @@ def unpack(data: bytes, where: str) -> Bundle:
     for needed in (MODEL, PROFILE):
         if needed not in signed:
             raise InputError(f"{where}: not a bundle: it holds no {needed}")
+    if LABELS in signed and signed[LABELS] != labels_bytes(manifest.labels):
+        # An app reads the one, the gates the other.
+        raise InputError(
+            f"{where}: {LABELS} and the labels of {MANIFEST} differ; get the bundle again"
+        )
     return Bundle(manifest, files)
+
+
+def labels_bytes(labels: Sequence[str]) -> bytes:
+    """Return the class names as a bundle's ``labels.txt``, a line each."""
+    return ("\n".join(labels) + "\n").encode()
+
+
+def parsed(kind: type[_Parsed], text: bytes, where: str) -> _Parsed:
+    """Return the ``kind`` that the JSON of a member says.
+
+    Raises:
+        InputError: no JSON, a key twice in one object, or of another form.
+    """
+    try:
+        value = kind.model_validate_json(text)
+        json.loads(text, object_pairs_hook=_refuse_twice)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "its text"
+        raise InputError(f"{where}: {place}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: its text: {error}") from error
+    return value
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object with a key twice: JSON readers differ in which of them they take."""
+    names: set[str] = set()
+    for name, _ in pairs:
+        if name in names:
+            raise ValueError(f"the key {name[:80]!r} is twice in one object")
+        names.add(name)
 
 
 def _extract(data: bytes, where: str) -> dict[str, bytes]:

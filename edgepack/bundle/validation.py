@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from edgepack.bundle import archive, signing
 from edgepack.bundle.archive import Bundle
@@ -49,16 +48,17 @@ def profile_of(bundle: Bundle) -> Profile:
     """Return the profile that the bundle was judged against.
 
     Raises:
-        InputError: the bundle's own profile is of another form.
+        InputError: the bundle's own profile is of another form, or another device's.
     """
-    try:
-        return Profile.model_validate_json(bundle.files[archive.PROFILE])
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+    manifest = bundle.manifest
+    where = f"{manifest.name}: {archive.PROFILE}"
+    profile = archive.parsed(Profile, bundle.files[archive.PROFILE], where)
+    if profile.name != manifest.profile:
         raise InputError(
-            f"{bundle.manifest.name}: {archive.PROFILE}: {place}: {first['msg']}"
-        ) from error
+            f"{where}: wanted the device {manifest.profile} of {archive.MANIFEST}."
+            f" Received: {profile.name}; get the bundle again"
+        )
+    return profile
 
 
 def validate(

@@ -304,7 +304,7 @@ def files(result: BuildResult, oracle: Runtime) -> dict[str, bytes]:
         "golden/outputs.npy": archive.npy(answers),
     }
     if model.labels:
-        found["labels.txt"] = ("\n".join(model.labels) + "\n").encode()
+        found[archive.LABELS] = archive.labels_bytes(model.labels)
     rows = spread(y, _evidence_rows(result), task)
     if len(rows):
         target = y[rows] if task == CLASSIFICATION else y[rows].astype(np.float32)

@@ -152,3 +152,10 @@ def test_labels_that_are_no_marks_prove_nothing(whole: Bundle) -> None:
     targets[0] = 1
     with pytest.raises(InputError, match="wanted labels of 0 and 1"):
         gates_of(multilabel(whole, 0.5, targets), "pixel-3")
+
+
+def test_a_profile_of_another_device_than_the_manifest_names_is_refused(whole: Bundle) -> None:
+    profile = catalogue.load("esp32").model_dump_json(by_alias=True).encode()
+    swapped = Bundle(whole.manifest, {**whole.files, archive.PROFILE: profile})
+    with pytest.raises(InputError, match=r"wanted the device pixel-3 .*Received: esp32"):
+        validation.profile_of(swapped)
