@@ -146,7 +146,7 @@ class Prune(FineTuneStage):
         from converters import keras2
         from converters.graph import canonical
         from converters.learning import finetune
-        from converters.weights import gradual_masks, reconstruct, wrapping
+        from converters.weights import reconstruct, wrapping
 
         wrapping.refuse_quantized(draft.model, "prune")
         twin = canonical.simplify(draft.model)
@@ -160,7 +160,7 @@ class Prune(FineTuneStage):
         chosen = {f"{name}/kernel": self.sparsity for name in solved}
         ramp = self.epochs * finetune.steps_per_epoch(samples, training) // 2
         ours = {n: size for n, size in plan.blocks.items() if n not in chosen} | plan.depthwise
-        growing = gradual_masks.gradual_masks(twin, ours, self.sparsity, ramp)
+        growing = wrapping.gradual_masks(twin, ours, self.sparsity, ramp)
         theirs = [n for n in plan.able if f"{n}/kernel" not in chosen.keys() | ours.keys()]
         wrapped, pruned = wrapping.with_pruning(twin, theirs, self.sparsity, ramp)
 

@@ -7,7 +7,7 @@ wrappers by callbacks of ``Model.fit``; the one training loop here calls these i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from converters import keras2
 from converters.errors import ModelRefused
+from converters.weights import choice
 
 #: What TFMOT prunes and clusters and the .tflite can be counted for; depthwise is ours.
 COMPRESSED = ("Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "Dense")
@@ -176,3 +177,53 @@ def zero_masks(
         for name, variable in keras2.kernels(model).items()
         if name in names and name in sparse
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class GradualMasks:
+    """Kernels on their way to a share of zeros, by masks of our own.
+
+    For what TFMOT prunes in no such way: blocks and depthwise kernels. The schedule is its
+    own: sparsity climbs along a cubic, masks are renewed 20 times on the way (Zhu and Gupta
+    2017, arXiv:1710.01878).
+
+    Attributes:
+        held: (variable, its mask, its block) by kernel; both are tf.Variables, so that a
+            compiled training step sees each renewal.
+        share: of zeros at the end.
+        ramp: steps until then.
+    """
+
+    held: Mapping[str, tuple[Any, Any, int]]
+    share: float
+    ramp: int
+
+    @property
+    def masks(self) -> list[tuple[Any, Any]]:
+        """(variable, mask) of each kernel, as ``fine_tune`` holds them."""
+        return [(variable, mask) for variable, mask, _ in self.held.values()]
+
+    def before_step(self, step: int) -> None:
+        """Renew the masks if they are due at this step, the first being 0."""
+        every = max(1, self.ramp // 20)
+        last = max(1, self.ramp // every * every)
+        at = step + 1
+        if at > last or at % every:
+            return
+        reached = self.share * (1 - (1 - at / last) ** 3)
+        for variable, mask, block in self.held.values():
+            stays = choice.kept(variable.numpy(), reached, block).astype(np.float32)
+            mask.assign(stays)
+            variable.assign(variable * mask)
+
+
+def gradual_masks(
+    model: Any, blocks: Mapping[str, int], share: float, ramp: int
+) -> GradualMasks:
+    """Return growing masks for the kernels of ``model`` named in ``blocks``, by their block."""
+    kernels = keras2.kernels(model)
+    held = {
+        name: (kernels[name], keras2.tf.Variable(keras2.tf.ones_like(kernels[name])), block)
+        for name, block in blocks.items()
+    }
+    return GradualMasks(held, share, ramp)
