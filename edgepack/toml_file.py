@@ -65,7 +65,10 @@ class Problem:
         if meant and _ONE_WORD.fullmatch(meant):  # a phrase carries its own quotes
             meant = repr(meant)
         ending = f", did you mean {meant}?" if meant else ""
-        return f"{place}:{key} wanted {self.wanted}. Received: {self.got}{ending}"
+        got = self.got
+        if len(got) > _LONGEST_LINE:  # a number of 4,000 digits, a list of 3,000 stages
+            got = f"{got[: _LONGEST_LINE - 3]}..."
+        return f"{place}:{key} wanted {self.wanted}. Received: {got}{ending}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the mistake for ``--json``."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgepack.toml_file import lines
+from edgepack.toml_file import Problem, lines
 
 TEXT = '''# a comment with = and [brackets]
 title = "a # no comment"
@@ -126,3 +126,10 @@ def test_every_key_and_item_of_any_document_has_a_line(data: dict[str, Any]) -> 
     tops = {path[0]: line for path, line in found.items() if len(path) == 1}
     for key, line in tops.items():
         assert text.splitlines()[line - 1].startswith(f"{key} =")
+
+
+@pytest.mark.parametrize(("length", "whole"), [(299, True), (300, True), (301, False)])
+def test_a_mistake_is_a_short_line_whatever_was_received(length: int, whole: bool) -> None:
+    said = Problem(file="r.toml", line=3, key="epochs", wanted="1 to 9", got="9" * length).says
+    assert said.endswith("9" * length if whole else "9...")
+    assert len(said) <= len("r.toml:3: epochs: wanted 1 to 9. Received: ") + 300
