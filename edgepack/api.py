@@ -88,10 +88,10 @@ def check(model: bytes | StrPath, profile: Profile | StrPath) -> Verdict:
 
 def build(
     model: StrPath,
-    data: str,
+    data: StrPath,
     profiles: catalogue.Devices,
     *,
-    recipe: str = "prune-cluster-qat",
+    recipe: StrPath = "prune-cluster-qat",
     task: str | None = None,
     seed: int = 0,
     augment: Sequence[str] = (),
@@ -117,9 +117,9 @@ def build(
     """
     request = BuildRequest(
         model=Path(model),
-        data=data,
+        data=os.fspath(data),
         profiles=profiles,
-        recipe=recipe,
+        recipe=os.fspath(recipe),
         task=task,
         seed=seed,
         augment=augment,
@@ -137,7 +137,7 @@ def build(
 
 def bundle_tflite(
     model: StrPath,
-    data: str,
+    data: StrPath,
     profiles: catalogue.Devices,
     *,
     reference: StrPath | None = None,
@@ -169,7 +169,7 @@ def bundle_tflite(
     """
     request = prebuilt.BundleRequest(
         model=Path(model),
-        data=data,
+        data=os.fspath(data),
         profiles=profiles,
         reference=None if reference is None else Path(reference),
         min_accuracy=min_accuracy,

@@ -114,6 +114,8 @@ def read_whole(path: Path, ceiling_bytes: int, what: str) -> bytes:
         raise InputError(f"{path}: no such file; wanted {what}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot read {what}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"{str(path)!r}: cannot read {what}: {error}") from error
 
 
 def digest_of(*parts: Any) -> str:

@@ -97,3 +97,12 @@ def test_what_cannot_be_answered_is_an_exception(tmp_path: Path) -> None:
     wrong.write_bytes(model())
     with pytest.raises(InputError, match="edgepack check"):
         edgepack.load_bundle(wrong)
+
+
+def test_data_and_recipe_may_be_paths(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.npz: cannot read data"):
+        edgepack.build("m.keras", tmp_path / "absent.npz", ["esp32"])
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("schema = 7")
+    with pytest.raises(InputError, match=r"mine\.toml:1: .*wanted schema = 1"):
+        edgepack.build("m.keras", tmp_path / "absent.npz", ["esp32"], recipe=recipe)

@@ -66,3 +66,8 @@ def test_the_digest_of_parts_depends_on_order_and_kind() -> None:
     assert files.digest_of("a", 1) != files.digest_of(1, "a")
     assert files.digest_of({"x": 1, "y": 2}) == files.digest_of({"y": 2, "x": 1})
     assert files.digest_of("1") != files.digest_of(1)
+
+
+def test_a_name_that_no_file_can_have_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"'a\\x00b': cannot read a model: embedded null byte"):
+        files.read_whole(Path("a\0b"), 9, "a model")
