@@ -117,5 +117,6 @@ def _refuse_idle_forms(recipe: Recipe, devices: tuple[Profile, ...], tools: Buil
         if not found.pays:
             raise UsageError(
                 f"recipe {recipe.name}: {form} weights gain nothing on {profile.name}: "
-                f"{found.says}; leave [{table_of(form)}] out for this device"
+                f"{found.says}; "
+                f"build for it apart, with a recipe without [{table_of(form)}]"
             )

@@ -199,7 +199,6 @@ def pack(
     if not content:
         why = f"not asked after {_gates(findings)}; run it again once that is mended"
     else:
-        tools.say(f"{profile.name}: running it as the device would")
         bundle = Bundle(_manifest(result, verdict.plus(*findings), content), content)
         findings += _dynamic_findings(bundle, profile, tools)
     verdict = complete(verdict.plus(*findings), expected, why)

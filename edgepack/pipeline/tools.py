@@ -47,6 +47,7 @@ class DynamicGates:
             says = "left out by --no-sandbox; run it again without that"
             gates = dynamic_gates(profile, route_of(bundle.files))
             return tuple(inconclusive(gate, says) for gate in gates)
+        self.say(f"{profile.name}: running it as the device would")
         return self.bench(bundle, profile).findings
 
     def bench(self, bundle: Bundle, profile: Profile) -> BenchResult:

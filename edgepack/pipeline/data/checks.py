@@ -166,7 +166,8 @@ def _classes(y: NDArray[Any], where: str, classes: int) -> NDArray[np.int64]:
     if len(broken):
         raise InputError(
             f"{where}: class indices must be whole numbers."
-            f" Received: {given[broken[0]]:g} in row {broken[0]}"
+            f" Received: {given[broken[0]]:g} in row {broken[0]};"
+            " numbers to predict are --task regression"
         )
     wrong = np.flatnonzero((given < 0) | (given >= classes))
     if len(wrong):

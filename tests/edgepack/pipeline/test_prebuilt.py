@@ -426,6 +426,7 @@ def test_a_tiny_file_is_bundled_and_validated_by_the_real_runtime(
     words = ("bundle", "m.tflite", "-d", "d.npz", "-p", PHONE, "--no-sandbox")
     ended = run(capsys, *words, "--min-accuracy", "0.95", "--json")
     assert ended.code == 0, ended.err
+    assert "as the device would" not in ended.err  # nothing is run without the sandbox
     told = json.loads(ended.out)
     assert told["schema"] == "edgepack.build/1"
     found = {finding["gate"]: finding["verdict"] for finding in told["findings"]}

@@ -211,7 +211,7 @@ def test_an_unknown_name_says_the_nearest(folder: Path) -> None:
     assert caught.value.exit_code == 2
     with pytest.raises(UsageError, match="'clinic-tablet-1gb-armv7'"):
         catalogue.load("clinic-tablet", folder)
-    with pytest.raises(UsageError, match=r"46 are known"):
+    with pytest.raises(UsageError, match=rf"{len(catalogue.names(folder))} are known"):
         catalogue.load("", folder)
 
 

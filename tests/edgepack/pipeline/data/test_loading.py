@@ -86,7 +86,7 @@ def test_reconstruction_needs_no_labels(tmp_path: Path) -> None:
         ({"x_val": np.full((10, *SHAPE), np.nan)}, "x_val: row 0 holds NaN"),
         ({"y_test": np.full(20, 3)}, r"y_test.*classes 0 to 2.*Received: 3 in row 0"),
         ({"y_test": np.full(20, -1)}, "Received: -1"),
-        ({"y_test": np.full(20, 0.5)}, "whole numbers"),
+        ({"y_test": np.full(20, 0.5)}, r"whole numbers.*0\.5 in row 0; .*--task regression"),
         ({"y_test": np.zeros(19)}, "20 inputs but 19 targets"),
         ({"y_train": np.full((30, 3), 0.3)}, "soft labels are refused.*--task regression"),
         ({"y_val": np.ones((10, 3))}, "Received: 3 of them in row 0.*--task multilabel"),
