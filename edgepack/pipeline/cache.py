@@ -172,7 +172,7 @@ class Cache:
             if seal == {"key": key, "files": _digests(found)}:
                 return found
             log.warning("cache entry %s is damaged; making it again", key)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             log.warning("cache entry %s is unreadable (%s); making it again", key, error)
         with suppress(OSError):  # a file lies where the folder belongs
             folder.unlink()

@@ -138,3 +138,12 @@ def test_what_json_cannot_tell_apart_is_no_setting(value: object) -> None:
 
     with pytest.raises(TypeError, match="wanted settings of plain values"):
         settings_of(Stage(value))
+
+
+def test_a_seal_of_endless_depth_is_damage(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    key = "ab" + "0" * 62
+    assert cache.bytes_of(key, lambda: b"first") == b"first"
+    (tmp_path / "ab" / key / "digests.json").write_text("[" * 100_000)
+    assert cache.bytes_of(key, lambda: b"again") == b"again"
+    assert cache.bytes_of(key, lambda: b"never") == b"again"
