@@ -136,6 +136,11 @@ def _stopped(words: list[str]) -> NoReturn:
     signals.ignore()
     builds = {"build", "demo"} & set(words[:2])
     _fail(f"interrupted{_GOES_ON if builds else ''}", words)
+    # An interrupt that leaves code given to exec() as text (imports make namedtuples and
+    # dataclasses so) marks the interpreter, and "python -m" then ends by SIGINT whatever it
+    # was told to exit with (run_eval_code_obj and Py_RunMain of CPython 3.11). Running any
+    # such code to its end takes the mark away.
+    exec("")  # noqa: S102
     sys.exit(signals.exit_code())
 
 

@@ -150,3 +150,23 @@ def test_a_file_that_finds_no_room_leaves_the_older_one(tmp_path: Path) -> None:
 def test_closed_streams_change_no_verdict() -> None:
     line = f"'{sys.executable}' -m edgepack profiles check pixel-3 >&- 2>&-"
     assert subprocess.run(["sh", "-c", line], check=False).returncode == 0
+
+
+@pytest.mark.tools
+def test_an_interrupt_in_code_given_as_text_still_ends_with_its_code(tmp_path: Path) -> None:
+    """As where it lands in an import that makes a dataclass."""
+    (tmp_path / "interrupted.py").write_text(
+        "import os, edgepack.cli.main as entry\n"
+        "entry._run = lambda words: exec('import os; os.kill(os.getpid(), 2)')\n"
+        "entry.main(['build'])\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.startswith("edgepack: interrupted")
+    assert done.returncode == 130
