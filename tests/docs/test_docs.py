@@ -21,6 +21,8 @@ PATH = re.compile(rf"(?<![\w/.-])(?:{TOPS})/[\w./*-]+")
 #: Names that begin like a path of ours and are none: JSON schemas, container images.
 NO_PATH = re.compile(r"^edgepack/(?:[a-z-]+:|debs\.txt|_docker|profiles$)|^edgepack\.")
 LINK = re.compile(r"\]\(([^)#\s]+)")
+#: The command line, built once: every page shows dozens of commands.
+PROGRAM: Any = typer.main.get_command(app)
 #: Options that every command takes, or the program before its command.
 GLOBAL = {"--help", "-h", "--version", "--debug"}
 
@@ -69,7 +71,7 @@ def commands() -> Iterator[tuple[Path, list[str]]]:
 
 def command_of(words: list[str]) -> tuple[Any, list[str]]:
     """Return the command that ``words`` name and the words that are left for it."""
-    found: Any = typer.main.get_command(app)
+    found: Any = PROGRAM
     rest = list(words)
     while rest and hasattr(found, "commands") and rest[0] in found.commands:
         found = found.commands[rest.pop(0)]
