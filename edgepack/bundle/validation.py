@@ -29,16 +29,20 @@ from edgepack.profiles.profile import Profile
 from edgepack.tflite.facts import Facts, Tensor
 
 _PACKS_ROWS: dict[Origin, str] = {
-    "keras": "edgepack build MODEL.keras --evidence '8 MiB' lets some travel along",
-    "tflite": "edgepack bundle MODEL.tflite --evidence '8 MiB' lets some travel along",
+    "keras": "edgepack build MODEL.keras --data DATA --profile P --evidence '8 MiB' lets"
+    " some travel along",
+    "tflite": "edgepack bundle MODEL.tflite --data DATA --profile P --evidence '8 MiB' lets"
+    " some travel along",
 }
 _PACKS_MORE: dict[Origin, str] = {
-    "keras": "and edgepack build MODEL.keras --evidence SIZE lets more travel along",
-    "tflite": "and edgepack bundle MODEL.tflite --evidence SIZE lets more travel along",
+    "keras": "and edgepack build MODEL.keras --data DATA --profile P --evidence SIZE lets"
+    " more travel along",
+    "tflite": "and edgepack bundle MODEL.tflite --data DATA --profile P --evidence SIZE lets"
+    " more travel along",
 }
 _SIGNS: dict[Origin, str] = {
-    "keras": "edgepack build MODEL.keras --sign-key KEY signs it",
-    "tflite": "edgepack bundle MODEL.tflite --sign-key KEY signs it",
+    "keras": "edgepack build MODEL.keras --data DATA --profile P --sign-key KEY signs it",
+    "tflite": "edgepack bundle MODEL.tflite --data DATA --profile P --sign-key KEY signs it",
 }
 
 RunGates = Callable[[Bundle, Profile], tuple[Finding, ...]]
@@ -120,7 +124,8 @@ def _calibration(bundle: Bundle, profile: Profile) -> tuple[Finding, ...]:
             gate="calibration",
             verdict=Outcome.INCONCLUSIVE,
             says=f"judged when it was built, for {bundle.manifest.profile}; the rows do not"
-            f" travel along: edgepack build MODEL.keras --profile {profile.name} asks it",
+            f" travel along: edgepack build MODEL.keras --data DATA --profile {profile.name}"
+            " asks it",
         ),
     )
 

@@ -238,8 +238,9 @@ def judge_rows(
             says = (
                 f"{score.score} {score.value:.4f} [{score.interval[0]:.4f},"
                 f" {score.interval[1]:.4f}] on {score.samples:,} samples, with nothing to hold"
-                " it to; edgepack bundle MODEL.tflite --float REF.tflite compares it with its"
-                " float model, and --min-accuracy X asks for a least value"
+                " it to; edgepack bundle MODEL.tflite --data DATA --profile P --float"
+                " REF.tflite compares it with its float model, and --min-accuracy X asks for a"
+                " least value"
             )
             found.append(inconclusive("accuracy_drop", says))
         recalls = class_recall(score.recalls, asked, labels, origin=origin)

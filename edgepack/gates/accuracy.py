@@ -348,8 +348,8 @@ def resampled(parts: Sequence[NDArray[np.float64]], seed: int) -> list[NDArray[n
 #: What helps a model that lost too much, by where it came from.
 _LOSSLESS: dict[Origin, str] = {
     "keras": "a gentler recipe (qat, int8), more training rows or a larger model",
-    "tflite": "quantize it anew from its Keras model (edgepack build MODEL.keras), and check"
-    " that the rows are prepared as those that it was calibrated on",
+    "tflite": "quantize it anew from its Keras model (edgepack build MODEL.keras --data DATA"
+    " --profile P), and check that the rows are prepared as those that it was calibrated on",
 }
 
 

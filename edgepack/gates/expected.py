@@ -49,8 +49,9 @@ OTHER = ("signature_of_maker", "soak", "firmware", "sandbox")
 #: Tasks whose answers have classes, and so a recall of each.
 _OF_CLASSES = frozenset({"classification", "multilabel"})
 _NO_ROWS = (
-    "the bundle holds no test rows to judge it by; edgepack build MODEL.keras --evidence"
-    " '8 MiB' packs some, and so does edgepack bundle MODEL.tflite --evidence '8 MiB'"
+    "the bundle holds no test rows to judge it by; edgepack build MODEL.keras --data DATA"
+    " --profile P --evidence '8 MiB' packs some, and so does edgepack bundle MODEL.tflite"
+    " --data DATA --profile P --evidence '8 MiB'"
 )
 _NOT_ASKED = {
     "accuracy_drop": _NO_ROWS,

@@ -36,7 +36,10 @@ def goldens_c(wrong: int, rows: int, where: str) -> Finding:
     says = f"{rows} golden rows bit for bit as TFLM answers them, on {where}"
     if wrong:
         says = f"{wrong} values of {rows} golden rows differ from TFLM's, on {where};"
-        says += " build it for TFLM (edgepack build MODEL.keras --micro tflm), and report this"
+        says += (
+            " build it for TFLM (edgepack build MODEL.keras --data DATA --profile P"
+            " --micro tflm), and report this"
+        )
     return _no_value_wrong("goldens_c", wrong, says)
 
 

@@ -61,7 +61,8 @@ def download(facts: Facts, profile: Profile) -> Finding:
         how=How.PLANNED,
         what="compressed (deflate 9)",
         remedy=_smaller(facts)
-        + "prune and cluster it (edgepack build MODEL.keras --recipe prune-cluster-qat)",
+        + "prune and cluster it (edgepack build MODEL.keras --data DATA --profile P"
+        " --recipe prune-cluster-qat)",
     )
 
 
@@ -69,7 +70,10 @@ def _smaller(facts: Facts) -> str:
     """Return what helps most a model that was never quantized, as the start of a remedy."""
     if not facts.float_ops:
         return ""
-    return "quantize it to int8 (edgepack build MODEL.keras --recipe int8), else "
+    return (
+        "quantize it to int8 (edgepack build MODEL.keras --data DATA --profile P"
+        " --recipe int8), else "
+    )
 
 
 def peak_ram(facts: Facts, profile: Profile) -> Finding:

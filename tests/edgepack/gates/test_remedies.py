@@ -119,6 +119,9 @@ def test_a_remedy_names_commands_with_what_they_take(place: str, text: str) -> N
         assert argument == wanted, f"{place}: 'edgepack {name}' takes {wanted or 'no file'}"
         named = set(OPTION.findall(text[found.end() : end]))
         assert named <= options_of(name), f"{place}: {name} has no {named - options_of(name)}"
+        for each in COMMANDS[name].params:  # followed word for word, it must run
+            if each.param_type_name == "option" and each.required:
+                assert named & set(each.opts), f"{place}: {name} wants {each.opts[0]}"
 
 
 @pytest.mark.parametrize("kind", TAKES)

@@ -186,7 +186,10 @@ def test_a_bundle_without_rows_names_the_command_that_made_it(
         whole, catalogue.load(PHONE), Echo(), lambda bundle, device: ()
     )
     again = {finding.gate: finding for finding in verdict.findings}
-    assert "edgepack bundle MODEL.tflite --evidence" in again["accuracy"].says
+    assert (
+        "edgepack bundle MODEL.tflite --data DATA --profile P --evidence"
+        in again["accuracy"].says
+    )
     assert again["accuracy"].verdict is Outcome.INCONCLUSIVE
 
 
